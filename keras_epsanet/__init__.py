@@ -1,0 +1,29 @@
+"""EPSANet, pyramid split attention, for Keras 3."""
+
+from keras_epsanet import layers
+from keras_epsanet.models.backbone import EPSANetBackbone
+from keras_epsanet.models.epsanet import EPSANet
+from keras_epsanet.models.imagenet import decode_predictions, preprocess_input
+from keras_epsanet.models.variants import (
+    EPSANet50Large,
+    EPSANet50Small,
+    EPSANet101Large,
+    EPSANet101Small,
+)
+from keras_epsanet.torch_weights import load_torch_weights, save_torch_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EPSANet",
+    "EPSANet50Large",
+    "EPSANet50Small",
+    "EPSANet101Large",
+    "EPSANet101Small",
+    "EPSANetBackbone",
+    "decode_predictions",
+    "layers",
+    "load_torch_weights",
+    "preprocess_input",
+    "save_torch_weights",
+]

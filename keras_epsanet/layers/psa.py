@@ -1,0 +1,174 @@
+"""Pyramid split attention: the paper's module."""
+
+import collections
+
+import keras
+from keras import ops
+
+from keras_epsanet.layers.se_weight import SEWeight
+from keras_epsanet.layers.spc import SPC, check_pyramid
+
+
+@keras.saving.register_keras_serializable(package="keras_epsanet")
+class PSA(keras.layers.Layer):
+    """Pyramid split attention (equations 6 to 11).
+
+    Features of several scales come from `SPC`; one `SEWeight`, shared by
+    the scales, weighs every channel of every scale; a softmax lets the
+    scales compete, channel by channel; each scale is multiplied with its
+    attention. It takes the place of a 3×3 convolution of at least 64
+    filters; narrower ones need smaller `groups` and `reduction`.
+
+    Args:
+        filters: Integer, number of output channels, divisible by the number
+            of scales S.
+        kernel_sizes: Odd positive integers, one for each scale, in pixels.
+        groups: Integers, one for each scale; `None` means equation 3:
+            `(1, 4, 8, 16)` for the default kernels.
+        strides: Positive integer or pair of them, in pixels.
+        reduction: Integer, factor by which `SEWeight` narrows the channels
+            of a scale; at most `filters / S`.
+        split_input: Whether scale i sees the i-th part of the input
+            channels (equation 4 as printed) instead of all.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means
+            `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Tensor `(N, H, W, C)`, channels-first `(N, C, H, W)`.
+        return_attention: Whether the attention is returned as well.
+
+    Output shape:
+        `(N, ceil(H / strides), ceil(W / strides), filters)`, channels-first
+        `(N, filters, ceil(H / strides), ceil(W / strides))`. With
+        `return_attention=True` a pair of this and the attention,
+        `(N, S, filters / S)`, which sums to 1 over the scales.
+
+    Raises:
+        ValueError: For the reasons of `SPC`, or if `reduction` is not
+            positive or larger than `filters / S`.
+
+    Example:
+
+    >>> psa = PSA(64)
+    >>> x = keras.random.normal((2, 8, 8, 64))
+    >>> y, attention = psa(x, return_attention=True)
+    >>> y.shape == (2, 8, 8, 64), attention.shape == (2, 4, 16)
+    (True, True)
+
+    Reference: section 3.3 and equations 6 to 11 of
+    [EPSANet](https://arxiv.org/abs/2105.14447).
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_sizes=(3, 5, 7, 9),
+        groups=None,
+        strides=1,
+        reduction=16,
+        split_input=False,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.kernel_sizes, self.groups = check_pyramid(
+            filters, kernel_sizes, groups, reduction
+        )
+        self.filters = filters
+        self.strides = strides
+        self.reduction = reduction
+        self.split_input = split_input
+        self.spc = SPC(
+            filters,
+            kernel_sizes=kernel_sizes,
+            groups=self.groups,
+            strides=strides,
+            split_input=split_input,
+            data_format=data_format,
+            name="spc",
+            dtype=self.dtype_policy,
+        )
+        self.se = SEWeight(
+            reduction=reduction,
+            data_format=data_format,
+            name="se",
+            dtype=self.dtype_policy,
+        )
+        self.data_format = self.spc.data_format
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        self.spc.build(input_shape)
+        self.se.build(self._scale_shape(input_shape))
+
+    def _scale_shape(self, input_shape):
+        shape = list(self.spc.compute_output_shape(input_shape))
+        axis = -1 if self.data_format == "channels_last" else 1
+        shape[axis] = self.spc.scale_filters
+        return tuple(shape)
+
+    def call(self, inputs, return_attention=False):
+        features = self.spc(inputs)
+        # Equations 6 and 7: Z = Cat([Z0, ..., ZS-1]). The scales lie side by
+        # side in the channels, so that one mean serves all of them.
+        descriptors = ops.reshape(
+            self.se.squeeze(features),
+            (-1, len(self.kernel_sizes), self.spc.scale_filters),
+        )
+        # Equations 8 and 9: softmax over the scales.
+        attention = ops.softmax(self.se.excite(descriptors), axis=1)
+        # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
+        weights = ops.reshape(attention, (-1, self.filters))
+        if self.data_format == "channels_last":
+            outputs = features * weights[:, None, None, :]
+        else:
+            outputs = features * weights[:, :, None, None]
+        return (outputs, attention) if return_attention else outputs
+
+    def compute_output_shape(self, input_shape):
+        return self.spc.compute_output_shape(input_shape)
+
+    def compute_output_spec(self, inputs, return_attention=False):
+        outputs = keras.KerasTensor(
+            self.compute_output_shape(inputs.shape), dtype=self.compute_dtype
+        )
+        if not return_attention:
+            return outputs
+        shape = (
+            inputs.shape[0],
+            len(self.kernel_sizes),
+            self.spc.scale_filters,
+        )
+        return outputs, keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def count_operations(self, input_shape):
+        """Returns the operations of one call, for `keras_epsanet.complexity`.
+
+        Args:
+            input_shape: Shape of the input, with known height and width.
+
+        Returns:
+            A dictionary of numbers of operations for one image.
+        """
+        counts = collections.Counter(self.spc.count_operations(input_shape))
+        for _ in self.kernel_sizes:
+            counts.update(
+                self.se.count_operations(self._scale_shape(input_shape))
+            )
+        return dict(counts)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "filters": self.filters,
+                "kernel_sizes": self.kernel_sizes,
+                "groups": self.groups,
+                "strides": self.strides,
+                "reduction": self.reduction,
+                "split_input": self.split_input,
+                "data_format": self.data_format,
+            }
+        )
+        return config

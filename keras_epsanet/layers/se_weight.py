@@ -1,0 +1,125 @@
+"""Channel attention weights by squeeze and excitation."""
+
+import keras
+from keras import ops
+
+from keras_epsanet.layers.grouped_conv2d import fan_out_normal
+
+
+@keras.saving.register_keras_serializable(package="keras_epsanet")
+class SEWeight(keras.layers.Layer):
+    """Weight of every channel from the channel means (equations 1 and 2).
+
+    `weights = sigmoid(W1 relu(W0 mean(x)))`, with `mean` over the pixels
+    and two fully connected stages (1×1 convolutions) with bias.
+
+    Args:
+        reduction: Integer, factor by which the first stage narrows the
+            channels; at most the number of channels.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means
+            `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(N, H, W, C)`, channels-first `(N, C, H, W)`.
+
+    Output shape:
+        `(N, 1, 1, C)`, channels-first `(N, C, 1, 1)`, in (0, 1).
+
+    Raises:
+        ValueError: If `reduction` is not positive or larger than the number
+            of channels.
+
+    Example:
+
+    >>> weights = SEWeight(reduction=4)(keras.ops.ones((2, 8, 8, 16)))
+    >>> weights.shape == (2, 1, 1, 16)
+    True
+
+    Reference: section 3.1 and equations 1 and 2 of
+    [EPSANet](https://arxiv.org/abs/2105.14447).
+    """
+
+    def __init__(self, reduction=16, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(reduction, int) or reduction < 1:
+            raise ValueError(
+                "`reduction` must be a positive integer. "
+                f"Received: reduction={reduction}"
+            )
+        self.reduction = reduction
+        self.pool = keras.layers.GlobalAveragePooling2D(
+            data_format=data_format, keepdims=True, dtype=self.dtype_policy
+        )
+        self.data_format = self.pool.data_format
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape):
+        channels = input_shape[self._channel_axis]
+        if self.reduction > channels:
+            raise ValueError(
+                "`reduction` must be at most the number of channels, "
+                f"{channels}. Received: reduction={self.reduction}"
+            )
+        self.fc1 = self._stage(channels, channels // self.reduction, "fc1")
+        self.fc2 = self._stage(channels // self.reduction, channels, "fc2")
+
+    def _stage(self, inputs, outputs, name):
+        # Kernel as every convolution of the network, bias as PyTorch's.
+        bound = inputs**-0.5
+        stage = keras.layers.Dense(
+            outputs,
+            kernel_initializer=fan_out_normal(),
+            bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+            name=name,
+            dtype=self.dtype_policy,
+        )
+        stage.build((None, inputs))
+        return stage
+
+    @property
+    def _channel_axis(self):
+        return -1 if self.data_format == "channels_last" else 1
+
+    def squeeze(self, inputs):
+        """Equation 1: the mean of every channel, `(N, C)`."""
+        pooled = self.pool(inputs)
+        return ops.reshape(pooled, (-1, inputs.shape[self._channel_axis]))
+
+    def excite(self, descriptors):
+        """Equation 2: weights in (0, 1) for descriptors `(..., C)`."""
+        return ops.sigmoid(self.fc2(ops.relu(self.fc1(descriptors))))
+
+    def call(self, inputs):
+        weights = self.excite(self.squeeze(inputs))
+        if self.data_format == "channels_last":
+            return weights[:, None, None, :]
+        return weights[:, :, None, None]
+
+    def compute_output_shape(self, input_shape):
+        return self.pool.compute_output_shape(input_shape)
+
+    def count_operations(self, input_shape):
+        """Returns the operations of one call, for `keras_epsanet.complexity`.
+
+        Args:
+            input_shape: Shape of the input, with known height and width.
+
+        Returns:
+            A dictionary of numbers of operations for one image.
+        """
+        channels = input_shape[self._channel_axis]
+        hidden = self.fc1.units
+        return {
+            "macs": 2 * channels * hidden,
+            "biases": hidden + channels,
+            "relus": hidden,
+            "pooled": input_shape[1] * input_shape[2] * input_shape[3],
+        }
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {"reduction": self.reduction, "data_format": self.data_format}
+        )
+        return config

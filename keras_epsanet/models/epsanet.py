@@ -1,0 +1,290 @@
+"""EPSANet: a ResNet with pyramid split attention for its 3×3 convolutions.
+
+Zhang et al., "EPSANet: An Efficient Pyramid Split Attention Block on
+Convolutional Neural Network", 2021, https://arxiv.org/abs/2105.14447.
+"""
+
+import functools
+from typing import Callable, NamedTuple
+
+import keras
+
+from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
+from keras_epsanet.models.weights import check_weights, load_weights
+
+STEM_FILTERS = 64
+MIN_IMAGE_SIZE = 32
+
+
+class _Layers(NamedTuple):
+    """Constructors of the layers, with what all blocks have in common."""
+
+    channel_axis: int
+    convolution: Callable
+    normalization: Callable
+    psa: Callable
+    relu: Callable
+    add: Callable
+
+
+def apply_epsa_block(x, layers, filters, output_filters, strides, name):
+    """EPSA block (figure 5): 1×1 convolution, PSA, 1×1 convolution, shortcut.
+
+    Args:
+        x: Keras tensor.
+        layers: Constructors of the layers.
+        filters: Integer, channels of the first convolution and of PSA.
+        output_filters: Integer, channels of the block's output.
+        strides: Integer, strides of PSA and of the shortcut.
+        name: Prefix of the layer names.
+
+    Returns:
+        Keras tensor, the output of the block.
+    """
+    shortcut = x
+    if strides != 1 or x.shape[layers.channel_axis] != output_filters:
+        shortcut = layers.convolution(
+            output_filters, 1, strides=strides, name=f"{name}_0_conv"
+        )(x)
+        shortcut = layers.normalization(name=f"{name}_0_bn")(shortcut)
+
+    x = layers.convolution(filters, 1, name=f"{name}_1_conv")(x)
+    x = layers.normalization(name=f"{name}_1_bn")(x)
+    x = layers.relu(name=f"{name}_1_relu")(x)
+
+    x = layers.psa(filters, strides=strides, name=f"{name}_psa")(x)
+    x = layers.normalization(name=f"{name}_2_bn")(x)
+    x = layers.relu(name=f"{name}_2_relu")(x)
+
+    x = layers.convolution(output_filters, 1, name=f"{name}_3_conv")(x)
+    x = layers.normalization(name=f"{name}_3_bn")(x)
+
+    x = layers.add(name=f"{name}_add")([shortcut, x])
+    return layers.relu(name=f"{name}_out")(x)
+
+
+def apply_stack(x, layers, num_blocks, filters, output_filters, strides, name):
+    """Stage of `num_blocks` EPSA blocks, the first of them with `strides`."""
+    for i in range(num_blocks):
+        x = apply_epsa_block(
+            x,
+            layers,
+            filters,
+            output_filters,
+            strides=strides if i == 0 else 1,
+            name=f"{name}_block{i + 1}",
+        )
+    return x
+
+
+def EPSANet(
+    stackwise_num_blocks,
+    stackwise_num_filters,
+    kernel_sizes,
+    groups,
+    reduction=16,
+    split_input=False,
+    synchronized=False,
+    *,
+    expansion=4,
+    norm_eval=False,
+    include_top=True,
+    weights=None,
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+    data_format=None,
+    dtype=None,
+    name="epsanet",
+):
+    """Builds an EPSANet of any depth, width and pyramid.
+
+    Args:
+        stackwise_num_blocks: Integers, blocks of every stage.
+        stackwise_num_filters: Integers, channels of the PSA modules of every
+            stage. A stage's output has `expansion` times as many.
+        kernel_sizes: Odd integers, kernel size of every scale, in pixels.
+        groups: Integers, groups of every scale; `None` means equation 3.
+        reduction: Integer, reduction of `SEWeight`.
+        split_input: Whether each scale sees its part of the channels only
+            (equation 4 as printed).
+        synchronized: Whether BatchNorm takes its statistics over all
+            replicas (TensorFlow only).
+        expansion: Integer, output channels of a block per channel of its
+            PSA module.
+        norm_eval: Whether BatchNorm uses its moving statistics in training
+            too, as detectors do; scale and shift still train.
+        include_top, weights, input_tensor, input_shape, pooling, classes,
+            classifier_activation, name: As in `EPSANet50Small`.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means
+            `keras.config.image_data_format()`.
+        dtype: Dtype policy of every layer; `None` means the global one.
+
+    Returns:
+        A functional `keras.Model` for images `(N, H, W, C)` (channels-first
+        `(N, C, H, W)`). It returns `(N, classes)` with the classifier,
+        `(N, C)` with `pooling`, otherwise the feature map
+        `(N, ceil(H / 32), ceil(W / 32), C)`.
+
+    Raises:
+        ValueError: If an argument is out of range, or the file of `weights`
+            is not one of this network.
+
+    Example:
+
+    >>> model = EPSANet(
+    ...     stackwise_num_blocks=(1, 1),
+    ...     stackwise_num_filters=(64, 128),
+    ...     kernel_sizes=(3, 5),
+    ...     groups=(1, 4),
+    ...     input_shape=(32, 32, 1),
+    ...     classes=10,
+    ... )
+    >>> model.output_shape
+    (None, 10)
+    """
+    check_weights(weights)
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(
+            '`pooling` must be None, "avg" or "max". '
+            f"Received: pooling={pooling}"
+        )
+    if len(stackwise_num_blocks) != len(stackwise_num_filters):
+        raise ValueError(
+            "`stackwise_num_blocks` and `stackwise_num_filters` must have "
+            "one entry for each stage. Received: "
+            f"stackwise_num_blocks={stackwise_num_blocks}, "
+            f"stackwise_num_filters={stackwise_num_filters}"
+        )
+    if include_top and (not isinstance(classes, int) or classes < 1):
+        raise ValueError(
+            f"`classes` must be a positive integer. Received: classes={classes}"
+        )
+    data_format = data_format or keras.config.image_data_format()
+    if input_tensor is None:
+        shape = _resolve_input_shape(input_shape, include_top, data_format)
+        image = keras.Input(shape=shape)
+    else:
+        image = input_tensor
+        _resolve_input_shape(image.shape[1:], include_top, data_format)
+
+    channel_axis = -1 if data_format == "channels_last" else 1
+    layers = _Layers(
+        channel_axis=channel_axis,
+        convolution=functools.partial(
+            GroupedConv2D, data_format=data_format, dtype=dtype
+        ),
+        normalization=functools.partial(
+            BatchNormalization,
+            axis=channel_axis,
+            synchronized=synchronized,
+            norm_eval=norm_eval,
+            dtype=dtype,
+        ),
+        psa=functools.partial(
+            PSA,
+            kernel_sizes=kernel_sizes,
+            groups=groups,
+            reduction=reduction,
+            split_input=split_input,
+            data_format=data_format,
+            dtype=dtype,
+        ),
+        relu=functools.partial(keras.layers.Activation, "relu", dtype=dtype),
+        add=functools.partial(keras.layers.Add, dtype=dtype),
+    )
+    x = layers.convolution(STEM_FILTERS, 7, strides=2, name="conv1_conv")(image)
+    x = layers.normalization(name="conv1_bn")(x)
+    x = layers.relu(name="conv1_relu")(x)
+    # After a ReLU zeros pad as well as PyTorch's -inf.
+    image_kwargs = {"data_format": data_format, "dtype": dtype}
+    x = keras.layers.ZeroPadding2D(1, name="pool1_pad", **image_kwargs)(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool1_pool", **image_kwargs)(x)
+
+    for i, (blocks, filters) in enumerate(
+        zip(stackwise_num_blocks, stackwise_num_filters)
+    ):
+        x = apply_stack(
+            x,
+            layers,
+            blocks,
+            filters,
+            expansion * filters,
+            strides=1 if i == 0 else 2,
+            name=f"conv{i + 2}",
+        )
+
+    if include_top or pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D(
+            name="avg_pool", **image_kwargs
+        )(x)
+    elif pooling == "max":
+        x = keras.layers.GlobalMaxPooling2D(name="max_pool", **image_kwargs)(x)
+    if include_top:
+        # PyTorch's defaults for a linear layer: uniform within 1/sqrt(fan_in).
+        bound = x.shape[-1] ** -0.5
+        x = keras.layers.Dense(
+            classes,
+            activation=classifier_activation,
+            kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
+            bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+            name="predictions",
+            dtype=dtype,
+        )(x)
+
+    if weights is not None:
+
+        def build_like(include_top, classes):
+            return EPSANet(
+                stackwise_num_blocks,
+                stackwise_num_filters,
+                kernel_sizes,
+                groups,
+                reduction,
+                split_input,
+                expansion=expansion,
+                include_top=include_top,
+                input_shape=image.shape[1:],
+                classes=classes,
+                data_format=data_format,
+                dtype=dtype,
+            )
+
+        load_weights(keras.Model(image, x), weights, build_like)
+    inputs = image
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+    return keras.Model(inputs, x, name=name)
+
+
+def _resolve_input_shape(input_shape, include_top, data_format):
+    """Returns the shape of one image, or raises if it cannot be used."""
+    if input_shape is None:
+        size = 224 if include_top else None
+        if data_format == "channels_last":
+            return (size, size, 3)
+        return (3, size, size)
+    if len(input_shape) != 3:
+        raise ValueError(
+            "`input_shape` must have 3 entries: height, width and channels "
+            f"(as {data_format} orders them). "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+    if data_format == "channels_last":
+        height, width, channels = input_shape
+    else:
+        channels, height, width = input_shape
+    if not channels:
+        raise ValueError(
+            "The number of channels must be known. "
+            f"Received: input_shape={tuple(input_shape)} ({data_format})"
+        )
+    if any(s is not None and s < MIN_IMAGE_SIZE for s in (height, width)):
+        raise ValueError(
+            f"Images must have at least {MIN_IMAGE_SIZE} pixels in height "
+            f"and width. Received: input_shape={tuple(input_shape)} "
+            f"({data_format})"
+        )
+    return tuple(input_shape)

@@ -1,0 +1,57 @@
+"""What goes into the networks and what comes out, for ImageNet."""
+
+import numpy as np
+from keras.applications import imagenet_utils
+
+# Channel means and standard deviations of RGB images in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def preprocess_input(x, data_format=None):
+    """Normalises images as the paper does for ImageNet (section 4.1).
+
+    Args:
+        x: Array or tensor of RGB images with values from 0 to 255,
+            `(N, H, W, 3)` or `(H, W, 3)`, channels-first `(N, 3, H, W)` or
+            `(3, H, W)`. It is not changed.
+        data_format: `"channels_last"` or `"channels_first"`; `None` means
+            `keras.config.image_data_format()`.
+
+    Returns:
+        Array or tensor of the same shape: scaled to [0, 1], minus the mean,
+        divided by the standard deviation of each channel.
+
+    Raises:
+        ValueError: If `data_format` is unknown.
+
+    Example:
+
+    >>> image = np.full((1, 2, 2, 3), 255.0)
+    >>> preprocess_input(image)[0, 0, 0].round(3).tolist()
+    [2.249, 2.429, 2.64]
+    """
+    if isinstance(x, np.ndarray):
+        x = x.copy()  # Keras' own function overwrites float arrays.
+    return imagenet_utils.preprocess_input(
+        x, data_format=data_format, mode="torch"
+    )
+
+
+def decode_predictions(preds, top=5):
+    """Names the most probable ImageNet classes.
+
+    The class names are downloaded by Keras at the first call.
+
+    Args:
+        preds: Array `(N, 1000)` of probabilities.
+        top: Integer, number of classes to return for each image.
+
+    Returns:
+        A list for each image of `(WordNet id, class name, probability)`,
+        the most probable first.
+
+    Raises:
+        ValueError: If `preds` does not have the shape `(N, 1000)`.
+    """
+    return imagenet_utils.decode_predictions(preds, top=top)

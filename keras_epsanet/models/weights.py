@@ -1,0 +1,129 @@
+"""What `weights=` accepts: Keras' files and PyTorch's, for any classifier."""
+
+import os
+import warnings
+
+import keras
+
+from keras_epsanet import torch_weights
+
+KERAS_ENDINGS = (".weights.h5", ".keras")
+
+
+def check_weights(weights):
+    """Raises if `weights` cannot be a file that `load_weights` reads.
+
+    Args:
+        weights: `None` or a path.
+
+    Raises:
+        ValueError: If it is `"imagenet"`, has an unknown ending, or if
+            there is no such file.
+    """
+    if weights is None:
+        return
+    if weights == "imagenet":
+        raise ValueError(
+            'There are no ImageNet weights of EPSANet: nobody has published '
+            "them. Use weights=None to train from scratch, or the path of "
+            'weights that you trained. Received: weights="imagenet"'
+        )
+    endings = KERAS_ENDINGS + torch_weights.ENDINGS
+    if not str(weights).endswith(endings):
+        raise ValueError(
+            "`weights` must be None or the path of a file that ends in "
+            f"{', '.join(endings)}. Received: weights={weights}"
+        )
+    if not os.path.isfile(weights):
+        raise ValueError(
+            f"There is no file {weights}. Received: weights={weights}"
+        )
+
+
+def load_weights(model, path, build_like):
+    """Loads the file that `weights=` names into a model, all or nothing.
+
+    Args:
+        model: The EPSANet, without any layer in front of it.
+        path: Path of the file.
+        build_like: Function of `include_top` and `classes` that builds a
+            network like `model`, for Keras' files are read by a model.
+
+    Raises:
+        ValueError: If the file cannot be read or is not one of this network.
+    """
+    path = str(path)
+    if path.endswith(torch_weights.ENDINGS):
+        _load_torch(model, path)
+        return
+    try:
+        if path.endswith(".keras"):
+            source = keras.saving.load_model(path, compile=False)
+        else:
+            classes = _classes_of_weights_file(path)
+            source = build_like(classes is not None, classes or 1)
+            source.load_weights(path)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged or not a file of this network: {error}"
+        ) from error
+    _copy_weights(source, model, path)
+
+
+def _load_torch(model, path):
+    state = torch_weights.read_checkpoint(path)
+    classifiers = [x for x in model.layers if x.name == "predictions"]
+    found = wanted = 0
+    if classifiers and "fc.bias" in state:
+        found, wanted = state["fc.bias"].size, classifiers[0].units
+    torch_weights.assign_state_dict(
+        model, state, skip_classifier=found != wanted
+    )
+    if found != wanted:
+        _warn_of_classes(path, found, wanted)
+
+
+def _classes_of_weights_file(path):
+    """Number of classes in a `.weights.h5` file, `None` without classifier."""
+    import h5py
+
+    with h5py.File(path) as file:
+        layers = file["layers"] if "layers" in file else {}
+        if "dense" not in layers:
+            return None
+        return layers["dense/vars/0"].shape[-1]
+
+
+def _copy_weights(source, model, path):
+    """Copies the weights of all layers of `model` from those of `source`."""
+    arrays = {layer.name: layer.get_weights() for layer in source.layers}
+    assignments, wrong, classes = [], [], None
+    for layer in model.layers:
+        found = [array.shape for array in arrays.get(layer.name, [])]
+        wanted = [tuple(weight.shape) for weight in layer.weights]
+        if not wanted:
+            continue
+        if found == wanted:
+            assignments.append((layer, arrays[layer.name]))
+        elif layer.name == "predictions" and found:
+            classes = found[-1][0], wanted[-1][0]
+        else:
+            wrong.append(f"{layer.name}: file {found}, model {wanted}")
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit the network, which was left as it was. "
+            f"Differing layers (shapes): {'; '.join(wrong)}"
+        )
+    for layer, values in assignments:
+        layer.set_weights(values)
+    if classes:
+        _warn_of_classes(path, *classes)
+
+
+def _warn_of_classes(path, found, wanted):
+    """Warns that the classifier of a file is left out."""
+    warnings.warn(
+        f"The classifier of {path} has {found} classes, the model's "
+        f"{wanted}: everything else was loaded, the classifier was not.",
+        stacklevel=2,
+    )
