@@ -30,7 +30,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(
         self, axis=-1, momentum=0.9, epsilon=1e-5, norm_eval=False, **kwargs
     ):
-        super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
+        super().__init__(
+            axis=axis, momentum=momentum, epsilon=epsilon, **kwargs
+        )
         self.norm_eval = norm_eval
 
     def call(self, inputs, training=None, mask=None):

@@ -1,6 +1,7 @@
 """Grouped convolution that every backend runs with its own fast kernels."""
 
 import functools
+import math
 
 import keras
 from keras import ops
@@ -121,12 +122,12 @@ class GroupedConv2D(keras.layers.Conv2D):
         Returns:
             A dictionary of numbers of operations for one image.
         """
-        shape = self.compute_output_shape(input_shape)
-        spatial = shape[1:3] if self.data_format == "channels_last" else shape[2:]
-        positions = spatial[0] * spatial[1]
+        elements = math.prod(self.compute_output_shape(input_shape)[1:])
+        is_relu = self.activation is keras.activations.relu
         return {
-            "macs": positions * int(self.kernel.size),
-            "biases": positions * self.filters if self.use_bias else 0,
+            "macs": elements // self.filters * math.prod(self.kernel.shape),
+            "biases": elements if self.use_bias else 0,
+            "relus": elements if is_relu else 0,
         }
 
     def get_config(self):
@@ -224,16 +225,27 @@ def _tensorflow_has_grouped_gradient(dtype):
     """
     import tensorflow as tf
 
+    # Out of the graph that is being traced; its tapes do not record here.
     with tf.init_scope():
         if tf.config.list_logical_devices("GPU"):
             return True
-        with tf.device("CPU:0"), tf.GradientTape() as tape:
-            inputs = tf.zeros((1, 3, 3, 4), dtype)
+        with tf.device("CPU:0"):
+            image = tf.zeros((1, 3, 3, 4), dtype)
             kernel = tf.zeros((3, 3, 2, 4), dtype)
-            tape.watch((inputs, kernel))
+            options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
             try:
-                outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME")
-                tape.gradient(outputs, (inputs, kernel))
+                tf.raw_ops.Conv2DBackpropInput(
+                    input_sizes=image.shape,
+                    filter=kernel,
+                    out_backprop=image,
+                    **options,
+                )
+                tf.raw_ops.Conv2DBackpropFilter(
+                    input=image,
+                    filter_sizes=kernel.shape,
+                    out_backprop=image,
+                    **options,
+                )
             except (
                 tf.errors.InvalidArgumentError,
                 tf.errors.UnimplementedError,
@@ -247,9 +259,10 @@ def _convolve_jax(inputs, kernel, strides, groups, data_format):
 
     if groups > 1 and jax.default_backend() == "cpu":
         # XLA's grouped convolutions on a CPU are 10 to 40 times slower than
-        # one convolution per group.
-        return _convolve_per_group(
-            _convolve_jax, inputs, kernel, strides, groups, data_format
+        # one convolution per group. Compiled as one, for outside of a `jit`
+        # JAX would compile every slice by itself.
+        return jax.jit(_convolve_per_group, static_argnums=(0, 3, 4, 5))(
+            _convolve_jax, inputs, kernel, tuple(strides), groups, data_format
         )
     layout = "NHWC" if data_format == "channels_last" else "NCHW"
     return jax.lax.conv_general_dilated(

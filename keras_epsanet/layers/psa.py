@@ -116,8 +116,10 @@ class PSA(keras.layers.Layer):
             self.se.squeeze(features),
             (-1, len(self.kernel_sizes), self.spc.scale_filters),
         )
-        # Equations 8 and 9: softmax over the scales.
-        attention = ops.softmax(self.se.excite(descriptors), axis=1)
+        # Equations 8 and 9: softmax over the scales. SEWeight's values lie in
+        # (0, 1), so that their exponentials need no shift by the maximum.
+        exponentials = ops.exp(self.se.excite(descriptors))
+        attention = exponentials / ops.sum(exponentials, axis=1, keepdims=True)
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         weights = ops.reshape(attention, (-1, self.filters))
         if self.data_format == "channels_last":

@@ -1,0 +1,172 @@
+"""What the tests share: reference numbers, gradients on every backend."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import zlib
+
+import keras
+import numpy as np
+import pytest
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+if keras.backend.backend() == "jax":
+    # Otherwise JAX turns every float64 into a float32.
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def golden_weight(key, shape):
+    """The weight that the reference numbers were computed with."""
+    random = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode())))
+    leaf = key.rsplit(".", 1)[-1]
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape, "int64")
+    if leaf == "running_mean":
+        array = 0.1 * random.standard_normal(shape)
+    elif leaf == "running_var" or (leaf == "weight" and len(shape) == 1):
+        array = random.uniform(0.5, 1.5, shape)
+    elif len(shape) == 1:
+        array = 0.1 * random.standard_normal(shape)
+    else:
+        array = random.standard_normal(shape)
+        array *= np.sqrt(2 / np.prod(shape[1:]))
+    return array.astype("float32")
+
+
+@pytest.fixture
+def golden():
+    """Function from the name of a golden file to its arrays."""
+    return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
+
+
+@pytest.fixture
+def golden_state_dict():
+    """Function from the name of a variant to its reference state dict."""
+
+    def load(variant):
+        shapes = json.loads((GOLDEN / "state_dict_shapes.json").read_text())
+        return {
+            key: golden_weight(key, shape)
+            for key, shape in shapes[variant].items()
+        }
+
+    return load
+
+
+@pytest.fixture
+def set_golden_weights():
+    """Function that gives a built PSA or SEWeight its reference weights."""
+
+    def assign(psa=None, se=None):
+        if psa is not None:
+            for i, conv in enumerate(psa.spc.convolutions, start=1):
+                height, width, inputs, outputs = conv.kernel.shape
+                weight = golden_weight(
+                    f"psa.conv_{i}.weight", (outputs, inputs, height, width)
+                )
+                conv.kernel.assign(weight.transpose(2, 3, 1, 0))
+            prefix, se = "psa.se", psa.se
+        else:
+            prefix = "se"
+        for name, dense in (("fc1", se.fc1), ("fc2", se.fc2)):
+            inputs, outputs = dense.kernel.shape
+            weight = golden_weight(
+                f"{prefix}.{name}.weight", (outputs, inputs, 1, 1)
+            )
+            dense.kernel.assign(weight[:, :, 0, 0].T)
+            dense.bias.assign(
+                golden_weight(f"{prefix}.{name}.bias", (outputs,))
+            )
+
+    return assign
+
+
+@pytest.fixture
+def value_and_gradients():
+    """Function that computes a loss and its gradients on every backend.
+
+    `compute(layer, x, loss, training)` returns the value of
+    `loss(layer(x))`, its gradient with respect to `x` and a list of those
+    with respect to `layer.trainable_weights`. It updates moving statistics.
+    """
+    return {
+        "tensorflow": _value_and_gradients_tensorflow,
+        "jax": _value_and_gradients_jax,
+        "torch": _value_and_gradients_torch,
+    }[keras.backend.backend()]
+
+
+def _value_and_gradients_tensorflow(layer, x, loss, training=False):
+    import tensorflow as tf
+
+    @tf.function
+    def compute(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = loss(layer(x, training=training))
+        weights = [w.value for w in layer.trainable_weights]
+        return value, tape.gradient(value, (x, weights))
+
+    value, (dx, gradients) = compute(tf.convert_to_tensor(x))
+    return float(value), dx.numpy(), [g.numpy() for g in gradients]
+
+
+def _value_and_gradients_jax(layer, x, loss, training=False):
+    import jax
+
+    weights = layer.trainable_weights + layer.non_trainable_weights
+
+    def compute(x, trainable, fixed):
+        mapping = list(zip(weights, trainable + fixed))
+        with keras.StatelessScope(mapping) as scope:
+            value = loss(layer(x, training=training))
+        fixed = [
+            scope.get_current_value(w) for w in layer.non_trainable_weights
+        ]
+        return value, fixed
+
+    compute = jax.jit(jax.value_and_grad(compute, (0, 1), has_aux=True))
+    (value, fixed), (dx, gradients) = compute(
+        jax.numpy.asarray(x),
+        [w.value for w in layer.trainable_weights],
+        [w.value for w in layer.non_trainable_weights],
+    )
+    for weight, new in zip(layer.non_trainable_weights, fixed):
+        weight.assign(new)
+    return float(value), np.asarray(dx), [np.asarray(g) for g in gradients]
+
+
+def _value_and_gradients_torch(layer, x, loss, training=False):
+    import torch
+
+    x = torch.tensor(x, requires_grad=True)
+    weights = [w.value for w in layer.trainable_weights]
+    value = loss(layer(x, training=training))
+    dx, *gradients = torch.autograd.grad(value, [x, *weights])
+    to_numpy = keras.ops.convert_to_numpy
+    return float(value.detach()), to_numpy(dx), [
+        to_numpy(gradient) for gradient in gradients
+    ]
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Function that runs code in a fresh process and returns its output."""
+
+    def run(code, **environment):
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+        return result.stdout
+
+    return run

@@ -1,0 +1,210 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.layers import GroupedConv2D
+
+BACKEND = keras.backend.backend()
+
+
+def oracle(x, kernel, strides, groups):
+    """Grouped convolution (N, H, W, C), padded by k // 2, in plain NumPy."""
+    height, width, depth, filters = kernel.shape
+    x = np.pad(
+        x,
+        (
+            (0, 0),
+            (height // 2, height // 2),
+            (width // 2, width // 2),
+            (0, 0),
+        ),
+    )
+    rows = range(0, x.shape[1] - height + 1, strides)
+    columns = range(0, x.shape[2] - width + 1, strides)
+    y = np.zeros((len(x), len(rows), len(columns), filters))
+    each = filters // groups
+    for g in range(groups):
+        channels = x[..., g * depth : (g + 1) * depth]
+        weights = kernel[..., g * each : (g + 1) * each]
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                patch = channels[
+                    :, row : row + height, column : column + width
+                ]
+                y[:, i, j, g * each : (g + 1) * each] = np.tensordot(
+                    patch, weights, 3
+                )
+    return y
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, (3, 7)])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 4, 8])
+def test_equals_a_convolution_in_numpy(
+    data_format, kernel_size, strides, groups
+):
+    x = np.random.default_rng(0).standard_normal((2, 9, 12, 8))
+    x = x.astype("float32")
+    layer = GroupedConv2D(
+        16, kernel_size, strides, groups, data_format=data_format
+    )
+    if data_format == "channels_last":
+        y = ops.convert_to_numpy(layer(x))
+        assert y.shape == layer.compute_output_shape(x.shape)
+    else:
+        x_first = x.transpose(0, 3, 1, 2)
+        y = ops.convert_to_numpy(layer(x_first))
+        assert y.shape == layer.compute_output_shape(x_first.shape)
+        y = y.transpose(0, 2, 3, 1)
+    expected = oracle(x, layer.kernel.numpy(), strides, groups)
+    np.testing.assert_allclose(y, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_gradients_equal_those_of_ungrouped_convolutions(
+    value_and_gradients, dtype, strides
+):
+    x = np.random.default_rng(0).standard_normal((2, 7, 7, 8)).astype(dtype)
+    grouped = GroupedConv2D(12, 5, strides, groups=4, dtype=dtype)
+    grouped.build(x.shape)
+    singles = keras.Input(x.shape[1:], dtype=dtype)
+    parts = [
+        GroupedConv2D(3, 5, strides, dtype=dtype)(part)
+        for part in ops.split(singles, 4, axis=-1)
+    ]
+    reference = keras.Model(singles, ops.concatenate(parts, axis=-1))
+    kernels = np.split(grouped.kernel.numpy(), 4, axis=-1)
+    for weight, kernel in zip(reference.weights, kernels):
+        weight.assign(kernel)
+
+    def loss(y):
+        return ops.mean(y**2)
+
+    value, dx, (gradient,) = value_and_gradients(grouped, x, loss)
+    value2, dx2, gradients2 = value_and_gradients(reference, x, loss)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(value, value2, rtol=tolerance)
+    np.testing.assert_allclose(dx, dx2, atol=tolerance)
+    gradients2 = np.concatenate(gradients2, axis=-1)
+    np.testing.assert_allclose(gradient, gradients2, atol=tolerance)
+
+
+def test_bias_activation_and_regularizer_apply():
+    layer = GroupedConv2D(
+        4, 3, groups=2, use_bias=True, activation="relu",
+        kernel_regularizer="l2",
+    )
+    x = np.zeros((1, 4, 4, 4), "float32")
+    layer.build(x.shape)
+    layer.bias.assign([-1.0, 0.0, 1.0, 2.0])
+    y = ops.convert_to_numpy(layer(x))
+    np.testing.assert_allclose(y[0, 0, 0], [0, 0, 1, 2])
+    expected = 0.01 * np.sum(layer.kernel.numpy() ** 2)
+    np.testing.assert_allclose(float(layer.losses[0]), expected, rtol=1e-5)
+
+
+def test_initial_kernel_has_the_variance_of_the_published_code():
+    layer = GroupedConv2D(256, 3, groups=2)
+    layer.build((None, 8, 8, 256))
+    kernel = layer.kernel.numpy()
+    np.testing.assert_allclose(kernel.var(), 2 / (3 * 3 * 256), rtol=0.02)
+    # Not truncated: a normal distribution of this size exceeds 4 sigma.
+    assert np.abs(kernel).max() > 4 * kernel.std()
+
+
+def test_config_round_trip():
+    layer = GroupedConv2D(
+        8, (3, 5), 2, 4, use_bias=True, kernel_regularizer="l2", name="g"
+    )
+    config = layer.get_config()
+    assert GroupedConv2D.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("kernel_size", [2, (3, 4), 0, -1])
+def test_even_or_non_positive_kernels_are_refused(kernel_size):
+    with pytest.raises(ValueError, match="kernel_size"):
+        GroupedConv2D(8, kernel_size)
+
+
+@pytest.mark.parametrize("name", ["padding", "dilation_rate"])
+def test_padding_and_dilation_are_refused(name):
+    with pytest.raises(ValueError, match=f"no argument `{name}`.*Received"):
+        GroupedConv2D(8, 3, **{name: 2})
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    with pytest.raises(ValueError, match="groups=3, filters=8"):
+        GroupedConv2D(8, 3, groups=3)
+    with pytest.raises(ValueError, match="groups=4.*6 channels"):
+        GroupedConv2D(8, 3, groups=4).build((None, 8, 8, 6))
+
+
+def test_wrong_rank_is_refused():
+    with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
+        GroupedConv2D(8, 3)(np.zeros((8, 8, 3)))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="asks TensorFlow")
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_trains_with_and_without_onednn_and_never_uses_xla(run_python, onednn):
+    output = run_python(
+        """
+import keras, numpy as np, tensorflow as tf
+from keras_epsanet.layers import GroupedConv2D, grouped_conv2d
+
+layer = GroupedConv2D(16, 3, groups=4)
+x = tf.random.normal((2, 8, 8, 16))
+layer.build(x.shape)
+
+@tf.function
+def gradient(x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(layer(x) ** 2)
+    return tape.gradient(loss, layer.kernel.value)
+
+eager = gradient(x)
+native = grouped_conv2d._tensorflow_has_grouped_gradient(tf.float32)
+graph = gradient.get_concrete_function(x).graph
+functions = graph.as_graph_def().library.function
+compiled = [f for f in functions if f.attr["_XlaMustCompile"].b]
+convolutions = [o for o in graph.get_operations() if o.type == "Conv2D"]
+norm = float(tf.norm(eager))
+print(len(compiled), native, len(convolutions), norm > 0)
+""",
+        TF_ENABLE_ONEDNN_OPTS=onednn,
+    )
+    compiled, native, convolutions, positive = output.split()[-4:]
+    assert compiled == "0" and positive == "True"
+    # One native call where TensorFlow has the gradient, else one per group.
+    assert int(convolutions) == (1 if native == "True" else 4)
+    if onednn == "0":
+        assert native == "False"
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy")
+def test_gradient_exists_in_a_replica(run_python):
+    output = run_python(
+        """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from keras_epsanet.layers import GroupedConv2D
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    model = keras.Sequential([
+        keras.Input((8, 8, 8)),
+        GroupedConv2D(8, 3, groups=4),
+        keras.layers.GlobalAveragePooling2D(),
+    ])
+    model.compile("sgd", "mse")
+before = model.get_weights()[0]
+history = model.fit(np.ones((4, 8, 8, 8)), np.zeros((4, 8)), batch_size=4,
+                    verbose=0)
+print(np.abs(model.get_weights()[0] - before).max() > 0)
+"""
+    )
+    assert output.split()[-1] == "True"

@@ -1,0 +1,166 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.layers import PSA
+
+GOLDEN = ["psa_small_w64_s1", "psa_small_w128_s2", "psa_large_w128_s1"]
+
+
+@pytest.fixture
+def golden_psa(golden, set_golden_weights):
+    def build(name):
+        reference = golden(name)
+        layer = PSA(
+            int(reference["width"]),
+            kernel_sizes=[int(k) for k in reference["kernel_sizes"]],
+            groups=[int(g) for g in reference["groups"]],
+            strides=int(reference["strides"]),
+        )
+        layer.build(reference["x"].shape)
+        set_golden_weights(psa=layer)
+        return layer, reference
+
+    return build
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_values(golden_psa, name):
+    layer, reference = golden_psa(name)
+    expected = reference["y_paper_order"]
+    y = ops.convert_to_numpy(layer(reference["x"]))
+    np.testing.assert_allclose(
+        y, expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_gradients(golden_psa, value_and_gradients, name):
+    layer, reference = golden_psa(name)
+    _, dx, gradients = value_and_gradients(
+        layer, reference["x"], lambda y: ops.mean(y**2)
+    )
+    expected = reference["dx"]
+    np.testing.assert_allclose(
+        dx, expected, rtol=0, atol=1e-4 * np.abs(expected).max()
+    )
+    norms = {
+        id(weight): np.linalg.norm(gradient)
+        for weight, gradient in zip(layer.trainable_weights, gradients)
+    }
+    variables = {
+        f"conv_{i}.weight": conv.kernel
+        for i, conv in enumerate(layer.spc.convolutions, start=1)
+    }
+    for stage in ("fc1", "fc2"):
+        dense = getattr(layer.se, stage)
+        variables[f"se.{stage}.weight"] = dense.kernel
+        variables[f"se.{stage}.bias"] = dense.bias
+    keys = [key for key in reference if key.startswith("grad_norm/")]
+    assert len(keys) == len(variables) == len(norms)
+    for key in keys:
+        variable = variables[key.removeprefix("grad_norm/")]
+        np.testing.assert_allclose(
+            norms[id(variable)], reference[key], rtol=1e-4, err_msg=key
+        )
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3, 4, 5])
+def test_attention_sums_to_one_and_weighs_the_scales(scales):
+    kernel_sizes = (3, 5, 7, 9, 11)[:scales]
+    layer = PSA(16 * scales, kernel_sizes, groups=(1,) * scales, reduction=4)
+    x = np.random.default_rng(0).standard_normal((2, 6, 5, 16))
+    y, attention = layer(x, return_attention=True)
+    attention = ops.convert_to_numpy(attention)
+    assert attention.shape == (2, scales, 16)
+    np.testing.assert_allclose(attention.sum(axis=1), 1, atol=1e-6)
+    features = ops.convert_to_numpy(layer.spc(x))
+    expected = features * attention.reshape(2, 1, 1, -1)
+    np.testing.assert_allclose(ops.convert_to_numpy(y), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    "dtype, tolerance",
+    [
+        ("float32", 1e-5),
+        ("float64", 1e-5),
+        ("bfloat16", 3e-2),
+        ("mixed_bfloat16", 3e-2),
+        ("mixed_float16", 3e-3),
+    ],
+)
+def test_every_dtype_policy_and_data_format_agrees_and_trains(
+    value_and_gradients, data_format, dtype, tolerance
+):
+    x = np.random.default_rng(0).standard_normal((2, 9, 10, 64))
+    x = x.astype("float32")
+    reference = PSA(64, strides=2)
+    expected = ops.convert_to_numpy(reference(x))
+    layer = PSA(64, strides=2, data_format=data_format, dtype=dtype)
+    if data_format == "channels_first":
+        x = x.transpose(0, 3, 1, 2)
+        expected = expected.transpose(0, 3, 1, 2)
+    layer.build(x.shape)
+    layer.set_weights(reference.get_weights())
+    y = layer(x)
+    assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(ops.cast(y, "float32")),
+        expected,
+        rtol=0,
+        atol=tolerance * np.abs(expected).max(),
+    )
+    _, _, gradients = value_and_gradients(
+        layer, x, lambda y: ops.mean(ops.cast(y, "float32") ** 2)
+    )
+    for weight, gradient in zip(layer.trainable_weights, gradients):
+        gradient = np.asarray(gradient, "float32")
+        assert np.isfinite(gradient).all() and gradient.any(), weight.path
+
+
+def test_symbolic_shapes_equal_computed_ones():
+    layer = PSA(64, strides=2)
+    y, attention = layer(keras.Input((13, None, 32)), return_attention=True)
+    assert y.shape == (None, 7, None, 64)
+    assert attention.shape == (None, 4, 16)
+    y, attention = layer(np.ones((3, 13, 8, 32)), return_attention=True)
+    assert tuple(y.shape) == (3, 7, 4, 64)
+    assert tuple(attention.shape) == (3, 4, 16)
+
+
+def test_attention_is_an_output_of_a_reloaded_model(tmp_path):
+    image = keras.Input((None, None, 64))
+    model = keras.Model(image, PSA(64)(image, return_attention=True))
+    x = np.random.default_rng(0).standard_normal((2, 6, 6, 64))
+    expected = model(x)
+    model.save(tmp_path / "model.keras")
+    outputs = keras.saving.load_model(tmp_path / "model.keras")(x)
+    for output, wanted in zip(outputs, expected):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(output), ops.convert_to_numpy(wanted)
+        )
+
+
+def test_config_round_trip():
+    layer = PSA(
+        32, (3, 5), (2, 4), 2, reduction=8, split_input=True, name="psa"
+    )
+    config = layer.get_config()
+    assert PSA.from_config(config).get_config() == config
+
+
+def test_narrow_psa_names_groups_and_reduction_that_fit():
+    with pytest.raises(ValueError) as error:
+        PSA(32)
+    message = str(error.value)
+    assert "groups=(1, 4, 8, 8) and reduction=8 would fit" in message
+    assert "Received: groups=(1, 4, 8, 16), reduction=16" in message
+    layer = PSA(32, groups=(1, 4, 8, 8), reduction=8)
+    assert tuple(layer(np.ones((1, 4, 4, 32))).shape) == (1, 4, 4, 32)
+
+
+def test_reduction_larger_than_a_scale_is_refused():
+    with pytest.raises(ValueError, match="reduction=16 would fit.*=17"):
+        PSA(64, reduction=17)

@@ -1,0 +1,69 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.layers import SEWeight
+
+
+@pytest.mark.parametrize("channels", [16, 64])
+def test_golden_values(golden, set_golden_weights, channels):
+    reference = golden(f"se_weight_c{channels}")
+    x, expected = reference["x"], reference["weights"]
+    layer = SEWeight()
+    layer.build(x.shape)
+    set_golden_weights(se=layer)
+    weights = ops.convert_to_numpy(layer(x))
+    assert weights.shape == (len(x), 1, 1, channels)
+    np.testing.assert_allclose(
+        weights[:, 0, 0], expected, rtol=0, atol=1e-5 * expected.max()
+    )
+
+
+def test_channels_first_gives_the_same_weights():
+    x = np.random.default_rng(0).standard_normal((2, 5, 7, 32))
+    last = SEWeight(8, data_format="channels_last")
+    first = SEWeight(8, data_format="channels_first")
+    expected = ops.convert_to_numpy(last(x))
+    x = x.transpose(0, 3, 1, 2)
+    first.build(x.shape)
+    first.set_weights(last.get_weights())
+    weights = ops.convert_to_numpy(first(x))
+    assert weights.shape == first.compute_output_shape(x.shape) == (2, 32, 1, 1)
+    np.testing.assert_allclose(
+        weights[:, :, 0, 0], expected[:, 0, 0], atol=1e-6
+    )
+    assert weights.min() > 0 and weights.max() < 1
+
+
+def test_initial_values_are_those_of_the_published_code():
+    layer = SEWeight(reduction=4)
+    layer.build((None, 8, 8, 1024))
+    first, bias1, second, bias2 = layer.get_weights()
+    np.testing.assert_allclose(first.var(), 2 / 256, rtol=0.05)
+    np.testing.assert_allclose(second.var(), 2 / 1024, rtol=0.05)
+    for bias, fan_in in ((bias1, 1024), (bias2, 256)):
+        bound = fan_in**-0.5
+        assert 0.95 * bound < np.abs(bias).max() <= bound
+        np.testing.assert_allclose(bias.var(), bound**2 / 3, rtol=0.25)
+
+
+def test_config_round_trip():
+    config = SEWeight(4, data_format="channels_first", name="s").get_config()
+    assert SEWeight.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("reduction", [0, -2, 1.5])
+def test_reduction_must_be_positive(reduction):
+    with pytest.raises(ValueError, match=f"Received: reduction={reduction}"):
+        SEWeight(reduction)
+
+
+def test_reduction_larger_than_the_channels_is_refused():
+    with pytest.raises(ValueError, match="at most .* 8. Received: reduction=16"):
+        SEWeight().build((None, 4, 4, 8))
+
+
+def test_wrong_rank_is_refused():
+    with pytest.raises(ValueError, match="expected ndim=4, found ndim=2"):
+        SEWeight()(keras.Input((16,)))

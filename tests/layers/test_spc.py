@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.layers import SPC
+from keras_epsanet.layers.spc import default_groups
+
+
+@pytest.mark.parametrize(
+    "kernel_size, groups", [(1, 1), (3, 1), (5, 4), (7, 8), (9, 16)]
+)
+def test_equation_3(kernel_size, groups):
+    assert default_groups(kernel_size) == groups
+
+
+def test_default_groups_are_those_of_the_paper():
+    assert SPC(64).groups == (1, 4, 8, 16)
+
+
+@pytest.mark.parametrize("split_input", [False, True])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_is_the_concatenation_of_its_branches(split_input, data_format):
+    x = np.random.default_rng(0).standard_normal((2, 7, 9, 32))
+    x = x.astype("float32")
+    axis = -1
+    if data_format == "channels_first":
+        x, axis = x.transpose(0, 3, 1, 2), 1
+    layer = SPC(
+        16, (3, 5), (2, 4), 2, split_input=split_input, data_format=data_format
+    )
+    y = ops.convert_to_numpy(layer(x))
+    parts = np.split(x, 2, axis=axis) if split_input else [x, x]
+    branches = [conv(p) for conv, p in zip(layer.convolutions, parts)]
+    expected = np.concatenate(
+        [ops.convert_to_numpy(b) for b in branches], axis=axis
+    )
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+    assert y.shape == layer.compute_output_shape(x.shape)
+
+
+def test_split_input_convolves_a_part_of_the_channels():
+    layer = SPC(64, split_input=True)
+    layer.build((None, 8, 8, 64))
+    shapes = [conv.kernel.shape for conv in layer.convolutions]
+    assert [tuple(shape) for shape in shapes] == [
+        (3, 3, 16, 16),
+        (5, 5, 4, 16),
+        (7, 7, 2, 16),
+        (9, 9, 1, 16),
+    ]
+
+
+def test_config_round_trip():
+    layer = SPC(16, (3, 5), (2, 4), 2, split_input=True, name="spc")
+    config = layer.get_config()
+    assert SPC.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"filters": 66}, r"divisible by the number of scales, 4.*filters=66"),
+        ({"filters": 0}, "positive integer.*filters=0"),
+        ({"filters": 64.0}, r"positive integer.*filters=64\.0"),
+        ({"kernel_sizes": (3, 4, 5, 7)}, r"odd.*\(3, 4, 5, 7\)"),
+        ({"kernel_sizes": (3, 5, 7, -9)}, "positive integers.*-9"),
+        ({"kernel_sizes": ()}, r"positive integers.*kernel_sizes=\(\)"),
+        ({"kernel_sizes": 3}, "tuple of positive integers.*kernel_sizes=3"),
+        ({"groups": (1, 4)}, r"one entry for each.*groups=\(1, 4\)"),
+        ({"groups": (1, 4, 8, 0)}, "positive integers.*groups"),
+        ({"groups": (1, 3, 8, 16)}, r"groups=\(1, 1, 8, 16\) and"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        SPC(**{"filters": 64, **arguments})
+
+
+def test_groups_that_do_not_divide_the_input_are_refused():
+    with pytest.raises(
+        ValueError, match=r"24 input channels.*\(1, 4, 8, 8\) would fit"
+    ):
+        SPC(64).build((None, 8, 8, 24))
+    with pytest.raises(ValueError, match="divisible by the number of scales"):
+        SPC(64, split_input=True).build((None, 8, 8, 66))
