@@ -44,7 +44,7 @@ class EPSANetBackbone(keras.Model):
     Example:
 
     >>> backbone = EPSANetBackbone.from_variant("epsanet50_small")
-    >>> features = keras.Model(backbone.inputs, backbone.pyramid_outputs)
+    >>> features = keras.Model(backbone.input, backbone.pyramid_outputs)
     >>> levels = features(keras.ops.ones((1, 64, 96, 3)))
     >>> levels["P3"].shape == (1, 8, 12, 512)
     True

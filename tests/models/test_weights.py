@@ -1,0 +1,142 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import (
+    EPSANet,
+    EPSANet50Small,
+    EPSANetBackbone,
+    save_torch_weights,
+)
+
+TINY = {
+    "stackwise_num_blocks": (1, 1),
+    "stackwise_num_filters": (16, 32),
+    "kernel_sizes": (3, 5),
+    "groups": (1, 4),
+    "reduction": 4,
+}
+ENDINGS = [".weights.h5", ".keras", ".pth", ".safetensors"]
+
+
+def tiny(**kwargs):
+    return EPSANet(**{**TINY, "classes": 5, **kwargs})
+
+
+def save(model, path):
+    path = str(path)
+    if path.endswith(".weights.h5"):
+        model.save_weights(path)
+    elif path.endswith(".keras"):
+        model.save(path)
+    else:
+        save_torch_weights(model, path)
+    return path
+
+
+def assert_same_weights(model, expected, skip=()):
+    expected = {layer.name: layer.get_weights() for layer in expected.layers}
+    for layer in model.layers:
+        if layer.name in skip:
+            continue
+        for array, wanted in zip(
+            layer.get_weights(), expected.get(layer.name, []), strict=True
+        ):
+            np.testing.assert_array_equal(array, wanted, err_msg=layer.name)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_network_loads_without_warning(tmp_path, ending):
+    source = tiny()
+    path = save(source, tmp_path / f"model{ending}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*classifier.*")
+        assert_same_weights(tiny(weights=path), source)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_classifier_of_the_file_may_be_unused(tmp_path, ending):
+    source = tiny()
+    path = save(source, tmp_path / f"model{ending}")
+    assert_same_weights(tiny(include_top=False, weights=path), source)
+    backbone = EPSANetBackbone(**TINY, weights=path, norm_eval=True)
+    assert_same_weights(backbone, source)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_another_number_of_classes_gives_one_warning(tmp_path, ending):
+    source = tiny(classes=5)
+    path = save(source, tmp_path / f"model{ending}")
+    with pytest.warns(UserWarning, match="5 classes, the model's 7") as seen:
+        model = tiny(classes=7, weights=path)
+    assert len([w for w in seen if "classes" in str(w.message)]) == 1
+    assert_same_weights(model, source, skip=["predictions"])
+    assert model.output_shape == (None, 7)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_weights_of_a_backbone_need_a_model_without_classifier(
+    tmp_path, ending
+):
+    source = EPSANetBackbone(**TINY, norm_eval=True)
+    path = save(source, tmp_path / f"backbone{ending}")
+    assert_same_weights(EPSANetBackbone(**TINY, weights=path), source)
+    with pytest.raises(ValueError, match="predictions|fc.weight"):
+        tiny(weights=path)
+
+
+def test_layers_in_front_of_the_network_are_left_alone(tmp_path):
+    source = tiny()
+    path = save(source, tmp_path / "model.keras")
+    image = keras.Input((32, 32, 1))
+    colours = keras.layers.Conv2D(3, 1, name="colours")(image)
+    model = tiny(input_tensor=colours, weights=path)
+    kernel = model.get_layer("colours").kernel.numpy()
+    assert np.abs(kernel).max() > 0
+    source.get_layer("conv1_conv")
+    for layer in source.layers[1:]:
+        for a, b in zip(
+            model.get_layer(layer.name).get_weights(), layer.get_weights()
+        ):
+            np.testing.assert_array_equal(a, b)
+    # And the other way round: preprocessing in the file is passed over.
+    path = save(model, tmp_path / "with_colours.keras")
+    assert_same_weights(tiny(weights=path), source)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_another_network_is_refused(tmp_path, ending):
+    path = save(tiny(), tmp_path / f"model{ending}")
+    with pytest.raises(ValueError):
+        tiny(weights=path, stackwise_num_filters=(32, 32))
+    with pytest.raises(ValueError):
+        tiny(weights=path, input_shape=(32, 32, 4))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_damaged_files_are_refused(tmp_path, ending):
+    path = save(tiny(), tmp_path / f"model{ending}")
+    with open(path, "rb") as file:
+        content = file.read()
+    for damaged in (content[: len(content) // 2], b"no weights", b""):
+        with open(path, "wb") as file:
+            file.write(damaged)
+        with pytest.raises(ValueError, match="model"):
+            tiny(weights=path)
+
+
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        ("imagenet", "nobody has published.*path of weights that you trained"),
+        ("ImageNet", "must be None or the path.*weights=ImageNet"),
+        ("model.h5", r"ends in .weights.h5, .keras, .pth.*weights=model.h5"),
+        ("nothing.keras", "no file nothing.keras"),
+        ("nothing.pth.tar", "no file nothing.pth.tar"),
+    ],
+)
+def test_unknown_weights_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        EPSANet50Small(weights=weights)

@@ -1,0 +1,63 @@
+import configparser
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def test_import_needs_keras_and_numpy_only(run_python):
+    output = run_python(
+        """
+import sys
+import keras
+before = set(sys.modules)
+import keras_epsanet
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(new & {"torch", "tensorflow", "jax", "safetensors", "h5py",
+                    "tensorflow_datasets", "matplotlib", "keras_cv",
+                    "keras_hub", "pycocotools"}))
+"""
+    )
+    assert output.split("\n")[-2] == "[]"
+
+
+def test_wheel_holds_the_package_its_data_and_their_licence(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        + ["--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sources = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "keras_epsanet").rglob("*.py")
+    }
+    assert sources <= names
+    data = [n for n in names if n.startswith("keras_epsanet/data/")]
+    assert any("fashion_mnist" in n and n.endswith(".npz") for n in data)
+    assert any("LICENSE" in n for n in data)
+    assert not [n for n in names if n.startswith(("tests", "examples"))]
+
+
+def test_errors_name_extras_that_exist():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = set(config["options.extras_require"])
+    assert extras == {"torch", "export", "detection", "examples", "test"}
+    named = set()
+    for path in (ROOT / "keras_epsanet").rglob("*.py"):
+        for part in path.read_text().split("keras-epsanet[")[1:]:
+            named.add(part.partition("]")[0])
+    assert named and named <= extras
+
+
+@pytest.mark.parametrize(
+    "file", ["LICENSE", "CITATION.cff", "CHANGELOG.md", "README.md"]
+)
+def test_project_files_are_there(file):
+    assert (ROOT / file).read_text().strip()
