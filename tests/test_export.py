@@ -12,7 +12,13 @@ if keras.backend.backend() != "tensorflow":
 SIZE = 64
 
 
-@pytest.fixture(scope="module", params=[EPSANet50Small, EPSANet50Large])
+@pytest.fixture(
+    scope="module",
+    params=[
+        EPSANet50Small,
+        pytest.param(EPSANet50Large, marks=pytest.mark.large),
+    ],
+)
 def exported(request):
     model = request.param(input_shape=(SIZE, SIZE, 3), classes=10)
     # Statistics unlike those of a fresh model.
@@ -31,7 +37,8 @@ def test_saved_model(exported, tmp_path):
 
     model, x, expected = exported
     model.export(tmp_path / "model", format="tf_saved_model", verbose=False)
-    y = tf.saved_model.load(tmp_path / "model").serve(x).numpy()
+    loaded = tf.saved_model.load(tmp_path / "model")
+    y = loaded.serve(x).numpy()
     np.testing.assert_allclose(y, expected, atol=1e-4 * expected.max())
 
 

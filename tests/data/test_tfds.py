@@ -80,6 +80,11 @@ def test_other_than_labelled_images_are_refused(tmp_path, name):
         data.tfds(name, "train", data_dir=tmp_path)
 
 
+def test_unknown_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Datasets. Received: name=figs$"):
+        data.tfds("figs", "train", data_dir=tmp_path)
+
+
 def test_unknown_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Unknown split 'val'"):
         data.tfds("fruits", "val", data_dir=tmp_path)

@@ -1,0 +1,38 @@
+# Everything runs from an environment of its own in .venv, made at first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
+# What does not depend on TensorFlow, for the other two backends.
+PORTABLE = tests/layers tests/models tests/test_complexity.py \
+	tests/test_docstrings.py tests/test_saving.py tests/test_torch_weights.py
+
+.PHONY: demo test test-all lint clean
+
+demo: $(VENV)/examples.done
+	$(BIN)/python examples/train_classifier.py
+
+test: lint
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large"
+	KERAS_BACKEND=torch $(PYTEST) -m "not large" $(PORTABLE)
+	KERAS_BACKEND=jax $(PYTEST) -m "not large" $(PORTABLE)
+
+test-all: lint
+	KERAS_BACKEND=tensorflow $(PYTEST)
+	KERAS_BACKEND=torch $(PYTEST) $(PORTABLE)
+	KERAS_BACKEND=jax $(PYTEST) $(PORTABLE)
+
+lint: $(VENV)/test.done
+	$(BIN)/python -m flake8
+
+clean:
+	rm -rf $(VENV) build runs *.egg-info
+
+# One file for each set of extras that is installed.
+$(VENV)/%.done: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	touch $@
