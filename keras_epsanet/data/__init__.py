@@ -1,0 +1,13 @@
+"""Labelled images as `tf.data.Dataset`, one function for each source.
+
+Every function returns an unbatched dataset of pairs: an image, uint8
+`(height, width, channels)` with values from 0 to 255, and its class, an
+int64 scalar. The dataset has the attributes `class_names`, a list of
+strings, and `num_images`, an integer.
+"""
+
+from keras_epsanet.data.fashion_mnist import fashion_mnist
+from keras_epsanet.data.image_folder import decode_image, image_folder
+from keras_epsanet.data.tfds import tfds
+
+__all__ = ["decode_image", "fashion_mnist", "image_folder", "tfds"]
