@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from typing import NamedTuple
 
@@ -11,14 +12,8 @@ import keras
 # counts multiply-adds and BatchNorm only; table 3 was made with
 # MMDetection's counter, which has these five kinds.
 CONVENTIONS = {
-    "table2": {"macs": 1, "normalized": 2},
-    "table3": {
-        "macs": 1,
-        "biases": 1,
-        "normalized": 2,
-        "relus": 1,
-        "pooled": 1,
-    },
+    "table2": dict(macs=1, normalized=2),
+    "table3": dict(macs=1, biases=1, normalized=2, relus=1, pooled=1),
 }
 
 
@@ -47,11 +42,9 @@ class Complexity:
 
     Attributes:
         parameters: Integer, number of trainable parameters.
-        layers: Tuple of `LayerComplexity`, one for each call of a layer, in
-            the order of the graph.
+        layers: Tuple of `LayerComplexity`, one for each call of a layer.
         convention: String, convention of the FLOPs.
-        macs: Integer, multiply-adds of all layers.
-        flops: Integer, FLOPs of all layers.
+        macs, flops: Integers, sums of those of the layers.
     """
 
     parameters: int
@@ -68,26 +61,20 @@ class Complexity:
 
     def __str__(self):
         rows = [
-            (layer.name, _format_shape(layer.output_shape), *layer[2:])
+            (layer.name, str(layer.output_shape), *layer[2:])
             for layer in self.layers
             if layer.parameters or layer.flops
         ]
         rows.append(("total", "", self.parameters, self.macs, self.flops))
+        names, shapes = (max(len(row[i]) for row in rows) for i in (0, 1))
+        row = f"{{:{names}}}  {{:{shapes}}} {{:>11,}} {{:>14,}} {{:>14,}}"
         flops = f"FLOPs ({self.convention})"
-        header = ("layer", "output shape", "parameters", "multiply-adds", flops)
-        lines = [header] + [
-            (*row[:2], *(f"{number:,}" for number in row[2:])) for row in rows
-        ]
-        widths = [max(map(len, column)) for column in zip(*lines)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths))
-            )
-            for line in lines
-        ]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        header = row.replace(",", "").format(
+            "layer", "output", "parameters", "multiply-adds", flops
+        )
+        lines = [row.format(*values) for values in rows]
+        rule = "-" * len(header)
+        return "\n".join([header, rule, *lines[:-1], rule, lines[-1]])
 
 
 def complexity(model, input_shape=None, convention="table2"):
@@ -137,12 +124,12 @@ def complexity(model, input_shape=None, convention="table2"):
     >>> x = keras.layers.Conv2D(8, 3, use_bias=False, name="conv")(image)
     >>> x = keras.layers.BatchNormalization(name="norm")(x)
     >>> print(complexity(keras.Model(image, x)))
-    layer  output shape  parameters  multiply-adds  FLOPs (table2)
-    --------------------------------------------------------------
-    conv   1×30×30×8            216        194,400         194,400
-    norm   1×30×30×8             16              0          14,400
-    --------------------------------------------------------------
-    total                       232        194,400         208,800
+    layer  output          parameters  multiply-adds FLOPs (table2)
+    ---------------------------------------------------------------
+    conv   (1, 30, 30, 8)         216        194,400        194,400
+    norm   (1, 30, 30, 8)          16              0         14,400
+    ---------------------------------------------------------------
+    total                         232        194,400        208,800
     """
     if convention not in CONVENTIONS:
         raise ValueError(
@@ -154,40 +141,27 @@ def complexity(model, input_shape=None, convention="table2"):
             "`model` must be a functional model or a Sequential one that is "
             f"built: only its graph can be counted. Received: model={model}"
         )
-    records = []
-    seen = set()
-    for name, layer, output_shape, counts in _calls(
-        model, _batch_shapes(model, input_shape)
-    ):
+    factors = CONVENTIONS[convention]
+    records, seen = [], set()
+
+    def record(name, layer, input_shape, output_shape):
+        counts = _count_call(layer, input_shape, output_shape)
         weights = {id(weight): weight for weight in layer.trainable_weights}
         parameters = _size(weights[i] for i in weights.keys() - seen)
         seen.update(weights)
         macs = counts.get("macs", 0)
-        flops = sum(
-            factor * counts.get(kind, 0)
-            for kind, factor in CONVENTIONS[convention].items()
-        )
+        flops = sum(n * factors.get(kind, 0) for kind, n in counts.items())
         records.append(
             LayerComplexity(name, output_shape, parameters, macs, flops)
         )
+
+    _visit_calls(model, _batch_shapes(model, input_shape), record)
     parameters = _size(model.trainable_weights)
     return Complexity(parameters, tuple(records), convention)
 
 
 def _size(weights):
     return sum(math.prod(weight.shape) for weight in weights)
-
-
-def _format_shape(shape):
-    if isinstance(shape, dict):
-        shape = tuple(shape.values())
-    if shape and isinstance(shape[0], (tuple, list, dict)):
-        return ", ".join(map(_format_shape, shape))
-    return "×".join(map(str, shape))
-
-
-def _shape(tensor):
-    return tuple(getattr(tensor, "shape", ()))
 
 
 def _is_functional(layer):
@@ -198,26 +172,18 @@ def _is_functional(layer):
 def _batch_shapes(model, input_shape):
     """Returns the shapes of all inputs for a batch of one image."""
     known = [tuple(x.shape[1:]) for x in model.inputs]
-    shapes = known
-    if input_shape is not None:
-        several = isinstance(input_shape[0], (tuple, list))
-        shapes = list(input_shape) if several else [input_shape]
-        if [len(shape) for shape in shapes] != [len(shape) for shape in known]:
-            raise ValueError(
-                "`input_shape` must have the dimensions of one image, "
-                f"without the batch; the model takes {known}. "
-                f"Received: input_shape={input_shape}"
-            )
-        for sizes in zip(shapes, known):
-            if any(size not in (s, None) for s, size in zip(*sizes)):
-                raise ValueError(
-                    f"`input_shape` must agree with the model, which takes "
-                    f"{known}. Received: input_shape={input_shape}"
-                )
-    if any(None in shape for shape in shapes):
+    shapes = input_shape or known
+    if not isinstance(shapes[0], (tuple, list)):
+        shapes = [shapes]
+    fits = list(map(len, shapes)) == list(map(len, known))
+    if not fits or any(
+        size is None or fixed not in (None, size)
+        for sizes in zip(shapes, known)
+        for size, fixed in zip(*sizes)
+    ):
         raise ValueError(
-            f"The sizes of the input must be known; the model takes {known}. "
-            "Give the others with `input_shape`. "
+            "`input_shape` must give all sizes of one image, without the "
+            f"batch, and agree with the model, which takes {known}. "
             f"Received: input_shape={input_shape}"
         )
     return [(1, *shape) for shape in shapes]
@@ -234,17 +200,20 @@ class _ShapeOf(keras.Operation):
         return self.operation.compute_output_spec(*args, **kwargs)
 
 
-def _calls(model, batch_shapes):
-    """Returns the name, layer, output shape and counts of every call."""
-    calls = []
+def _visit_calls(model, batch_shapes, visit, prefix=""):
+    """Calls `visit(name, layer, input_shape, output_shape)` for every call."""
     # One for all calls of a layer: the names in a graph must be unique.
     shape_of = functools.cache(_ShapeOf)
 
-    def record(operation, *args, **kwargs):
+    def call(operation, *args, **kwargs):
         outputs = shape_of(operation)(*args, **kwargs)
-        if isinstance(operation, keras.Layer):
-            inputs = args[0] if args else next(iter(kwargs.values()))
-            calls.extend(_calls_of(operation, inputs, outputs))
+        inputs = [*args, *kwargs.values()][0]
+        name = prefix + operation.name
+        if _is_functional(operation):
+            shapes = [x.shape for x in keras.tree.flatten(inputs)]
+            _visit_calls(operation, shapes, visit, f"{name}/")
+        elif isinstance(operation, keras.Layer):
+            visit(name, operation, _shapes(inputs), _shapes(outputs))
         return outputs
 
     keras.models.clone_model(
@@ -254,118 +223,109 @@ def _calls(model, batch_shapes):
             for shape, x in zip(batch_shapes, model.inputs)
         ],
         clone_function=lambda layer: layer,
-        call_function=record,
+        call_function=call,
     )
-    return calls
 
 
-def _calls_of(layer, inputs, outputs):
-    """Returns the calls of one layer, or of all in it if it is a model."""
-    input_shape = keras.tree.map_structure(_shape, inputs)
-    output_shape = keras.tree.map_structure(_shape, outputs)
-    input_shapes = [_shape(x) for x in keras.tree.flatten(inputs)]
+def _shapes(tensors):
+    return keras.tree.map_structure(lambda x: getattr(x, "shape", ()), tensors)
+
+
+def _count_call(layer, input_shape, output_shape):
+    """Returns a dictionary of the numbers of operations of one call."""
+    count = _count.dispatch(type(layer))
     if hasattr(layer, "count_operations"):
-        _check_known(layer, input_shapes)
-        counts = {
-            kind: number * input_shapes[0][0]
-            for kind, number in layer.count_operations(input_shape).items()
-        }
-        if not counts.keys() <= CONVENTIONS["table3"].keys():
-            raise ValueError(
-                f"`count_operations` of layer {layer.name} must return a "
-                f"dictionary with the keys {', '.join(CONVENTIONS['table3'])}. "
-                f"Received: {counts}"
-            )
-    elif _is_functional(layer):
-        return [
-            (f"{layer.name}/{name}", *rest)
-            for name, *rest in _calls(layer, input_shapes)
-        ]
-    else:
-        if _count.dispatch(type(layer)) is not _count.dispatch(object):
-            _check_known(layer, [*input_shapes, output_shape])
-        counts = _count(layer, input_shape, output_shape)
-    return [(layer.name, layer, output_shape, counts)]
-
-
-def _check_known(layer, shapes):
-    if any(None in shape for shape in shapes):
+        count = _count_itself
+    sizes = keras.tree.flatten((input_shape, output_shape))
+    if None in sizes and count is not _count.dispatch(object):
         raise ValueError(
             f"Layer {layer.name} cannot be counted: the graph leaves sizes "
-            f"of its inputs or outputs open. Received: shapes={shapes}"
+            f"open. Received: {input_shape=}, {output_shape=}"
         )
+    return count(layer, input_shape, output_shape)
+
+
+def _count_itself(layer, input_shape, output_shape):
+    counts = layer.count_operations(input_shape)
+    if not counts.keys() <= CONVENTIONS["table3"].keys():
+        raise ValueError(
+            f"`count_operations` of layer {layer.name} must return a "
+            f"dictionary with the keys {', '.join(CONVENTIONS['table3'])}. "
+            f"Received: {counts}"
+        )
+    batch = keras.tree.flatten(input_shape)[0]
+    return {kind: batch * number for kind, number in counts.items()}
 
 
 @functools.singledispatch
 def _count(layer, input_shape, output_shape):
-    """Returns a dictionary of the numbers of operations of one call."""
     if layer.weights or isinstance(layer, keras.layers.Wrapper):
         raise ValueError(
             f"Nothing says how to count layer {layer.name} of class "
-            f"{type(layer).__name__}. If the class is yours, give it a "
-            "method `count_operations(input_shape)`, as `complexity` "
-            f"describes it. Received: {layer}"
+            f"{type(layer).__name__}: a class of your own can have a method "
+            f"`count_operations(input_shape)` for that. Received: {layer}"
         )
     return {}
 
 
-@_count.register(keras.layers.Conv1D)
-@_count.register(keras.layers.Conv2D)
-@_count.register(keras.layers.Conv3D)
-def _count_convolution(layer, input_shape, output_shape):
+def _linear(*classes):
+    """Registers a function that returns the multiply-adds of `classes`."""
+
+    def register(count_macs):
+        def count(layer, input_shape, output_shape):
+            elements = math.prod(output_shape)
+            return {
+                "macs": count_macs(layer, input_shape, output_shape),
+                "biases": elements if layer.use_bias else 0,
+                "relus": elements if _is_relu(layer) else 0,
+            }
+
+        for cls in classes:
+            _count.register(cls, count)
+
+    return register
+
+
+@_linear(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+def _(layer, input_shape, output_shape):
     channels = input_shape[_channel_axis(layer)] // layer.groups
-    macs = math.prod(output_shape) * math.prod(layer.kernel_size) * channels
-    return {"macs": macs, **_count_bias_and_activation(layer, output_shape)}
+    return math.prod(output_shape) * math.prod(layer.kernel_size) * channels
 
 
-@_count.register(keras.layers.Conv1DTranspose)
-@_count.register(keras.layers.Conv2DTranspose)
-@_count.register(keras.layers.Conv3DTranspose)
-def _count_transposed(layer, input_shape, output_shape):
-    kernel = math.prod(layer.kernel_size) * layer.filters
-    return {
-        "macs": math.prod(input_shape) * kernel,
-        **_count_bias_and_activation(layer, output_shape),
-    }
+@_linear(
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+def _(layer, input_shape, output_shape):
+    return math.prod((*input_shape, *layer.kernel_size, layer.filters))
 
 
-@_count.register(keras.layers.DepthwiseConv1D)
-@_count.register(keras.layers.DepthwiseConv2D)
-def _count_depthwise(layer, input_shape, output_shape):
-    return {
-        "macs": math.prod(output_shape) * math.prod(layer.kernel_size),
-        **_count_bias_and_activation(layer, output_shape),
-    }
+@_linear(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+def _(layer, input_shape, output_shape):
+    return math.prod(output_shape) * math.prod(layer.kernel_size)
 
 
-@_count.register(keras.layers.SeparableConv1D)
-@_count.register(keras.layers.SeparableConv2D)
-def _count_separable(layer, input_shape, output_shape):
+@_linear(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+def _(layer, input_shape, output_shape):
     channels = input_shape[_channel_axis(layer)] * layer.depth_multiplier
     positions = math.prod(output_shape) // layer.filters
-    kernel = math.prod(layer.kernel_size) + layer.filters
-    return {
-        "macs": positions * channels * kernel,
-        **_count_bias_and_activation(layer, output_shape),
-    }
+    return positions * channels * (math.prod(layer.kernel_size) + layer.filters)
 
 
-@_count.register(keras.layers.Dense)
-def _count_dense(layer, input_shape, output_shape):
-    return {
-        "macs": math.prod(output_shape) * input_shape[-1],
-        **_count_bias_and_activation(layer, output_shape),
-    }
+@_linear(keras.layers.Dense)
+def _(layer, input_shape, output_shape):
+    return math.prod(output_shape) * input_shape[-1]
 
 
 @_count.register(keras.layers.BatchNormalization)
-def _count_normalization(layer, input_shape, output_shape):
+def _(layer, input_shape, output_shape):
     return {"normalized": math.prod(output_shape)}
 
 
 @_count.register(keras.layers.ReLU)
 @_count.register(keras.layers.Activation)
-def _count_activation(layer, input_shape, output_shape):
+def _(layer, input_shape, output_shape):
     return {"relus": math.prod(output_shape) if _is_relu(layer) else 0}
 
 
@@ -373,28 +333,16 @@ def _count_pooling(layer, input_shape, output_shape):
     return {"pooled": math.prod(input_shape)}
 
 
-for _kind in ("Max", "Average"):
-    for _extent in ("", "Global", "Adaptive"):
-        for _rank in (1, 2, 3):
-            _name = f"{_extent}{_kind}Pooling{_rank}D"
-            _count.register(getattr(keras.layers, _name), _count_pooling)
-
-
-def _count_bias_and_activation(layer, output_shape):
-    elements = math.prod(output_shape)
-    return {
-        "biases": elements if layer.use_bias else 0,
-        "relus": elements if _is_relu(layer) else 0,
-    }
+for _name in itertools.product(
+    ("", "Global", "Adaptive"), ("Max", "Average"), ("Pooling",), "123", "D"
+):
+    _count.register(getattr(keras.layers, "".join(_name)), _count_pooling)
 
 
 def _is_relu(layer):
-    if isinstance(layer, keras.layers.ReLU):
-        return True
-    activation = layer.activation
-    return activation is keras.activations.relu or isinstance(
-        activation, keras.layers.ReLU
-    )
+    function = getattr(layer, "activation", layer)
+    relu = keras.activations.relu
+    return function is relu or isinstance(function, keras.layers.ReLU)
 
 
 def _channel_axis(layer):
