@@ -1,6 +1,7 @@
 """EPSANet, pyramid split attention, for Keras 3."""
 
-from keras_epsanet import layers
+from keras_epsanet import data, layers
+from keras_epsanet.complexity import complexity
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.epsanet import EPSANet
 from keras_epsanet.models.imagenet import decode_predictions, preprocess_input
@@ -21,6 +22,8 @@ __all__ = [
     "EPSANet101Large",
     "EPSANet101Small",
     "EPSANetBackbone",
+    "complexity",
+    "data",
     "decode_predictions",
     "layers",
     "load_torch_weights",

@@ -131,7 +131,8 @@ def test_a_backbone_ignores_the_classifier(tiny, tiny_state, tmp_path):
     written = state_of(backbone, tmp_path / "backbone.safetensors")
     assert tiny_state.keys() - written.keys() == {"fc.weight", "fc.bias"}
     x = np.random.default_rng(0).standard_normal((1, 32, 32, 3))
-    features = keras.Model(tiny.input, tiny.get_layer("conv3_block2_out").output)
+    last = tiny.get_layer("conv3_block2_out")
+    features = keras.Model(tiny.input, last.output)
     np.testing.assert_allclose(
         backbone.predict(x, verbose=0),
         features.predict(x, verbose=0),

@@ -202,18 +202,66 @@ def _convolve_tensorflow(inputs, kernel, strides, groups, data_format):
             "channels_last",
         )
         return tf.transpose(outputs, (0, 3, 1, 2))
-    if groups > 1 and not _tensorflow_has_grouped_gradient(kernel.dtype):
-        return _convolve_per_group(
-            _convolve_tensorflow, inputs, kernel, strides, groups, data_format
-        )
-    height, width = kernel.shape[0] // 2, kernel.shape[1] // 2
+    if groups > 1 and not _tensorflow_has_gpu():
+        if groups == kernel.shape[-1] and strides[0] == strides[1]:
+            return _convolve_depthwise_tensorflow(inputs, kernel, strides)
+        if not _tensorflow_has_grouped_gradient(kernel.dtype):
+            return _convolve_per_group(
+                _convolve_tensorflow,
+                inputs,
+                kernel,
+                strides,
+                groups,
+                data_format,
+            )
+    inputs, padding = _pad_tensorflow(inputs, kernel, strides)
+    return tf.nn.conv2d(inputs, kernel, strides, padding)
+
+
+def _pad_tensorflow(inputs, kernel, strides):
+    """Pads for odd kernels; returns the inputs and what is left to pad."""
+    import tensorflow as tf
+
     if tuple(strides) == (1, 1):
-        # For odd kernels without strides "SAME" is half of the kernel.
-        return tf.nn.conv2d(inputs, kernel, 1, "SAME")
+        return inputs, "SAME"  # Without strides that is half of the kernel.
     # Explicit paddings in `conv2d` itself would do without the copy, but
     # oneDNN has no gradient for them.
-    inputs = tf.pad(inputs, [[0, 0], [height] * 2, [width] * 2, [0, 0]])
-    return tf.nn.conv2d(inputs, kernel, strides, "VALID")
+    pads = [[size // 2, size // 2] for size in kernel.shape[:2]]
+    return tf.pad(inputs, [[0, 0], *pads, [0, 0]]), "VALID"
+
+
+def _convolve_depthwise_tensorflow(inputs, kernel, strides):
+    """Groups of one output channel: a depthwise convolution, then a sum.
+
+    On a CPU this takes a third of the time of the grouped kernel forward,
+    and no more backward.
+    """
+    import tensorflow as tf
+
+    height, width, depth, groups = kernel.shape
+    inputs, padding = _pad_tensorflow(inputs, kernel, strides)
+    outputs = tf.nn.depthwise_conv2d(
+        inputs,
+        tf.reshape(
+            tf.transpose(kernel, (0, 1, 3, 2)),
+            (height, width, groups * depth, 1),
+        ),
+        (1, *strides, 1),
+        padding,
+    )
+    sizes = tf.shape(outputs)
+    sizes = [
+        sizes[i] if size is None else size
+        for i, size in enumerate(outputs.shape[:3])
+    ]
+    return tf.reduce_sum(tf.reshape(outputs, (*sizes, groups, depth)), -1)
+
+
+def _tensorflow_has_gpu():
+    import tensorflow as tf
+
+    with tf.init_scope():
+        return bool(tf.config.list_logical_devices("GPU"))
 
 
 @functools.cache
@@ -221,36 +269,33 @@ def _tensorflow_has_grouped_gradient(dtype):
     """Asks TensorFlow for the gradient of a tiny grouped convolution.
 
     A CPU has it through oneDNN only, which depends on the processor, the
-    build, TF_ENABLE_ONEDNN_OPTS and the data type; every GPU has it.
+    build, TF_ENABLE_ONEDNN_OPTS and the data type.
     """
     import tensorflow as tf
 
-    # Out of the graph that is being traced; its tapes do not record here.
-    with tf.init_scope():
-        if tf.config.list_logical_devices("GPU"):
-            return True
-        with tf.device("CPU:0"):
-            image = tf.zeros((1, 3, 3, 4), dtype)
-            kernel = tf.zeros((3, 3, 2, 4), dtype)
-            options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
-            try:
-                tf.raw_ops.Conv2DBackpropInput(
-                    input_sizes=image.shape,
-                    filter=kernel,
-                    out_backprop=image,
-                    **options,
-                )
-                tf.raw_ops.Conv2DBackpropFilter(
-                    input=image,
-                    filter_sizes=kernel.shape,
-                    out_backprop=image,
-                    **options,
-                )
-            except (
-                tf.errors.InvalidArgumentError,
-                tf.errors.UnimplementedError,
-            ):
-                return False
+    # Out of the graph that is being traced. No tape: none records in there.
+    with tf.init_scope(), tf.device("CPU:0"):
+        image = tf.zeros((1, 3, 3, 4), dtype)
+        kernel = tf.zeros((3, 3, 2, 4), dtype)
+        options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=image.shape,
+                filter=kernel,
+                out_backprop=image,
+                **options,
+            )
+            tf.raw_ops.Conv2DBackpropFilter(
+                input=image,
+                filter_sizes=kernel.shape,
+                out_backprop=image,
+                **options,
+            )
+        except (
+            tf.errors.InvalidArgumentError,
+            tf.errors.UnimplementedError,
+        ):
+            return False
     return True
 
 

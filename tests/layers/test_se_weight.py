@@ -29,7 +29,8 @@ def test_channels_first_gives_the_same_weights():
     first.build(x.shape)
     first.set_weights(last.get_weights())
     weights = ops.convert_to_numpy(first(x))
-    assert weights.shape == first.compute_output_shape(x.shape) == (2, 32, 1, 1)
+    assert first.compute_output_shape(x.shape) == (2, 32, 1, 1)
+    assert weights.shape == (2, 32, 1, 1)
     np.testing.assert_allclose(
         weights[:, :, 0, 0], expected[:, 0, 0], atol=1e-6
     )
@@ -60,7 +61,7 @@ def test_reduction_must_be_positive(reduction):
 
 
 def test_reduction_larger_than_the_channels_is_refused():
-    with pytest.raises(ValueError, match="at most .* 8. Received: reduction=16"):
+    with pytest.raises(ValueError, match="at most .* 8. Received: .*=16"):
         SEWeight().build((None, 4, 4, 8))
 
 

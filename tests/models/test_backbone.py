@@ -86,7 +86,8 @@ def test_frozen_stages_are_fixed_through_training(
         **TINY, freeze_stages=freeze_stages, norm_eval=norm_eval
     )
     backbone.save(tmp_path / "backbone.keras")
-    for model in (backbone, keras.saving.load_model(tmp_path / "backbone.keras")):
+    reloaded = keras.saving.load_model(tmp_path / "backbone.keras")
+    for model in (backbone, reloaded):
         before = [weight.numpy().copy() for weight in model.weights]
         train(model)
         paths = changed(model, before)

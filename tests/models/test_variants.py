@@ -84,8 +84,6 @@ def test_golden_inference(variant, golden, golden_state_dict):
         )
 
 
-
-
 @pytest.mark.parametrize("variant", GOLDEN)
 def test_golden_training(
     variant, golden, golden_state_dict, value_and_gradients, tmp_path

@@ -1,0 +1,101 @@
+"""Puts PSA in the place of the 3×3 convolutions of a small ResNet.
+
+    python examples/resnet_with_psa.py
+
+Trains a ResNet of basic blocks, two 3×3 convolutions each, and the same with
+PSA in every block on the Fashion-MNIST images that come with the package.
+"""
+
+import argparse
+import functools
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from keras_epsanet.complexity import complexity
+from keras_epsanet.data import fashion_mnist
+from keras_epsanet.layers import PSA, BatchNormalization
+
+
+def build_resnet(use_psa, classes=10):
+    """A ResNet for grey images of 32×32 pixels, with or without PSA."""
+    # The switch. PSA's default groups and reduction need 64 filters or more.
+    convolution = PSA
+    if not use_psa:
+        convolution = functools.partial(
+            layers.Conv2D, kernel_size=3, padding="same", use_bias=False
+        )
+
+    image = keras.Input((32, 32, 1))
+    x = layers.Conv2D(64, 3, strides=2, padding="same", use_bias=False)(image)
+    x = BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    for filters, strides in ((64, 1), (128, 2), (256, 2)):
+        x = apply_basic_block(x, convolution, filters, strides)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(classes)(x)
+    return keras.Model(image, x, name="resnet_psa" if use_psa else "resnet")
+
+
+def apply_basic_block(x, convolution, filters, strides):
+    shortcut = x
+    if strides != 1 or x.shape[-1] != filters:
+        shortcut = layers.Conv2D(filters, 1, strides, use_bias=False)(x)
+        shortcut = BatchNormalization()(shortcut)
+    x = convolution(filters, strides=strides)(x)
+    x = BatchNormalization()(x)
+    x = layers.ReLU()(x)
+    x = convolution(filters)(x)
+    x = BatchNormalization()(x)
+    return layers.ReLU()(layers.Add()([shortcut, x]))
+
+
+def load(split, batch_size):
+    """Batches of images `(N, 32, 32, 1)` from -1 to 1 and their classes."""
+    dataset = fashion_mnist(split)
+    if split == "train":
+        dataset = dataset.shuffle(dataset.num_images, seed=0).repeat()
+    return dataset.batch(batch_size).map(prepare).prefetch(1)
+
+
+def prepare(images, labels):
+    images = tf.pad(images, [[0, 0], [2, 2], [2, 2], [0, 0]])
+    return tf.cast(images, "float32") / 127.5 - 1.0, labels
+
+
+def train(model, dataset, steps, epochs):
+    """Trains with `steps` steps an epoch; returns the history of `fit`."""
+    rate = keras.optimizers.schedules.CosineDecay(0.05, steps * epochs)
+    model.compile(
+        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model.fit(dataset, steps_per_epoch=steps, epochs=epochs, verbose=2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=100, help="in an epoch")
+    parser.add_argument("--epochs", type=int, default=4)
+    args = parser.parse_args()
+
+    results = []
+    for use_psa in (False, True):
+        keras.utils.set_random_seed(0)
+        model = build_resnet(use_psa)
+        train(model, load("train", args.batch_size), args.steps, args.epochs)
+        _, accuracy = model.evaluate(load("test", args.batch_size), verbose=0)
+        counts = complexity(model)
+        results.append(
+            f"{model.name:10}  {counts.parameters:9,} parameters  "
+            f"{counts.flops / 1e6:5.1f} MFLOPs  "
+            f"{accuracy:.1%} of the test images right"
+        )
+    print("\n".join(results))
+
+
+if __name__ == "__main__":
+    main()
