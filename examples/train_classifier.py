@@ -57,7 +57,7 @@ def main():
         f"{len(train.class_names)} classes, {train.num_images:,} images to "
         f"train, {held_out.num_images:,} held out"
     )
-    held_out = make_batches(held_out, args)
+    batches = make_batches(held_out, args)
     # Keras says so after every pass over images whose number it is not told.
     warnings.filterwarnings("ignore", "Your input ran out of data")
     start = time.time()
@@ -65,17 +65,18 @@ def main():
         make_batches(train, args, training=True),
         epochs=args.epochs,
         steps_per_epoch=steps_per_epoch(args, train.num_images),
-        validation_data=held_out,
+        validation_data=batches,
         shuffle=False,  # The batches are shuffled already.
     )
     print(f"Trained in {time.time() - start:.0f} s")
+    report_undecodable(train, held_out)
 
     path = os.path.join(args.output, "model.keras")
     save_model(model, path)
-    with strategy.scope():
-        check_saved_model(path, history.history, held_out)
     plot_curves(pyplot, history.history, f"{args.output}/curves.png")
-    plot_predictions(pyplot, model, held_out, f"{args.output}/predictions.png")
+    plot_predictions(pyplot, model, batches, f"{args.output}/predictions.png")
+    with strategy.scope():
+        check_saved_model(path, history.history, batches)
 
 
 def parse_args():
@@ -207,7 +208,8 @@ def make_batches(dataset, args, training=False):
     def prepare(image, label):
         if image.shape[-1] == 1:
             image = tf.image.grayscale_to_rgb(image)
-        return resize(image), tf.one_hot(label, classes)
+        image = tf.saturate_cast(tf.round(resize(image)), "uint8")
+        return image, tf.one_hot(label, classes)
 
     batches = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     if training:
@@ -232,6 +234,13 @@ def build_model(args, class_names):
     )
     predictions = ClassNames(class_names)(network.output)
     return keras.Model(image, predictions, name=args.model)
+
+
+def report_undecodable(*datasets):
+    """Counts the files that were named and skipped while training."""
+    skipped = sum(len(getattr(x, "undecodable", ())) for x in datasets)
+    if skipped:
+        print(f"Skipped {skipped} image file(s) that cannot be decoded")
 
 
 def steps_per_epoch(args, num_images):
