@@ -25,7 +25,7 @@ import keras
 import keras_epsanet
 from keras_epsanet.complexity import complexity
 
-# Table 2 of the paper: parameters in millions, FLOPs in milliards.
+# Table 2 of the paper: parameters in millions, FLOPs in billions.
 TABLE_2 = {
     keras_epsanet.EPSANet50Small: ("22.56", "3.62"),
     keras_epsanet.EPSANet50Large: ("27.90", "4.72"),

@@ -21,7 +21,7 @@ def main():
     try:
         model = keras.saving.load_model(args.model, compile=False)
         class_names = find_class_names(model)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, TypeError, ValueError) as error:
         sys.exit(f"predict: {args.model} cannot be used: {error}")
 
     failed = 0

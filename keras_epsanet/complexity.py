@@ -323,6 +323,11 @@ def _(layer, input_shape, output_shape):
     return {"normalized": math.prod(output_shape)}
 
 
+@_count.register(keras.layers.Normalization)
+def _count_nothing(layer, input_shape, output_shape):
+    return {}
+
+
 @_count.register(keras.layers.ReLU)
 @_count.register(keras.layers.Activation)
 def _(layer, input_shape, output_shape):

@@ -12,7 +12,6 @@ import importlib
 import os
 import pickle
 import re
-import tempfile
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 ENDINGS = (".pth", ".pt", ".pth.tar", ".safetensors")
 
 _BLOCK = re.compile(r"conv(\d+)_block(\d+)_(0|1|2|3|psa)(?:_(conv|bn))?")
+_BLOCK_NAME = re.compile(r"conv\d+_block\d+")
 _IN_BLOCK = {
     ("0", "conv"): "downsample.0",
     ("0", "bn"): "downsample.1",
@@ -107,15 +107,13 @@ def save_torch_weights(model, path):
             torch.save(collections.OrderedDict(tensors), name)
 
     # Under a temporary name first, so that a crash leaves no half a file.
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    os.close(handle)
+    temporary = f"{path}.tmp"
     try:
         write(state, temporary)
         os.replace(temporary, path)
-    except BaseException:
-        os.remove(temporary)
-        raise
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def read_checkpoint(path):
@@ -240,7 +238,10 @@ class _Entry(NamedTuple):
 def _entries(model):
     """Lists the variables of a model that the implementation has as well."""
     layers = {layer.name: layer for layer in model.layers}
-    if "conv1_conv" not in layers:
+    blocks = {m[0] for m in map(_BLOCK_NAME.match, layers) if m}
+    if "conv1_conv" not in layers or not all(
+        f"{block}_psa" in layers for block in blocks
+    ):
         raise ValueError(
             "The model must be an EPSANet or an EPSANetBackbone itself, not "
             "one that contains it as a layer. "
@@ -262,6 +263,11 @@ def _entries(model):
             continue
         entries.extend(_layer_entries(prefix, layer, scales))
     return entries
+
+
+def is_network_layer(name):
+    """Whether a layer of this name belongs to an EPSANet."""
+    return name in _OUTSIDE or bool(_BLOCK.fullmatch(name))
 
 
 def _layer_entries(prefix, layer, scales):

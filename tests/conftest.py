@@ -155,6 +155,27 @@ def _value_and_gradients_torch(layer, x, loss, training=False):
 
 
 @pytest.fixture
+def randomize():
+    """Function that gives every weight of a model a value unlike its first.
+
+    A fresh BatchNorm is (1, 0, 0, 1), with which much goes unnoticed.
+    """
+
+    def assign(model):
+        random = np.random.default_rng(0)
+        for weight in model.weights:
+            if weight.dtype.startswith(("float", "bfloat")):
+                low = 0.5 if weight.name == "moving_variance" else -0.5
+                noise = random.uniform(low, low + 1, weight.shape)
+                if len(weight.shape) > 1:
+                    noise *= 2 * weight.numpy().astype("float32").std()
+                weight.assign(noise)
+        return model
+
+    return assign
+
+
+@pytest.fixture
 def run_python(tmp_path):
     """Function that runs code in a fresh process and returns its output."""
 

@@ -14,8 +14,11 @@ LOAD = {
 
 @pytest.mark.parametrize("file", LOAD)
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_round_trip_in_a_fresh_process(run_python, tmp_path, file, dtype):
+def test_round_trip_in_a_fresh_process(
+    run_python, randomize, tmp_path, file, dtype
+):
     model = EPSANet50Small(input_shape=(64, 64, 3), classes=10, dtype=dtype)
+    randomize(model)
     x = np.random.default_rng(0).standard_normal((2, 64, 64, 3))
     np.save(tmp_path / "x.npy", x.astype("float32"))
     if file.endswith(".keras"):

@@ -1,5 +1,6 @@
 import pickle
 import re
+import sys
 
 import keras
 import numpy as np
@@ -213,6 +214,9 @@ def test_models_that_are_no_epsanet_are_refused(tiny, tmp_path):
     nested = keras.Sequential([keras.Input((32, 32, 3)), tiny])
     with pytest.raises(ValueError, match="itself, not one that contains it"):
         load_torch_weights(nested, {})
+    resnet = keras.applications.ResNet50(weights=None)
+    with pytest.raises(ValueError, match="must be an EPSANet"):
+        load_torch_weights(resnet, {})
     extra = keras.layers.Dense(3, name="extra")(tiny.output)
     extended = keras.Model(tiny.input, extra)
     with pytest.raises(ValueError, match="no names for .*extra/kernel"):
@@ -241,3 +245,21 @@ def test_the_published_names_of_the_default_model(golden_state_dict, tmp_path):
     expected = golden_state_dict("epsanet50_small")
     shapes = {k: v.shape for k, v in expected.items() if k[:3] != "fc."}
     assert {k: v.shape for k, v in written.items()} == shapes
+
+
+@pytest.mark.parametrize(
+    "package, ending", [("torch", ".pth"), ("safetensors", ".safetensors")]
+)
+def test_a_missing_package_is_named(
+    tiny, tmp_path, monkeypatch, package, ending
+):
+    path = tmp_path / f"model{ending}"
+    save_torch_weights(tiny, path)
+    for name in ("torch", "safetensors.numpy"):
+        if name.startswith(package):
+            monkeypatch.setitem(sys.modules, name, None)
+    message = rf"needs {package}: pip install keras-epsanet\[torch\]"
+    with pytest.raises(ImportError, match=message):
+        load_torch_weights(tiny, path)
+    with pytest.raises(ImportError, match=message):
+        save_torch_weights(tiny, path)

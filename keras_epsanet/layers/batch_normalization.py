@@ -13,11 +13,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         axis: Integer, the channel axis.
-        momentum: Float, of the moving statistics; PyTorch's 0.1.
+        momentum: Float, of the moving statistics; 0.9 is PyTorch's 0.1.
         epsilon: Float, added to the variance.
         norm_eval: Whether the moving statistics are used, and left as they
             are, in training too.
         **kwargs: Arguments of `keras.layers.BatchNormalization`.
+
+    Input shape:
+        `(N, H, W, C)` or any other with the channels at `axis`.
+
+    Output shape:
+        The same.
 
     Example:
 

@@ -159,15 +159,11 @@ def grouped_convolution(inputs, kernel, strides, groups, data_format):
     Returns:
         Tensor `(N, H', W', filters)`, channels-first `(N, filters, H', W')`.
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        convolve = _convolve_tensorflow
-    elif backend == "jax":
-        convolve = _convolve_jax
-    elif backend == "torch":
-        convolve = _convolve_torch
-    else:
-        convolve = _convolve_keras
+    convolve = {
+        "tensorflow": _convolve_tensorflow,
+        "jax": _convolve_jax,
+        "torch": _convolve_torch,
+    }[keras.backend.backend()]
     return convolve(
         ops.convert_to_tensor(inputs),
         ops.convert_to_tensor(kernel),
@@ -337,14 +333,3 @@ def _convolve_torch(inputs, kernel, strides, groups, data_format):
     if data_format == "channels_last":
         outputs = outputs.permute(0, 2, 3, 1)
     return outputs
-
-
-def _convolve_keras(inputs, kernel, strides, groups, data_format):
-    pads = [(size // 2, size // 2) for size in kernel.shape[:2]]
-    if data_format == "channels_last":
-        pads = [(0, 0), *pads, (0, 0)]
-    else:
-        pads = [(0, 0), (0, 0), *pads]
-    return ops.conv(
-        ops.pad(inputs, pads), kernel, strides, "valid", data_format
-    )

@@ -110,22 +110,23 @@ class PSA(keras.layers.Layer):
 
     def call(self, inputs, return_attention=False):
         features = self.spc(inputs)
-        # Equations 6 and 7: Z = Cat([Z0, ..., ZS-1]). The scales lie side by
-        # side in the channels, so that one mean serves all of them.
+        # Equations 6 and 7: Z = Cat([Z0, ..., ZS-1]), Zi = SEWeight(Fi). The
+        # scales lie side by side, so that one mean serves all of them.
         descriptors = ops.reshape(
             self.se.squeeze(features),
             (-1, len(self.kernel_sizes), self.spc.scale_filters),
         )
-        # Equations 8 and 9: softmax over the scales. SEWeight's values lie in
+        weights = self.se.excite(descriptors)
+        # Equations 8 and 9: softmax over the scales. The weights lie in
         # (0, 1), so that their exponentials need no shift by the maximum.
-        exponentials = ops.exp(self.se.excite(descriptors))
+        exponentials = ops.exp(weights)
         attention = exponentials / ops.sum(exponentials, axis=1, keepdims=True)
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
-        weights = ops.reshape(attention, (-1, self.filters))
+        factors = ops.reshape(attention, (-1, self.filters))
         if self.data_format == "channels_last":
-            outputs = features * weights[:, None, None, :]
+            outputs = features * factors[:, None, None, :]
         else:
-            outputs = features * weights[:, :, None, None]
+            outputs = features * factors[:, :, None, None]
         return (outputs, attention) if return_attention else outputs
 
     def compute_output_shape(self, input_shape):

@@ -56,6 +56,11 @@ class SEWeight(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[self._channel_axis]
+        if channels is None:
+            raise ValueError(
+                "The number of channels must be known. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
         if self.reduction > channels:
             raise ValueError(
                 "`reduction` must be at most the number of channels, "

@@ -45,8 +45,10 @@ class SPC(keras.layers.Layer):
     Raises:
         ValueError: If `filters` is not divisible by the number of branches,
             a kernel size is even or not positive, `groups` has another
-            length than `kernel_sizes`, or a number of groups does not
-            divide the input or output channels of its branch.
+            length than `kernel_sizes`, a number of groups does not divide
+            the input or output channels of its branch, or the input
+            channels are unknown or, with `split_input=True`, not divisible
+            by the number of branches.
 
     Example:
 
@@ -115,6 +117,11 @@ class SPC(keras.layers.Layer):
         return tuple(shape)
 
     def build(self, input_shape):
+        if input_shape[self._channel_axis] is None:
+            raise ValueError(
+                "The number of input channels must be known. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
         branch_shape = self._branch_shape(input_shape)
         channels = branch_shape[self._channel_axis]
         if any(channels % groups for groups in self.groups):

@@ -70,7 +70,9 @@ class EPSANetBackbone(keras.Model):
         **kwargs,
     ):
         stages = len(stackwise_num_blocks)
-        if freeze_stages not in range(stages + 1):
+        if not isinstance(freeze_stages, int) or not (
+            0 <= freeze_stages <= stages
+        ):
             raise ValueError(
                 f"`freeze_stages` must be an integer from 0 to {stages}. "
                 f"Received: freeze_stages={freeze_stages}"
@@ -151,6 +153,8 @@ class EPSANetBackbone(keras.Model):
                 f"`variant` must be one of {', '.join(MODEL_CONFIGS)}. "
                 f"Received: variant={variant}"
             )
+        if image_shape == (None, None, 3):
+            image_shape = None  # In either data format.
         return cls(
             weights=weights,
             image_shape=image_shape,

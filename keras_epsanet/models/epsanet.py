@@ -125,8 +125,9 @@ def EPSANet(
     Returns:
         A functional `keras.Model` for images `(N, H, W, C)` (channels-first
         `(N, C, H, W)`). It returns `(N, classes)` with the classifier,
-        `(N, C)` with `pooling`, otherwise the feature map
-        `(N, ceil(H / 32), ceil(W / 32), C)`.
+        `(N, F)` with `pooling`, otherwise the feature map of the last stage,
+        `(N, H', W', F)`, with `F = expansion * stackwise_num_filters[-1]`
+        and `H' = ceil(H / 2 ** (stages + 1))`.
 
     Raises:
         ValueError: If an argument is out of range, or the file of `weights`
@@ -266,11 +267,11 @@ def _resolve_input_shape(input_shape, include_top, data_format):
         if data_format == "channels_last":
             return (size, size, 3)
         return (3, size, size)
-    if len(input_shape) != 3:
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
         raise ValueError(
             "`input_shape` must have 3 entries: height, width and channels "
             f"(as {data_format} orders them). "
-            f"Received: input_shape={tuple(input_shape)}"
+            f"Received: input_shape={input_shape}"
         )
     if data_format == "channels_last":
         height, width, channels = input_shape

@@ -1,5 +1,6 @@
 """What goes into the networks and what comes out, for ImageNet."""
 
+import keras
 import numpy as np
 from keras.applications import imagenet_utils
 
@@ -32,7 +33,11 @@ def preprocess_input(x, data_format=None):
     [2.249, 2.429, 2.64]
     """
     if isinstance(x, np.ndarray):
-        x = x.copy()  # Keras' own function overwrites float arrays.
+        x = x.copy()  # Keras' own function overwrites float arrays ...
+    elif keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
+        x = keras.ops.copy(x)  # ... and PyTorch's tensors ...
+    else:
+        x = keras.ops.cast(x, keras.config.floatx())  # ... or fails.
     return imagenet_utils.preprocess_input(
         x, data_format=data_format, mode="torch"
     )

@@ -60,9 +60,14 @@ def load_weights(model, path, build_like):
         if path.endswith(".keras"):
             source = keras.saving.load_model(path, compile=False)
         else:
-            classes = _classes_of_weights_file(path)
+            classes, blocks = _classes_and_blocks(path)
             source = build_like(classes is not None, classes or 1)
             source.load_weights(path)
+            # What the model lacks Keras passes over in silence.
+            names = [layer.name for layer in source.layers]
+            wanted = sum(name.endswith("_psa") for name in names)
+            if blocks != wanted:
+                raise ValueError(f"it has {blocks} blocks, not {wanted}")
     except Exception as error:
         raise ValueError(
             f"{path} is damaged or not a file of this network: {error}"
@@ -83,21 +88,30 @@ def _load_torch(model, path):
         _warn_of_classes(path, found, wanted)
 
 
-def _classes_of_weights_file(path):
-    """Number of classes in a `.weights.h5` file, `None` without classifier."""
+def _classes_and_blocks(path):
+    """Number of classes (or `None`) and of PSA layers in a `.weights.h5`."""
     import h5py
 
     with h5py.File(path) as file:
-        layers = file["layers"] if "layers" in file else {}
+        layers = file["layers"]
+        blocks = sum(name.split("_")[0] == "psa" for name in layers)
         if "dense" not in layers:
-            return None
-        return layers["dense/vars/0"].shape[-1]
+            return None, blocks
+        return layers["dense/vars/0"].shape[-1], blocks
 
 
 def _copy_weights(source, model, path):
     """Copies the weights of all layers of `model` from those of `source`."""
     arrays = {layer.name: layer.get_weights() for layer in source.layers}
-    assignments, wrong, classes = [], [], None
+    names = {layer.name for layer in model.layers} | {"predictions"}
+    assignments, classes = [], None
+    wrong = [
+        f"{layer.name}: not in the model"
+        for layer in source.layers
+        if layer.weights
+        and torch_weights.is_network_layer(layer.name)
+        and layer.name not in names
+    ]
     for layer in model.layers:
         found = [array.shape for array in arrays.get(layer.name, [])]
         wanted = [tuple(weight.shape) for weight in layer.weights]

@@ -155,9 +155,11 @@ def test_trains_with_and_without_onednn_and_never_uses_xla(run_python, onednn):
 import keras, numpy as np, tensorflow as tf
 from keras_epsanet.layers import GroupedConv2D, grouped_conv2d
 
+stock = keras.layers.Conv2D(16, 3, groups=4)
 layer = GroupedConv2D(16, 3, groups=4)
 x = tf.random.normal((2, 8, 8, 16))
 layer.build(x.shape)
+stock.build(x.shape)
 
 @tf.function
 def gradient(x):
@@ -165,19 +167,23 @@ def gradient(x):
         loss = tf.reduce_mean(layer(x) ** 2)
     return tape.gradient(loss, layer.kernel.value)
 
-eager = gradient(x)
+def compiled(function):
+    graph = function.get_concrete_function(x).graph
+    functions = graph.as_graph_def().library.function
+    return sum(f.attr["_XlaMustCompile"].b for f in functions)
+
+norm = float(tf.norm(gradient(x)))
 native = grouped_conv2d._tensorflow_has_grouped_gradient(tf.float32)
 graph = gradient.get_concrete_function(x).graph
-functions = graph.as_graph_def().library.function
-compiled = [f for f in functions if f.attr["_XlaMustCompile"].b]
 convolutions = [o for o in graph.get_operations() if o.type == "Conv2D"]
-norm = float(tf.norm(eager))
-print(len(compiled), native, len(convolutions), norm > 0)
+print(compiled(tf.function(stock)) > 0, compiled(gradient), native,
+      len(convolutions), norm > 0)
 """,
         TF_ENABLE_ONEDNN_OPTS=onednn,
     )
-    compiled, native, convolutions, positive = output.split()[-4:]
-    assert compiled == "0" and positive == "True"
+    control, compiled, native, convolutions, positive = output.split()[-5:]
+    # The stock layer shows that XLA would be seen.
+    assert control == "True" and compiled == "0" and positive == "True"
     # One native call where TensorFlow has the gradient, else one per group.
     assert int(convolutions) == (1 if native == "True" else 4)
     if onednn == "0":

@@ -83,3 +83,10 @@ def test_groups_that_do_not_divide_the_input_are_refused():
         SPC(64).build((None, 8, 8, 24))
     with pytest.raises(ValueError, match="divisible by the number of scales"):
         SPC(64, split_input=True).build((None, 8, 8, 66))
+
+
+def test_wrong_rank_and_unknown_channels_are_refused():
+    with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
+        SPC(64)(np.ones((8, 8, 64)))
+    with pytest.raises(ValueError, match="input channels must be known"):
+        SPC(64).build((None, 8, 8, None))

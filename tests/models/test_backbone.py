@@ -111,7 +111,9 @@ def test_norm_eval_makes_training_mode_equal_to_inference():
 
 
 @pytest.mark.parametrize("dtype", [None, "mixed_bfloat16"])
-def test_keras_file_round_trip_in_a_fresh_process(run_python, tmp_path, dtype):
+def test_keras_file_round_trip_in_a_fresh_process(
+    run_python, randomize, tmp_path, dtype
+):
     backbone = EPSANetBackbone(
         **TINY,
         freeze_stages=1,
@@ -120,19 +122,24 @@ def test_keras_file_round_trip_in_a_fresh_process(run_python, tmp_path, dtype):
         dtype=dtype,
         name="backbone",
     )
+    randomize(backbone)
     backbone.save(tmp_path / "backbone.keras")
     x = np.random.default_rng(0).standard_normal((2, 32, 64, 3))
     np.save(tmp_path / "x.npy", x.astype("float32"))
-    run_python(
+    output = run_python(
         """
 import keras, keras_epsanet, numpy as np
 model = keras.saving.load_model("backbone.keras")
 assert type(model) is keras_epsanet.EPSANetBackbone
 y = keras.ops.cast(model(np.load("x.npy")), "float32")
 np.save("y.npy", keras.ops.convert_to_numpy(y))
-print(model.get_config())
+config = model.get_config()
+print(config["freeze_stages"], config["norm_eval"],
+      len(model.trainable_weights))
 """
     )
+    count = len(backbone.trainable_weights)
+    assert output.split()[-3:] == ["1", "True", str(count)]
     y = ops.cast(backbone(x.astype("float32")), "float32")
     np.testing.assert_array_equal(
         np.load(tmp_path / "y.npy"), ops.convert_to_numpy(y)
@@ -155,6 +162,7 @@ def test_config_round_trip():
         ({"variant": "resnet50"}, "one of epsanet50_small.*variant=resnet50"),
         ({"freeze_stages": 5}, "from 0 to 4. Received: freeze_stages=5"),
         ({"freeze_stages": -1}, "Received: freeze_stages=-1"),
+        ({"freeze_stages": 1.0}, "Received: freeze_stages=1.0"),
         ({"image_shape": (16, 16, 3)}, "at least 32"),
         ({"weights": "imagenet"}, "nobody has published"),
     ],
@@ -164,3 +172,17 @@ def test_bad_arguments_are_refused(arguments, message):
         EPSANetBackbone.from_variant(
             **{"variant": "epsanet50_small", **arguments}
         )
+
+
+def test_channels_first():
+    backbone = EPSANetBackbone(**TINY, data_format="channels_first")
+    assert backbone.input_shape == (None, 3, None, None)
+    pyramid = keras.Model(backbone.input, backbone.pyramid_outputs)
+    shapes = [tuple(x.shape) for x in pyramid(np.ones((1, 3, 32, 64))).values()]
+    assert shapes == [
+        (1, 64, 8, 16), (1, 64, 4, 8), (1, 128, 2, 4), (1, 128, 1, 2)
+    ]
+    variant = EPSANetBackbone.from_variant(
+        "epsanet50_small", data_format="channels_first"
+    )
+    assert variant.input_shape == (None, 3, None, None)

@@ -18,22 +18,24 @@ def test_normalises_by_mean_and_standard_deviation(data_format, kind):
     if data_format == "channels_first":
         x, expected = x.transpose(0, 3, 1, 2), expected.transpose(0, 3, 1, 2)
     before = x.copy()
-    y = preprocess_input(
-        ops.convert_to_tensor(x) if kind == "tensor" else x, data_format
-    )
+    if kind == "tensor":
+        x = ops.convert_to_tensor(x)
+    y = preprocess_input(x, data_format)
     np.testing.assert_allclose(ops.convert_to_numpy(y), expected, atol=1e-5)
-    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(ops.convert_to_numpy(x), before)
 
 
 def test_uint8_images_and_unknown_format():
-    white = preprocess_input(np.full((4, 4, 3), 255, "uint8"))
-    np.testing.assert_allclose(white[0, 0], [2.2489, 2.4286, 2.64], atol=1e-4)
+    white = np.full((4, 4, 3), 255, "uint8")
+    for image in (white, ops.convert_to_tensor(white, dtype="uint8")):
+        y = ops.convert_to_numpy(preprocess_input(image))
+        np.testing.assert_allclose(y[0, 0], [2.2489, 2.4286, 2.64], atol=1e-4)
     with pytest.raises(ValueError, match="data_format=NHWC"):
         preprocess_input(np.zeros((4, 4, 3)), "NHWC")
 
 
 def test_decode_predictions_names_the_most_probable(monkeypatch, tmp_path):
-    # Keras downloads this file into KERAS_HOME: here it already lies there.
+    # Keras downloads this file: here it already lies on the disk.
     index = {str(i): [f"n{i:08d}", f"class_{i}"] for i in range(1000)}
     folder = tmp_path / "models"
     folder.mkdir()
