@@ -7,7 +7,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
 # What does not depend on TensorFlow, for the other two backends.
 PORTABLE = tests/layers tests/models tests/test_complexity.py \
-	tests/test_docstrings.py tests/test_saving.py tests/test_torch_weights.py
+	tests/test_docstrings.py tests/test_saving.py
 
 .PHONY: demo test test-all lint clean
 

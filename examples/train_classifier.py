@@ -3,7 +3,9 @@
     python examples/train_classifier.py
 
 trains EPSANet-50 Small from scratch on the 10,000 images of Fashion-MNIST
-that come with the package and needs no network. Not run to its end yet.
+that come with the package and needs no network. On 2 CPU cores that were
+busy with other work, `--epochs 3` reached 81.6% top-1 on the 2,000 held-out
+images; the default of 4 epochs was not run to its end.
 
     python examples/train_classifier.py --data FOLDER --image-size 224
 
@@ -102,7 +104,7 @@ def parse_args():
         help="side in pixels to which images are resized (default: 48)",
     )
     parser.add_argument(
-        "--epochs", type=positive(int), default=3, help="default: 3"
+        "--epochs", type=positive(int), default=4, help="default: 4"
     )
     parser.add_argument(
         "--batch-size",
@@ -250,7 +252,7 @@ def steps_per_epoch(args, num_images):
 def make_optimizer(args, num_images):
     """SGD whose rate rises for a tenth of the steps, then falls to 0."""
     steps = args.epochs * steps_per_epoch(args, num_images)
-    warm_up = steps // 10
+    warm_up = max(1, steps // 10)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,
         decay_steps=steps - warm_up,
@@ -305,7 +307,7 @@ def plot_curves(pyplot, history, path):
         axis.plot(epochs, history[key], "o-", label="training")
         axis.plot(epochs, history[f"val_{key}"], "s-", label="held out")
         axis.set(title=title, xlabel="Epoch", xlim=(0.5, len(epochs) + 0.5))
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
         axis.legend()
     axes[1].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -318,11 +320,12 @@ def plot_predictions(pyplot, model, held_out, path):
     images, labels = next(iter(held_out.unbatch().batch(24)))
     names = model.layers[-1].names
     decoded = model.layers[-1].decode(model(images, training=False), top=1)
-    rows = -(-len(images) // 6)
+    columns = min(6, len(images))
+    rows = -(-len(images) // columns)
     figure, axes = pyplot.subplots(
         rows,
-        6,
-        figsize=(12, 0.5 + 2.4 * rows),
+        columns,
+        figsize=(2 * columns + 0.5, 0.5 + 2.4 * rows),
         layout="constrained",
         squeeze=False,
     )
