@@ -36,7 +36,7 @@ def test_examples_run(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "item", public_objects(), ids=lambda item: item.__name__
+    "item", list(public_objects()), ids=lambda item: item.__name__
 )
 def test_public_docstrings_are_complete(item):
     doc = inspect.getdoc(item)
