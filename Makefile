@@ -9,6 +9,12 @@ PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
 PORTABLE = tests/layers tests/models tests/test_complexity.py \
 	tests/test_docstrings.py tests/test_saving.py
 
+# XLA takes minutes to compile each large network for a CPU; `make test-all`
+# runs all of them on JAX too.
+PORTABLE_JAX = tests/layers tests/test_complexity.py \
+	tests/models/test_epsanet.py tests/models/test_imagenet.py \
+	tests/models/test_variants.py -k "not parameters and not table_5"
+
 .PHONY: demo test test-all lint clean
 
 demo: $(VENV)/examples.done
@@ -17,7 +23,7 @@ demo: $(VENV)/examples.done
 test: lint
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large"
 	KERAS_BACKEND=torch $(PYTEST) -m "not large" $(PORTABLE)
-	KERAS_BACKEND=jax $(PYTEST) -m "not large" $(PORTABLE)
+	KERAS_BACKEND=jax $(PYTEST) -m "not large" $(PORTABLE_JAX)
 
 test-all: lint
 	KERAS_BACKEND=tensorflow $(PYTEST)

@@ -8,7 +8,7 @@ LOAD = {
     "model.keras": 'model = keras.saving.load_model("model.keras")',
     "model.weights.h5": """model = keras_epsanet.EPSANet50Small(
     input_shape=(64, 64, 3), classes=10, dtype={dtype!r},
-    weights="model.weights.h5")""",
+    stackwise_num_blocks=(1, 1, 1, 1), weights="model.weights.h5")""",
 }
 
 
@@ -17,7 +17,12 @@ LOAD = {
 def test_round_trip_in_a_fresh_process(
     run_python, randomize, tmp_path, file, dtype
 ):
-    model = EPSANet50Small(input_shape=(64, 64, 3), classes=10, dtype=dtype)
+    model = EPSANet50Small(
+        input_shape=(64, 64, 3),
+        classes=10,
+        dtype=dtype,
+        stackwise_num_blocks=(1, 1, 1, 1),
+    )
     randomize(model)
     x = np.random.default_rng(0).standard_normal((2, 64, 64, 3))
     np.save(tmp_path / "x.npy", x.astype("float32"))
