@@ -3,7 +3,13 @@
     python examples/resnet_with_psa.py
 
 Trains a ResNet of basic blocks, two 3×3 convolutions each, and the same with
-PSA in every block on the Fashion-MNIST images that come with the package.
+PSA in every block on the Fashion-MNIST images that come with the package. On
+2 CPU cores it took 5 minutes and ended with
+
+    resnet     1,226,442 parameters  48.6 MFLOPs  87.4% right
+    resnet_psa   914,680 parameters  36.0 MFLOPs  87.7% right
+
+of the 2,000 test images, a difference that says nothing after one run.
 """
 
 import argparse
@@ -90,9 +96,8 @@ def main():
         _, accuracy = model.evaluate(load("test", args.batch_size), verbose=0)
         counts = complexity(model)
         results.append(
-            f"{model.name:10}  {counts.parameters:9,} parameters  "
-            f"{counts.flops / 1e6:5.1f} MFLOPs  "
-            f"{accuracy:.1%} of the test images right"
+            f"{model.name:10} {counts.parameters:9,} parameters "
+            f"{counts.flops / 1e6:5.1f} MFLOPs {accuracy:6.1%} right"
         )
     print("\n".join(results))
 
