@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# On processors without AVX-512 TensorFlow leaves its fast kernels off.
+export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider
+# Two processes, for much of a test is the tracing of graphs in Python.
+PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --durations 15
 # What does not depend on TensorFlow, for the other two backends.
 PORTABLE = tests/layers tests/models tests/test_complexity.py \
 	tests/test_docstrings.py tests/test_saving.py

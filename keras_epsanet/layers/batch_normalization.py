@@ -5,7 +5,11 @@ import keras
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalisation that can keep its moving statistics.
+    """Keras' batch normalisation, fused, that can keep its moving statistics.
+
+    On TensorFlow, images with the channels last are normalised by one kernel
+    forward and one backward, where Keras' layer makes several passes over
+    them.
 
     Detectors are trained in small batches, whose statistics are too noisy.
     They normalise with the moving statistics of the classifier while scale
@@ -42,8 +46,46 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.norm_eval = norm_eval
 
     def call(self, inputs, training=None, mask=None):
-        training = False if self.norm_eval else training
+        training = bool(training and self.trainable and not self.norm_eval)
+        if mask is None and self._can_be_fused(inputs):
+            return self._call_fused(inputs, training)
         return super().call(inputs, training=training, mask=mask)
+
+    def _can_be_fused(self, inputs):
+        return (
+            keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and keras.backend.standardize_dtype(inputs.dtype) != "float64"
+            and self.variable_dtype == "float32"
+            and not (self.synchronized or self.renorm)
+        )
+
+    def _call_fused(self, inputs, training):
+        import tensorflow as tf
+
+        ones = tf.ones_like(self.moving_mean)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma if self.scale else ones,
+            offset=self.beta if self.center else tf.zeros_like(ones),
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            # The kernel gives the unbiased variance; Keras keeps the other.
+            count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
+            variance *= (count - 1) / count
+            for moving, batch in (
+                (self.moving_mean, mean),
+                (self.moving_variance, variance),
+            ):
+                moving.assign(
+                    moving * self.momentum + batch * (1 - self.momentum)
+                )
+        return tf.cast(outputs, self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "norm_eval": self.norm_eval}

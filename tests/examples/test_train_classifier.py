@@ -67,6 +67,26 @@ def test_reloaded_model_is_as_accurate(training):
     assert trained == reloaded and "top-1" in trained
 
 
+@pytest.mark.large
+def test_two_devices_share_each_batch(images, run_python, tmp_path):
+    output = run_python(
+        f"""
+import runpy, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+sys.argv = ["train_classifier.py", "--data", {str(images)!r}, "--output",
+            {str(tmp_path)!r}, *"--image-size 32 --epochs 1".split()]
+runpy.run_path({str(EXAMPLES / "train_classifier.py")!r}, run_name="__main__")
+"""
+    )
+    assert "epsanet50_small on 2 device(s)" in output
+    trained, reloaded = re.findall(r"(?:Trained|Reloaded): (.*)", output)
+    assert trained == reloaded and "top-1" in trained
+
+
 def test_undecodable_image_is_named(training):
     _, _, stderr = training
     assert stderr.count("0b.png cannot be decoded") == 1

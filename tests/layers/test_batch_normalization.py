@@ -1,4 +1,6 @@
+import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from keras_epsanet.layers import BatchNormalization
@@ -38,3 +40,42 @@ def test_config_round_trip():
     config = BatchNormalization(axis=1, norm_eval=True, name="b").get_config()
     assert config["norm_eval"] is True
     assert BatchNormalization.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
+@pytest.mark.parametrize("affine", [True, False])
+def test_equals_keras_layer(axis, training, dtype, affine, value_and_gradients):
+    options = {"axis": axis, "momentum": 0.9, "epsilon": 1e-5, "dtype": dtype}
+    options.update(scale=affine, center=affine)
+    x = np.random.default_rng(0).standard_normal((4, 3, 5, 6)) * 3 + 1
+    weight = np.random.default_rng(1).standard_normal(x.shape)
+
+    def results(layer):
+        layer.build(x.shape)
+        generator = np.random.default_rng(2)
+        for variable in layer.weights:
+            variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+        inputs = ops.cast(x, layer.compute_dtype)
+        value, gradient, gradients = value_and_gradients(
+            layer,
+            inputs,
+            lambda y: ops.sum(ops.cast(y, "float32") * weight),
+            training=training,
+        )
+        moving = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+        return [value, gradient, *gradients, *moving]
+
+    tolerance = 0.05 if "bfloat16" in dtype else 1e-4
+    for ours, theirs in zip(
+        results(BatchNormalization(**options)),
+        results(keras.layers.BatchNormalization(**options)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(
+            np.asarray(ours, "float64"),
+            np.asarray(theirs, "float64"),
+            rtol=tolerance,
+            atol=tolerance,
+        )

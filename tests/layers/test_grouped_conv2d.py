@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_epsanet.layers import GroupedConv2D
 
+PADDING = ((0, 0), (2, 2), (2, 2), (0, 0))
 BACKEND = keras.backend.backend()
 
 
@@ -62,18 +63,29 @@ def test_equals_a_convolution_in_numpy(
     np.testing.assert_allclose(y, expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 9)])
+def test_kernels_may_be_larger_than_the_image(size, strides):
+    x = np.random.default_rng(0).standard_normal((2, *size, 8))
+    layer = GroupedConv2D(8, 9, strides, groups=2)
+    y = ops.convert_to_numpy(layer(x.astype("float32")))
+    expected = oracle(x, layer.kernel.numpy(), strides, 2)
+    np.testing.assert_allclose(y, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (2, 3)])
 def test_gradients_equal_those_of_ungrouped_convolutions(
-    value_and_gradients, dtype, strides
+    value_and_gradients, dtype, strides, size
 ):
-    x = np.random.default_rng(0).standard_normal((2, 7, 7, 8)).astype(dtype)
+    x = np.random.default_rng(0).standard_normal((2, *size, 8)).astype(dtype)
     grouped = GroupedConv2D(12, 5, strides, groups=4, dtype=dtype)
     grouped.build(x.shape)
     singles = keras.Input(x.shape[1:], dtype=dtype)
     parts = [
-        GroupedConv2D(3, 5, strides, dtype=dtype)(part)
-        for part in ops.split(singles, 4, axis=-1)
+        keras.layers.Conv2D(3, 5, strides, use_bias=False, dtype=dtype)(part)
+        for part in ops.split(ops.pad(singles, PADDING), 4, axis=-1)
     ]
     reference = keras.Model(singles, ops.concatenate(parts, axis=-1))
     kernels = np.split(grouped.kernel.numpy(), 4, axis=-1)
@@ -153,7 +165,7 @@ def test_trains_with_and_without_onednn_and_never_uses_xla(run_python, onednn):
     output = run_python(
         """
 import keras, numpy as np, tensorflow as tf
-from keras_epsanet.layers import GroupedConv2D, grouped_conv2d
+from keras_epsanet.layers import GroupedConv2D, grouped_convolution
 
 stock = keras.layers.Conv2D(16, 3, groups=4)
 layer = GroupedConv2D(16, 3, groups=4)
@@ -173,7 +185,7 @@ def compiled(function):
     return sum(f.attr["_XlaMustCompile"].b for f in functions)
 
 norm = float(tf.norm(gradient(x)))
-native = grouped_conv2d._tensorflow_has_grouped_gradient(tf.float32)
+native = grouped_convolution._tensorflow_has_grouped_gradient(tf.float32)
 graph = gradient.get_concrete_function(x).graph
 convolutions = [o for o in graph.get_operations() if o.type == "Conv2D"]
 print(compiled(tf.function(stock)) > 0, compiled(gradient), native,

@@ -1,0 +1,330 @@
+"""Grouped convolution, by each backend in its fastest exact form."""
+
+import functools
+import math
+
+import keras
+from keras import ops
+
+
+def grouped_convolution(inputs, kernel, strides, groups, data_format):
+    """Grouped 2D convolution, padded by half of the kernel on every side.
+
+    Args:
+        inputs: Tensor `(N, H, W, C)`, channels-first `(N, C, H, W)`.
+        kernel: Tensor `(height, width, C / groups, filters)`.
+        strides: Pair of integers, in pixels.
+        groups: Integer, number of groups.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        Tensor `(N, H', W', filters)`, channels-first `(N, filters, H', W')`.
+    """
+    convolve = {
+        "tensorflow": _convolve_tensorflow,
+        "jax": _convolve_jax,
+        "torch": _convolve_torch,
+    }[keras.backend.backend()]
+    inputs = ops.convert_to_tensor(inputs)
+    kernel = _crop_to_reach(
+        ops.convert_to_tensor(kernel), inputs.shape, data_format
+    )
+    return convolve(inputs, kernel, strides, groups, data_format)
+
+
+def _crop_to_reach(kernel, input_shape, data_format):
+    """Leaves out the rim of a kernel that only ever meets the padding.
+
+    From any pixel, the farthest of `n` in a row is `n - 1` away.
+    """
+    first = 1 if data_format == "channels_last" else 2
+    sizes = kernel.shape[:2]
+    reach = [
+        size if pixels is None else min(size, 2 * pixels - 1)
+        for size, pixels in zip(sizes, input_shape[first : first + 2])
+    ]
+    if reach == list(sizes):
+        return kernel
+    start = [(size - reached) // 2 for size, reached in zip(sizes, reach)]
+    return ops.slice(kernel, (*start, 0, 0), (*reach, *kernel.shape[2:]))
+
+
+def _convolve_per_group(convolve, inputs, kernel, strides, groups, data_format):
+    axis = -1 if data_format == "channels_last" else 1
+    parts = zip(
+        ops.split(inputs, groups, axis=axis),
+        ops.split(kernel, groups, axis=-1),
+    )
+    return ops.concatenate(
+        [convolve(x, k, strides, 1, data_format) for x, k in parts], axis=axis
+    )
+
+
+def _convolve_tensorflow(inputs, kernel, strides, groups, data_format):
+    import tensorflow as tf
+
+    kernel = tf.convert_to_tensor(kernel)  # For `tf.custom_gradient`.
+    if data_format == "channels_first":
+        # TensorFlow has no channels-first convolutions for every type on a
+        # CPU, and a GPU's layout pass removes the transpositions it can.
+        outputs = _convolve_tensorflow(
+            tf.transpose(inputs, (0, 2, 3, 1)),
+            kernel,
+            strides,
+            groups,
+            "channels_last",
+        )
+        return tf.transpose(outputs, (0, 3, 1, 2))
+    if tuple(kernel.shape[:2]) == (1, 1):
+        # The strided kernel's gradient is several times slower.
+        inputs, strides = inputs[:, :: strides[0], :: strides[1]], (1, 1)
+
+    sizes = [(n - 1) // s + 1 for n, s in zip(_sizes(inputs)[1:3], strides)]
+    if groups == 1 or _tensorflow_has_gpu():
+        inputs, padding = _pad_tensorflow(inputs, kernel, strides, sizes)
+        return tf.nn.conv2d(inputs, kernel, strides, padding)
+    if not _tensorflow_has_grouped_gradient(kernel.dtype):
+        inputs, padding = _pad_tensorflow(inputs, kernel, strides, sizes)
+        parts = zip(tf.split(inputs, groups, -1), tf.split(kernel, groups, -1))
+        return tf.concat(
+            [tf.nn.conv2d(x, k, strides, padding) for x, k in parts], -1
+        )
+    tile = _choose_tile(kernel, strides, groups, sizes)
+    if tile == (1, 1):
+        inputs, padding = _pad_tensorflow(inputs, kernel, strides, sizes)
+        return tf.nn.conv2d(inputs, kernel, strides, padding)
+    padded = [-(-size // t) * t for size, t in zip(sizes, tile)]
+    inputs, padding = _pad_tensorflow(inputs, kernel, strides, padded)
+    outputs = _convolve_tiles_tensorflow(
+        inputs, kernel, strides, groups, padding, tile
+    )
+    return outputs[:, : sizes[0], : sizes[1]] if padded != sizes else outputs
+
+
+def _sizes(tensor):
+    """The sizes of a TensorFlow tensor, integers where they are known."""
+    import tensorflow as tf
+
+    dynamic = tf.shape(tensor)
+    return [
+        dynamic[axis] if size is None else size
+        for axis, size in enumerate(tensor.shape)
+    ]
+
+
+def _pad_tensorflow(inputs, kernel, strides, output_sizes):
+    """Pads for odd kernels; returns the inputs and what is left to pad.
+
+    No row is padded that is never read: besides the work, oneDNN's gradient
+    of some even widths is 20 times slower. So is that of "SAME" for kernels
+    larger than the image. Explicit paddings in `conv2d` itself would do
+    without the copy, but oneDNN has no gradient for them.
+    """
+    import tensorflow as tf
+
+    # Without strides, "SAME" is half of the kernel on every side.
+    padding = "SAME" if tuple(strides) == (1, 1) else "VALID"
+    for size, k in zip(inputs.shape[1:3], kernel.shape):
+        if size is not None and size < k:
+            padding = "VALID"
+    pads = []
+    for size, k, stride, output_size in zip(
+        _sizes(inputs)[1:3], kernel.shape, strides, output_sizes
+    ):
+        if padding == "SAME":
+            pads.append((0, output_size - size))
+        else:
+            end = (output_size - 1) * stride + k - size - k // 2
+            after = max(end, 0) if isinstance(end, int) else tf.maximum(end, 0)
+            pads.append((k // 2, after))
+    if pads != [(0, 0), (0, 0)]:
+        inputs = tf.pad(inputs, [(0, 0), *pads, (0, 0)])
+    return inputs, padding
+
+
+def _choose_tile(kernel, strides, groups, output_sizes):
+    """Rows and columns of output pixels that are computed as channels.
+
+    oneDNN computes the channels of a group side by side in the lanes of a
+    vector, and leaves most of them empty where a group has few. So `p`
+    neighbouring pixels become channels, by a kernel that holds the original
+    `p` times, each at the place of its pixel.
+    """
+    lanes = 8
+    pixels = lanes // (kernel.shape[-1] // groups)
+    tile = {8: (2, 4), 4: (2, 2), 2: (1, 2)}.get(pixels, (1, 1))
+    tiles_kernel = [
+        size + (t - 1) * stride
+        for size, stride, t in zip(kernel.shape, strides, tile)
+    ]
+    if math.prod(tiles_kernel) >= math.prod(tile) * math.prod(kernel.shape[:2]):
+        return (1, 1)
+    for size, k in zip(output_sizes, tiles_kernel):
+        if isinstance(size, int) and size < k:
+            return (1, 1)  # Most of the kernel would meet the padding.
+    return tile
+
+
+def _convolve_tiles_tensorflow(inputs, kernel, strides, groups, padding, tile):
+    """Grouped convolution that computes tiles of pixels as channels.
+
+    The gradient with respect to the inputs is that of the plain convolution,
+    whose lanes are the inputs' channels, of which a group has enough.
+    """
+    import tensorflow as tf
+
+    height, width, depth, filters = kernel.shape
+    rows, columns = tile
+    pixels = [(i, j) for i in range(rows) for j in range(columns)]
+    tile_strides = [1, rows * strides[0], columns * strides[1], 1]
+
+    def expand(kernel):
+        """`(h, w, depth, filters)` → `(h', w', depth, pixels * filters)`."""
+        kernel = tf.reshape(kernel, (height, width, depth, groups, -1))
+        copies = []
+        for i, j in pixels:
+            y, x = i * strides[0], j * strides[1]
+            below = (rows - 1) * strides[0] - y
+            right = (columns - 1) * strides[1] - x
+            pads = [(y, below), (x, right), (0, 0), (0, 0), (0, 0)]
+            copies.append(tf.pad(kernel, pads))
+        kernel = tf.stack(copies, axis=4)
+        return tf.reshape(kernel, (*kernel.shape[:3], -1))
+
+    def reduce(kernel):
+        """The adjoint of `expand`."""
+        kernel = tf.reshape(
+            kernel, (*kernel.shape[:3], groups, len(pixels), -1)
+        )
+        total = 0
+        for p, (i, j) in enumerate(pixels):
+            y, x = i * strides[0], j * strides[1]
+            total += kernel[y : y + height, x : x + width, :, :, p]
+        return tf.reshape(total, (height, width, depth, filters))
+
+    def to_pixels(outputs):
+        """`(N, H, W, pixels * filters)` → `(N, rows * H, columns * W, ...)`."""
+        n, h, w, _ = _sizes(outputs)
+        outputs = tf.reshape(
+            outputs, (n * h, w, groups, rows, columns, filters // groups)
+        )
+        outputs = tf.transpose(outputs, (0, 3, 1, 4, 2, 5))
+        return tf.reshape(outputs, (n, h * rows, w * columns, filters))
+
+    def to_channels(outputs):
+        """The adjoint of `to_pixels`."""
+        n, h, w, _ = _sizes(outputs)
+        h, w = h // rows, w // columns
+        outputs = tf.reshape(
+            outputs, (n * h, rows, w, columns, groups, filters // groups)
+        )
+        outputs = tf.transpose(outputs, (0, 2, 4, 1, 3, 5))
+        return tf.reshape(outputs, (n, h, w, len(pixels) * filters))
+
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        expanded = expand(kernel)
+        outputs = tf.nn.conv2d(inputs, expanded, tile_strides, padding)
+
+        def gradient(upstream):
+            inputs_gradient = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(inputs),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=[1, *strides, 1],
+                padding=padding,
+            )
+            kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
+                input=inputs,
+                filter_sizes=expanded.shape,
+                out_backprop=to_channels(upstream),
+                strides=tile_strides,
+                padding=padding,
+            )
+            return inputs_gradient, reduce(kernel_gradient)
+
+        return to_pixels(outputs), gradient
+
+    return convolve(inputs, kernel)
+
+
+def _tensorflow_has_gpu():
+    import tensorflow as tf
+
+    with tf.init_scope():
+        return bool(tf.config.list_logical_devices("GPU"))
+
+
+@functools.cache
+def _tensorflow_has_grouped_gradient(dtype):
+    """Asks TensorFlow for the gradient of a tiny grouped convolution.
+
+    A CPU has it through oneDNN only, which depends on the processor, the
+    build, TF_ENABLE_ONEDNN_OPTS and the data type.
+    """
+    import tensorflow as tf
+
+    # Out of the graph that is being traced. No tape: none records in there.
+    with tf.init_scope(), tf.device("CPU:0"):
+        image = tf.zeros((1, 3, 3, 4), dtype)
+        kernel = tf.zeros((3, 3, 2, 4), dtype)
+        options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=image.shape,
+                filter=kernel,
+                out_backprop=image,
+                **options,
+            )
+            tf.raw_ops.Conv2DBackpropFilter(
+                input=image,
+                filter_sizes=kernel.shape,
+                out_backprop=image,
+                **options,
+            )
+        except (
+            tf.errors.InvalidArgumentError,
+            tf.errors.UnimplementedError,
+        ):
+            return False
+    return True
+
+
+def _convolve_jax(inputs, kernel, strides, groups, data_format):
+    import jax
+
+    if groups > 1 and jax.default_backend() == "cpu":
+        # XLA's grouped convolutions on a CPU are 10 to 40 times slower than
+        # one convolution per group. Compiled as one, for outside of a `jit`
+        # JAX would compile every slice by itself.
+        return jax.jit(_convolve_per_group, static_argnums=(0, 3, 4, 5))(
+            _convolve_jax, inputs, kernel, tuple(strides), groups, data_format
+        )
+    layout = "NHWC" if data_format == "channels_last" else "NCHW"
+    return jax.lax.conv_general_dilated(
+        inputs,
+        kernel,
+        window_strides=strides,
+        padding=[(size // 2, size // 2) for size in kernel.shape[:2]],
+        dimension_numbers=(layout, "HWIO", layout),
+        feature_group_count=groups,
+    )
+
+
+def _convolve_torch(inputs, kernel, strides, groups, data_format):
+    import torch
+
+    # A permuted view of a channels-last tensor is PyTorch's own
+    # channels-last layout, so nothing is copied.
+    if data_format == "channels_last":
+        inputs = inputs.permute(0, 3, 1, 2)
+    outputs = torch.nn.functional.conv2d(
+        inputs,
+        kernel.permute(3, 2, 0, 1),
+        stride=strides,
+        padding=(kernel.shape[0] // 2, kernel.shape[1] // 2),
+        groups=groups,
+    )
+    if data_format == "channels_last":
+        outputs = outputs.permute(0, 2, 3, 1)
+    return outputs
