@@ -10,11 +10,11 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --durations 15
 # What does not depend on TensorFlow, for the other two backends.
 PORTABLE = tests/layers tests/models tests/test_complexity.py \
-	tests/test_docstrings.py tests/test_saving.py
+	tests/test_docstrings.py tests/test_fuse.py tests/test_saving.py
 
 # XLA takes minutes to compile each large network for a CPU; `make test-all`
 # runs all of them on JAX too.
-PORTABLE_JAX = tests/layers tests/test_complexity.py \
+PORTABLE_JAX = tests/layers tests/test_complexity.py tests/test_fuse.py \
 	tests/models/test_epsanet.py tests/models/test_imagenet.py \
 	tests/models/test_variants.py -k "not parameters and not table_5"
 

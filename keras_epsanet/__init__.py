@@ -2,6 +2,7 @@
 
 from keras_epsanet import data, layers
 from keras_epsanet.complexity import complexity
+from keras_epsanet.fuse import fuse
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.epsanet import EPSANet
 from keras_epsanet.models.imagenet import decode_predictions, preprocess_input
@@ -25,6 +26,7 @@ __all__ = [
     "complexity",
     "data",
     "decode_predictions",
+    "fuse",
     "layers",
     "load_torch_weights",
     "preprocess_input",

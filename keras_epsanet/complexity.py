@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import keras
 
+from keras_epsanet.graph import is_functional, visit_calls
+
 # What one operation of each kind adds to the FLOPs. Table 2 of the paper
 # counts multiply-adds and BatchNorm only; table 3 was made with
 # MMDetection's counter, which has these five kinds.
@@ -136,7 +138,7 @@ def complexity(model, input_shape=None, convention="table2"):
             f"`convention` must be one of {', '.join(CONVENTIONS)}. "
             f"Received: convention={convention}"
         )
-    if not _is_functional(model):
+    if not is_functional(model):
         raise ValueError(
             "`model` must be a functional model or a Sequential one that is "
             f"built: only its graph can be counted. Received: model={model}"
@@ -155,18 +157,13 @@ def complexity(model, input_shape=None, convention="table2"):
             LayerComplexity(name, output_shape, parameters, macs, flops)
         )
 
-    _visit_calls(model, _batch_shapes(model, input_shape), record)
+    _visit_layers(model, _batch_shapes(model, input_shape), record)
     parameters = _size(model.trainable_weights)
     return Complexity(parameters, tuple(records), convention)
 
 
 def _size(weights):
     return sum(math.prod(weight.shape) for weight in weights)
-
-
-def _is_functional(layer):
-    # An unbuilt Sequential raises AttributeError for its inputs.
-    return isinstance(layer, keras.Model) and hasattr(layer, "inputs")
 
 
 def _batch_shapes(model, input_shape):
@@ -189,42 +186,23 @@ def _batch_shapes(model, input_shape):
     return [(1, *shape) for shape in shapes]
 
 
-class _ShapeOf(keras.Operation):
-    """Stands for a layer, so that a call adds no node to the layer."""
-
-    def __init__(self, operation):
-        super().__init__(name=operation.name)
-        self.operation = operation
-
-    def compute_output_spec(self, *args, **kwargs):
-        return self.operation.compute_output_spec(*args, **kwargs)
-
-
-def _visit_calls(model, batch_shapes, visit, prefix=""):
+def _visit_layers(model, batch_shapes, visit, prefix=""):
     """Calls `visit(name, layer, input_shape, output_shape)` for every call."""
-    # One for all calls of a layer: the names in a graph must be unique.
-    shape_of = functools.cache(_ShapeOf)
 
-    def call(operation, *args, **kwargs):
-        outputs = shape_of(operation)(*args, **kwargs)
-        inputs = [*args, *kwargs.values()][0]
+    def visit_call(operation, arguments, outputs):
+        inputs = arguments[0]
         name = prefix + operation.name
-        if _is_functional(operation):
+        if is_functional(operation):
             shapes = [x.shape for x in keras.tree.flatten(inputs)]
-            _visit_calls(operation, shapes, visit, f"{name}/")
+            _visit_layers(operation, shapes, visit, f"{name}/")
         elif isinstance(operation, keras.Layer):
             visit(name, operation, _shapes(inputs), _shapes(outputs))
-        return outputs
 
-    keras.models.clone_model(
-        keras.Model(model.inputs, model.outputs, name=model.name),
-        input_tensors=[
-            keras.Input(batch_shape=shape, dtype=x.dtype, name=x.name)
-            for shape, x in zip(batch_shapes, model.inputs)
-        ],
-        clone_function=lambda layer: layer,
-        call_function=call,
-    )
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=x.dtype, name=x.name)
+        for shape, x in zip(batch_shapes, model.inputs)
+    ]
+    visit_calls(model, visit_call, inputs)
 
 
 def _shapes(tensors):

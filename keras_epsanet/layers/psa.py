@@ -123,11 +123,14 @@ class PSA(keras.layers.Layer):
         attention = exponentials / ops.sum(exponentials, axis=1, keepdims=True)
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         factors = ops.reshape(attention, (-1, self.filters))
-        if self.data_format == "channels_last":
-            outputs = features * factors[:, None, None, :]
-        else:
-            outputs = features * factors[:, :, None, None]
+        outputs = self.weigh(features, factors)
         return (outputs, attention) if return_attention else outputs
+
+    def weigh(self, features, factors):
+        """Multiplies every channel of an image, `(N, filters)` factors."""
+        if self.data_format == "channels_last":
+            return features * factors[:, None, None, :]
+        return features * factors[:, :, None, None]
 
     def compute_output_shape(self, input_shape):
         return self.spc.compute_output_shape(input_shape)

@@ -1,0 +1,260 @@
+"""BatchNorm folded into the layer before it, for inference."""
+
+import collections
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_epsanet.graph import is_functional, visit_calls
+from keras_epsanet.layers import PSA, GroupedConv2D
+
+
+def fuse(model):
+    """Copies a model for inference, with each BatchNorm folded away.
+
+    In inference a BatchNorm multiplies and shifts every channel by constants
+    that its moving statistics give. Where it follows a convolution or a
+    `Dense` layer they go into kernel and bias; where it follows a `PSA`,
+    into the attention (equation 10) and a bias. A BatchNorm behind
+    anything else stays, and so does one whose input something else uses too.
+
+    Args:
+        model: Functional or built `Sequential` `keras.Model`, such as an
+            EPSANet, an `EPSANetBackbone` or a model of your own with `PSA`
+            layers. It is not changed.
+
+    Returns:
+        A `FusedModel` of the same inputs and outputs, which are equal to
+        those of `model` up to rounding. It cannot be trained. A backbone's
+        has `pyramid_outputs` and `pyramid_level_inputs` too.
+
+    Raises:
+        ValueError: If `model` is not functional.
+
+    Example:
+
+    >>> image = keras.Input((32, 32, 3), name="image")
+    >>> x = keras.layers.Conv2D(64, 3, name="conv")(image)
+    >>> x = keras.layers.BatchNormalization(name="norm")(PSA(64, name="psa")(x))
+    >>> [layer.name for layer in fuse(keras.Model(image, x)).layers]
+    ['image', 'conv', 'psa']
+    """
+    if not is_functional(model):
+        raise ValueError(
+            "`model` must be a functional model or a Sequential one that is "
+            f"built: only its graph can be changed. Received: model={model}"
+        )
+    host_of = _find_hosts(model)
+    norm_of = {host: norm for norm, host in host_of.items()}
+    copies = {}
+
+    def clone(layer):
+        if layer in host_of:
+            return layer  # For `call`, which leaves it out.
+        if is_functional(layer):
+            copies[layer] = fuse(layer)
+        elif layer in norm_of:
+            copies[layer] = _with_bias(layer)
+        else:
+            copies[layer] = layer.__class__.from_config(layer.get_config())
+        return copies[layer]
+
+    def call(layer, *args, **kwargs):
+        if layer in host_of:
+            return args[0]
+        return layer(*args, **kwargs)
+
+    # Without the class of the model, which may build a network of its own.
+    if isinstance(model, keras.Sequential):
+        graph = keras.Model(model.inputs[0], model.outputs[0])
+    else:
+        graph = keras.Model(model.input, model.output)
+    cloned = keras.models.clone_model(
+        graph, clone_function=clone, call_function=call
+    )
+    fused = FusedModel(cloned.input, cloned.output, name=model.name)
+    for layer, copy in copies.items():
+        if layer in norm_of:
+            _fold(norm_of[layer], layer, copy)
+        elif isinstance(layer, keras.Layer) and not is_functional(layer):
+            copy.set_weights(layer.get_weights())
+    fused.set_pyramid_levels(getattr(model, "pyramid_level_inputs", None))
+    return fused
+
+
+@keras.saving.register_keras_serializable(package="keras_epsanet")
+class FusedModel(keras.Model):
+    """Functional model without the BatchNorms it was trained with.
+
+    Made by `fuse`. It predicts, evaluates, saves and exports as any model.
+
+    Raises:
+        ValueError: If it is to be trained.
+    """
+
+    pyramid_level_inputs = None
+    pyramid_outputs = None
+
+    @property
+    def trainable(self):
+        return False
+
+    @trainable.setter
+    def trainable(self, value):
+        if value:
+            _refuse_training(f"trainable={value}")
+
+    def set_pyramid_levels(self, layer_names):
+        """Sets `pyramid_level_inputs` and `pyramid_outputs` of a backbone.
+
+        Args:
+            layer_names: Dictionary from levels to names of layers, or `None`.
+        """
+        self.pyramid_level_inputs = layer_names
+        self.pyramid_outputs = layer_names and {
+            level: self.get_layer(name).output
+            for level, name in layer_names.items()
+        }
+
+    def fit(self, *args, **kwargs):
+        _refuse_training("fit(…)")
+
+    def train_on_batch(self, *args, **kwargs):
+        _refuse_training("train_on_batch(…)")
+
+    def get_config(self):
+        config = super().get_config()
+        levels = self.pyramid_level_inputs
+        config["pyramid_level_inputs"] = levels and dict(levels)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        levels = config.pop("pyramid_level_inputs")
+        model = super().from_config(config, custom_objects=custom_objects)
+        model.set_pyramid_levels(levels)
+        return model
+
+
+def _refuse_training(received):
+    raise ValueError(
+        "A fused model is for inference only, for its BatchNorms are gone: "
+        f"train the model it was made from. Received: {received}"
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_epsanet")
+class FusedPSA(PSA):
+    """`PSA` with the BatchNorm that followed it.
+
+    A BatchNorm's factors are multiplied into the attention of equation 10,
+    which has a number for each channel already, so that one multiplication
+    and one addition of the feature maps do the work of both layers.
+
+    Takes the arguments of `PSA` and has its shapes; `fuse` makes it.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        for name in ("scale", "shift"):
+            weight = self.add_weight(
+                name=name, shape=(self.filters,), trainable=False
+            )
+            setattr(self, name, weight)
+
+    def weigh(self, features, factors):
+        scaled = super().weigh(features, factors * self.scale)
+        if self.data_format == "channels_last":
+            return scaled + self.shift
+        return scaled + self.shift[:, None, None]
+
+
+# Layers that take a BatchNorm's factors into their kernel, and the shape
+# that spreads the factors over it.
+_KERNELS = {
+    keras.layers.Conv1D: lambda kernel: (1, 1, -1),
+    keras.layers.Conv2D: lambda kernel: (1, 1, 1, -1),
+    keras.layers.Conv3D: lambda kernel: (1, 1, 1, 1, -1),
+    GroupedConv2D: lambda kernel: (1, 1, 1, -1),
+    keras.layers.DepthwiseConv1D: lambda kernel: (1, *kernel.shape[1:]),
+    keras.layers.DepthwiseConv2D: lambda kernel: (1, 1, *kernel.shape[2:]),
+    keras.layers.Dense: lambda kernel: (1, -1),
+}
+
+
+def _find_hosts(model):
+    """Returns a dictionary from each BatchNorm to the layer that takes it."""
+    calls, producers, uses, norms = (
+        collections.Counter(), {}, collections.Counter(), []
+    )
+    kept = []  # Tensors are told apart by their ids, so all must live.
+
+    def visit(operation, arguments, outputs):
+        calls[operation] += 1
+        kept.append((arguments, outputs))
+        tensors = keras.tree.flatten(outputs)
+        producers.update({id(tensor): operation for tensor in tensors[:1]})
+        uses.update(id(tensor) for tensor in keras.tree.flatten(arguments))
+        if isinstance(operation, keras.layers.BatchNormalization):
+            norms.append((operation, arguments[0]))
+
+    outputs = visit_calls(model, visit)
+    uses.update(id(tensor) for tensor in outputs)
+    hosts = {}
+    for norm, tensor in norms:
+        host = producers.get(id(tensor))
+        if (
+            calls[norm] == calls[host] == uses[id(tensor)] == 1
+            and not norm.renorm
+            and _can_take(host, norm.axis % len(tensor.shape), tensor)
+        ):
+            hosts[norm] = host
+    return hosts
+
+
+def _can_take(layer, axis, tensor):
+    """Whether a layer can take what multiplies and shifts the given axis."""
+    data_format = getattr(layer, "data_format", "channels_last")
+    last = len(tensor.shape) - 1
+    if axis != (last if data_format == "channels_last" else 1):
+        return False
+    # Not their subclasses, which may do something else with the kernel.
+    return type(layer) is PSA or (
+        type(layer) in _KERNELS
+        and layer.activation is keras.activations.linear
+        and getattr(layer, "quantization_mode", None) is None
+    )
+
+
+def _with_bias(layer):
+    """Returns a new layer, without its weights, that also has a bias."""
+    config = layer.get_config()
+    if isinstance(layer, PSA):
+        return FusedPSA.from_config(config)
+    return layer.__class__.from_config({**config, "use_bias": True})
+
+
+def _fold(norm, layer, copy):
+    """Gives a copy of a layer its weights and those of a BatchNorm."""
+
+    def array(weight, default):
+        if weight is None:
+            return default
+        return np.asarray(ops.convert_to_numpy(weight), "float64")
+
+    variance = array(norm.moving_variance, None)
+    scale = array(norm.gamma, 1.0) / np.sqrt(variance + norm.epsilon)
+    shift = array(norm.beta, 0.0) - scale * array(norm.moving_mean, None)
+    if isinstance(layer, PSA):
+        copy.spc.set_weights(layer.spc.get_weights())
+        copy.se.set_weights(layer.se.get_weights())
+        copy.scale.assign(scale)
+        copy.shift.assign(shift)
+    else:
+        kernel = array(layer.kernel, None)
+        factors = scale.reshape(_KERNELS[type(layer)](kernel))
+        copy.kernel.assign(kernel * factors)
+        bias = layer.bias if layer.use_bias else None
+        copy.bias.assign(array(bias, 0.0) * scale + shift)
