@@ -1,31 +1,33 @@
-"""Times an EPSANet against the ResNet-50 of keras.applications.
+"""Times an EPSANet against other networks and other code, by ratios.
 
     python benchmarks/latency.py
+    python benchmarks/latency.py --against stock --batch-size 2 --repeats 3
+    python benchmarks/latency.py --against reference --reference CLONE
 
-Both run in one process, in turns, by Keras' `predict_on_batch` and
-`train_on_batch` (SGD with momentum) with random weights and images. Only the
-ratios of neighbouring runs are printed: bare times say more about the
-machine and what else it does. `jit_compile` is left to Keras, which means
-XLA with JAX and on TensorFlow's GPUs, not on TensorFlow's CPUs.
+The first is against the ResNet of keras.applications of the same depth, the
+second against the same network made of `keras.layers.Conv2D(groups=…)`, the
+third against the PyTorch code of the paper's authors in a clone of
+https://github.com/murufeng/EPSANet, eager and channels-last unless `--layout`
+says otherwise. `--against plain` compares the fused network (`fuse`) with the
+one it was made from, in inference; `--against size` another `--image-size`
+with 224.
 
-KERAS_BACKEND chooses the backend. On 2 CPU cores, 4 minutes with TensorFlow:
+All run in one process, in turns, with random weights and images: Keras'
+`predict_on_batch` and `train_on_batch` (SGD with momentum), for PyTorch the
+same steps. Only the ratios of neighbouring runs are printed, for bare times
+say more about the machine and what else it does. `jit_compile` is left to
+Keras, which means XLA with JAX and on TensorFlow's GPUs, not on TensorFlow's
+CPUs. KERAS_BACKEND chooses the backend.
 
-    epsanet50_small / ResNet50, tensorflow, float32, batch 16, 224×224
-    inference  median 1.49  quartiles 1.43–1.53  of 15 ratios
-    training   median 1.29  quartiles 1.18–1.34  of 15 ratios
-
-and with `--repeats 7`, while other processes ran:
-
-    epsanet50_small / ResNet50, torch, float32, batch 16, 224×224
-    inference  median 1.66  quartiles 1.48–1.78  of 7 ratios
-    training   median 2.34  quartiles 2.11–2.45  of 7 ratios
-    epsanet50_small / ResNet50, jax, float32, batch 16, 224×224
-    inference  median 2.11  quartiles 1.94–2.23  of 7 ratios
-    training   median 1.55  quartiles 1.44–1.58  of 7 ratios
+On 2 cores of an AMD EPYC processor with AVX2, batch 16, 224×224, float32:
+see the README.
 """
 
 import argparse
+import functools
+import importlib
 import os
+import sys
 import time
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
@@ -35,49 +37,134 @@ import keras
 import numpy as np
 
 import keras_epsanet
+from keras_epsanet.fuse import FusedModel
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 CLASSES = 1000
 
 
-def build_models(variant, image_size):
-    """Returns the EPSANet and the ResNet-50, compiled for training."""
+def build_model(variant, image_size):
     shape = (image_size, image_size, 3)
     if keras.config.image_data_format() == "channels_first":
         shape = (3, image_size, image_size)
-    models = (
-        keras_epsanet.EPSANet(input_shape=shape, **MODEL_CONFIGS[variant]),
-        keras.applications.ResNet50(weights=None, input_shape=shape),
+    if variant in MODEL_CONFIGS:
+        return keras_epsanet.EPSANet(
+            input_shape=shape, **MODEL_CONFIGS[variant]
+        )
+    return getattr(keras.applications, variant)(
+        weights=None, input_shape=shape
     )
-    for model in models:
+
+
+def use_stock_convolutions(model):
+    """Computes grouped convolutions as `keras.layers.Conv2D` does."""
+
+    def convolve(layer, inputs, kernel):
+        sizes = [(size // 2, size // 2) for size in layer.kernel_size]
+        pads = [(0, 0), *sizes, (0, 0)]
+        if layer.data_format == "channels_first":
+            pads = [(0, 0), (0, 0), *sizes]
+        return keras.ops.conv(
+            keras.ops.pad(inputs, pads),
+            kernel,
+            layer.strides,
+            "valid",
+            layer.data_format,
+        )
+
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras_epsanet.layers.GroupedConv2D):
+            layer.convolution_op = functools.partial(convolve, layer)
+    return model
+
+
+def keras_runs(model, batch_size):
+    """Returns functions that predict with a Keras model and train it."""
+    if not isinstance(model, FusedModel):
         model.compile(
             keras.optimizers.SGD(0.01, momentum=0.9),
             "sparse_categorical_crossentropy",
         )
-    return models
+    random = np.random.default_rng(0)
+    images = random.normal(size=(batch_size, *model.input_shape[1:]))
+    images = images.astype("float32")
+    labels = random.integers(CLASSES, size=batch_size)
+    return {
+        "inference": lambda: model.predict_on_batch(images),
+        "training": lambda: model.train_on_batch(images, labels),
+    }
 
 
-def measure_ratios(run, models, repeats):
-    """Times `run(model)` in turns and returns the ratios of the two models."""
-    for model in models:
-        run(model)
-        run(model)
+def reference_runs(folder, variant, args):
+    """The same for the network of the paper's authors, in PyTorch."""
+    import torch
+
+    sys.path.insert(0, folder)
+    models = importlib.import_module("models.epsanet")
+    network = getattr(models, variant.removesuffix("_small"))()
+    images = torch.randn(args.batch_size, 3, args.image_size, args.image_size)
+    labels = torch.randint(CLASSES, (args.batch_size,))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network, images, labels = (x.to(device) for x in (network, images, labels))
+    if args.layout != "default":
+        network = network.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+    step = torch.compile(network) if args.layout == "compile" else network
+    autocast = torch.autocast(
+        device, torch.bfloat16, enabled=args.dtype == "mixed_bfloat16"
+    )
+
+    def infer():
+        network.eval()
+        with torch.no_grad(), autocast:
+            return step(images).float().cpu()
+
+    def train():
+        network.train()
+        optimizer.zero_grad()
+        with autocast:
+            loss = torch.nn.functional.cross_entropy(step(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return {"inference": infer, "training": train}
+
+
+def measure_ratios(runs, repeats):
+    """Times two functions in turns and returns the ratios of the times."""
+    for run in runs:
+        run()
+        run()
     ratios = []
     for i in range(repeats):
-        seconds = {}
+        seconds = [0.0, 0.0]
         # Every other pair backwards, so that neither always comes first.
-        for model in models if i % 2 == 0 else reversed(models):
+        for which in (0, 1) if i % 2 == 0 else (1, 0):
             start = time.perf_counter()
-            run(model)
-            seconds[model] = time.perf_counter() - start
-        ratios.append(seconds[models[0]] / seconds[models[1]])
+            runs[which]()
+            seconds[which] = time.perf_counter() - start
+        ratios.append(seconds[0] / seconds[1])
     return ratios
 
 
-def main():
+def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--model", choices=MODEL_CONFIGS, default="epsanet50_small"
+    )
+    parser.add_argument(
+        "--against",
+        choices=("resnet", "stock", "plain", "size", "reference"),
+        default="resnet",
+    )
+    parser.add_argument("--reference", metavar="CLONE")
+    parser.add_argument(
+        "--layout",
+        choices=("channels_last", "default", "compile"),
+        default="channels_last",
+        help="memory layout of the reference, or torch.compile",
     )
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=224)
@@ -89,27 +176,51 @@ def main():
         "--mode", choices=("inference", "training", "both"), default="both"
     )
     args = parser.parse_args()
+    if args.against == "plain":
+        args.mode = "inference"
+    if args.against == "reference":
+        if not args.reference:
+            parser.error("--against reference needs --reference CLONE")
+        if not args.model.endswith("_small"):
+            parser.error("the authors published the small networks only")
+    return args
 
+
+def main():
+    args = parse_args()
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(args.dtype)
-    models = build_models(args.model, args.image_size)
-    random = np.random.default_rng(0)
-    images = random.normal(size=(args.batch_size, *models[0].input_shape[1:]))
-    images = images.astype("float32")
-    labels = random.integers(CLASSES, size=args.batch_size)
+    model = build_model(args.model, args.image_size)
+    runs = [keras_runs(model, args.batch_size)]
+    if args.against == "resnet":
+        other = f"ResNet{args.model[7:].split('_')[0]}"
+        network = build_model(other, args.image_size)
+    elif args.against == "stock":
+        other = "stock convolutions"
+        network = build_model(args.model, args.image_size)
+        use_stock_convolutions(network)
+    elif args.against == "plain":
+        other = "unfused"
+        network = model
+        runs = [keras_runs(keras_epsanet.fuse(model), args.batch_size)]
+    elif args.against == "size":
+        other = "224×224"
+        network = build_model(args.model, 224)
+    if args.against == "reference":
+        other = f"authors' PyTorch ({args.layout})"
+        runs.append(reference_runs(args.reference, args.model, args))
+    else:
+        runs.append(keras_runs(network, args.batch_size))
 
     print(
-        f"{args.model} / ResNet50, {keras.backend.backend()}, {args.dtype}, "
+        f"{args.model} / {other}, {keras.backend.backend()}, {args.dtype}, "
         f"batch {args.batch_size}, {args.image_size}×{args.image_size}"
     )
-    runs = {
-        "inference": lambda model: model.predict_on_batch(images),
-        "training": lambda model: model.train_on_batch(images, labels),
-    }
-    for mode, run in runs.items():
+    for mode in ("inference", "training"):
         if args.mode in (mode, "both"):
+            pair = [run[mode] for run in runs]
             low, median, high = np.percentile(
-                measure_ratios(run, models, args.repeats), (25, 50, 75)
+                measure_ratios(pair, args.repeats), (25, 50, 75)
             )
             print(
                 f"{mode:9}  median {median:.2f}  quartiles {low:.2f}–{high:.2f}"

@@ -3,9 +3,9 @@
     python examples/train_classifier.py
 
 trains EPSANet-50 Small from scratch on the 10,000 images of Fashion-MNIST
-that come with the package and needs no network. On 2 CPU cores that were
-busy with other work, `--epochs 3` reached 81.6% top-1 on the 2,000 held-out
-images; the default of 4 epochs was not run to its end.
+that come with the package and needs no network. On 2 cores of an AMD EPYC
+processor with AVX2 it took 6 minutes 29 seconds and reached 88.1% top-1 on
+the 2,000 held-out images.
 
     python examples/train_classifier.py --data FOLDER --image-size 224
 
@@ -113,13 +113,13 @@ def parse_args():
     parser.add_argument(
         "--batch-size",
         type=positive(int),
-        default=32,
-        help="images in a step, on all devices together (default: 32)",
+        default=64,
+        help="images in a step, on all devices together (default: 64)",
     )
     parser.add_argument(
         "--learning-rate",
         type=positive(float),
-        help="the highest (default: 0.05 / 32 * batch size)",
+        help="the highest (default: 0.1 / 64 * batch size)",
     )
     parser.add_argument(
         "--flip",
@@ -138,7 +138,7 @@ def parse_args():
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     args = parser.parse_args()
     if args.learning_rate is None:
-        args.learning_rate = 0.05 / 32 * args.batch_size
+        args.learning_rate = 0.1 / 64 * args.batch_size
     return args
 
 

@@ -12,12 +12,16 @@ def test_ratios_are_of_neighbouring_runs_in_both_orders(monkeypatch):
     script = runpy.run_path(SCRIPT)
     now, calls = [0.0], []
 
-    def run(seconds):
-        now[0] += seconds
-        calls.append(seconds)
+    def taking(seconds):
+        def run():
+            now[0] += seconds
+            calls.append(seconds)
+
+        return run
 
     monkeypatch.setattr(script["time"], "perf_counter", lambda: now[0])
-    assert script["measure_ratios"](run, (3.0, 2.0), 3) == [1.5, 1.5, 1.5]
+    runs = [taking(3.0), taking(2.0)]
+    assert script["measure_ratios"](runs, 3) == [1.5, 1.5, 1.5]
     warm_up = [3.0, 3.0, 2.0, 2.0]
     assert calls == [*warm_up, 3.0, 2.0, 2.0, 3.0, 3.0, 2.0]
 

@@ -1,0 +1,125 @@
+"""Times the forms in which GroupedConv2D can be computed, by ratios.
+
+    python benchmarks/convolution.py
+
+For every convolution of the PSA modules of a network: how long TensorFlow's
+grouped kernel and one convolution per group take on a CPU, relative to the
+form that `keras_epsanet/layers/grouped_convolution.py` chooses, forward and
+forward with both gradients. Each number is the median of `--repeats` ratios
+of neighbouring runs. Below 1 the choice is wrong for this machine.
+"""
+
+import argparse
+import os
+import time
+from unittest import mock
+
+# On processors without AVX-512 TensorFlow leaves its fast kernels off.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_epsanet
+from keras_epsanet.layers import grouped_convolution
+from keras_epsanet.models.variants import MODEL_CONFIGS
+
+FORMS = {
+    "chosen": {},
+    "native": {"_choose_tile": lambda *args: (1, 1)},
+    "per group": {"_tensorflow_has_grouped_gradient": lambda dtype: False},
+}
+
+
+def find_shapes(variant, image_size):
+    """Returns the different convolutions of the PSA modules, in order."""
+    model = keras_epsanet.EPSANet(
+        input_shape=(image_size, image_size, 3), **MODEL_CONFIGS[variant]
+    )
+    shapes = {}
+    for layer in model.layers:
+        if isinstance(layer, keras_epsanet.layers.PSA):
+            for convolution in layer.spc.convolutions:
+                shapes[
+                    layer.input.shape[1],
+                    layer.input.shape[-1],
+                    convolution.filters,
+                    convolution.kernel_size[0],
+                    convolution.strides[0],
+                    convolution.groups,
+                ] = None
+    return list(shapes)
+
+
+def build_runs(form, shape, batch_size):
+    """Returns functions that run a form forward and with its gradients."""
+    size, channels, filters, kernel_size, strides, groups = shape
+    layer = keras_epsanet.layers.GroupedConv2D(
+        filters, kernel_size, strides, groups
+    )
+    images = tf.random.normal((batch_size, size, size, channels))
+    upstream = tf.random.normal(layer.compute_output_shape(images.shape))
+    layer.build(images.shape)
+
+    @tf.function
+    def forward():
+        return layer(images)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images)
+        return tape.gradient(outputs, [images, layer.kernel.value], upstream)
+
+    with mock.patch.multiple(grouped_convolution, **FORMS[form]):
+        forward()
+        gradients()  # Both are traced now.
+    return forward, gradients
+
+
+def measure(runs, repeats):
+    """Returns the median ratio of each run's time to that of the first."""
+    seconds = []
+    for _ in range(repeats):
+        row = []
+        for run in runs:
+            start = time.perf_counter()
+            run()
+            row.append(time.perf_counter() - start)
+        seconds.append(row)
+    seconds = np.array(seconds)
+    return np.median(seconds / seconds[:, :1], axis=0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--model", choices=MODEL_CONFIGS, default="epsanet50_small"
+    )
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--repeats", type=int, default=15)
+    args = parser.parse_args()
+    keras.utils.set_random_seed(0)
+
+    print(f"{args.model}, float32, batch {args.batch_size}: times the chosen")
+    print(" " * 42 + "forward            with gradients")
+    print("input        filters kernel strides groups", end="")
+    print("  native per group  native per group")
+    for shape in find_shapes(args.model, args.image_size):
+        forms = [build_runs(form, shape, args.batch_size) for form in FORMS]
+        ratios = [measure(runs, args.repeats)[1:] for runs in zip(*forms)]
+        size, channels, filters, kernel_size, strides, groups = shape
+        print(
+            f"{f'{size}×{size}×{channels}':12} {filters:7} {kernel_size:6} "
+            f"{strides:7} {groups:6} "
+            + " ".join(f"{x:7.2f} {y:9.2f}" for x, y in ratios),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
