@@ -1,10 +1,11 @@
 """Grouped convolution, by each backend in its fastest exact form."""
 
 import functools
-import math
 
 import keras
 from keras import ops
+
+from keras_epsanet.layers.pixel_tiles import PixelTiles
 
 
 def grouped_convolution(inputs, kernel, strides, groups, data_format):
@@ -79,57 +80,38 @@ def _convolve_tensorflow(inputs, kernel, strides, groups, data_format):
         # The strided kernel's gradient is several times slower.
         inputs, strides = inputs[:, :: strides[0], :: strides[1]], (1, 1)
 
-    sizes = [(n - 1) // s + 1 for n, s in zip(_sizes(inputs)[1:3], strides)]
+    sizes = [
+        (n - 1) // stride + 1
+        for n, stride in zip(ops.shape(inputs)[1:3], strides)
+    ]
     if groups == 1 or _tensorflow_has_gpu():
         inputs, padding = _pad_tensorflow(inputs, kernel, strides, sizes)
         return tf.nn.conv2d(inputs, kernel, strides, padding)
-    if not _tensorflow_has_grouped_gradient(kernel.dtype):
-        inputs, padding = _pad_tensorflow(inputs, kernel, strides, sizes)
-        parts = zip(tf.split(inputs, groups, -1), tf.split(kernel, groups, -1))
-        return tf.concat(
-            [tf.nn.conv2d(x, k, strides, padding) for x, k in parts], -1
-        )
-    tile = _choose_tile(kernel, strides, groups, sizes)
-    if tile == (1, 1):
-        inputs, padding = _pad_tensorflow(inputs, kernel, strides, sizes)
-        return tf.nn.conv2d(inputs, kernel, strides, padding)
-    padded = [-(-size // t) * t for size, t in zip(sizes, tile)]
-    inputs, padding = _pad_tensorflow(inputs, kernel, strides, padded)
-    outputs = _convolve_tiles_tensorflow(
-        inputs, kernel, strides, groups, padding, tile
+    tiles = PixelTiles(kernel.shape, strides, groups, sizes)
+    whole = [-(-n // tile) * tile for n, tile in zip(sizes, tiles.shape)]
+    inputs, padding = _pad_tensorflow(inputs, kernel, strides, whole)
+    outputs = _convolve_grouped_tensorflow(
+        inputs, kernel, strides, groups, padding, tiles
     )
-    return outputs[:, : sizes[0], : sizes[1]] if padded != sizes else outputs
-
-
-def _sizes(tensor):
-    """The sizes of a TensorFlow tensor, integers where they are known."""
-    import tensorflow as tf
-
-    dynamic = tf.shape(tensor)
-    return [
-        dynamic[axis] if size is None else size
-        for axis, size in enumerate(tensor.shape)
-    ]
+    if all(isinstance(n, int) and n == w for n, w in zip(sizes, whole)):
+        return outputs
+    return outputs[:, : sizes[0], : sizes[1]]
 
 
 def _pad_tensorflow(inputs, kernel, strides, output_sizes):
     """Pads for odd kernels; returns the inputs and what is left to pad.
 
     No row is padded that is never read: besides the work, oneDNN's gradient
-    of some even widths is 20 times slower. So is that of "SAME" for kernels
-    larger than the image. Explicit paddings in `conv2d` itself would do
-    without the copy, but oneDNN has no gradient for them.
+    of some even widths is 20 times slower. Explicit paddings in `conv2d`
+    itself would do without the copy, but oneDNN has no gradient for them.
     """
     import tensorflow as tf
 
     # Without strides, "SAME" is half of the kernel on every side.
     padding = "SAME" if tuple(strides) == (1, 1) else "VALID"
-    for size, k in zip(inputs.shape[1:3], kernel.shape):
-        if size is not None and size < k:
-            padding = "VALID"
     pads = []
     for size, k, stride, output_size in zip(
-        _sizes(inputs)[1:3], kernel.shape, strides, output_sizes
+        ops.shape(inputs)[1:3], kernel.shape, strides, output_sizes
     ):
         if padding == "SAME":
             pads.append((0, output_size - size))
@@ -137,115 +119,92 @@ def _pad_tensorflow(inputs, kernel, strides, output_sizes):
             end = (output_size - 1) * stride + k - size - k // 2
             after = max(end, 0) if isinstance(end, int) else tf.maximum(end, 0)
             pads.append((k // 2, after))
-    if pads != [(0, 0), (0, 0)]:
+    if any(not isinstance(n, int) or n > 0 for pad in pads for n in pad):
         inputs = tf.pad(inputs, [(0, 0), *pads, (0, 0)])
     return inputs, padding
 
 
-def _choose_tile(kernel, strides, groups, output_sizes):
-    """Rows and columns of output pixels that are computed as channels.
+def _convolve_grouped_tensorflow(
+    inputs, kernel, strides, groups, padding, tiles
+):
+    """Convolution of several groups, for a CPU.
 
-    oneDNN computes the channels of a group side by side in the lanes of a
-    vector, and leaves most of them empty where a group has few. So `p`
-    neighbouring pixels become channels, by a kernel that holds the original
-    `p` times, each at the place of its pixel.
-    """
-    lanes = 8
-    pixels = lanes // (kernel.shape[-1] // groups)
-    tile = {8: (2, 4), 4: (2, 2), 2: (1, 2)}.get(pixels, (1, 1))
-    tiles_kernel = [
-        size + (t - 1) * stride
-        for size, stride, t in zip(kernel.shape, strides, tile)
-    ]
-    if math.prod(tiles_kernel) >= math.prod(tile) * math.prod(kernel.shape[:2]):
-        return (1, 1)
-    for size, k in zip(output_sizes, tiles_kernel):
-        if isinstance(size, int) and size < k:
-            return (1, 1)  # Most of the kernel would meet the padding.
-    return tile
-
-
-def _convolve_tiles_tensorflow(inputs, kernel, strides, groups, padding, tile):
-    """Grouped convolution that computes tiles of pixels as channels.
-
-    The gradient with respect to the inputs is that of the plain convolution,
-    whose lanes are the inputs' channels, of which a group has enough.
+    The inputs' gradient is that of the plain convolution, whose lanes are
+    the channels of the inputs, of which a group has enough.
     """
     import tensorflow as tf
 
-    height, width, depth, filters = kernel.shape
-    rows, columns = tile
-    pixels = [(i, j) for i in range(rows) for j in range(columns)]
-    tile_strides = [1, rows * strides[0], columns * strides[1], 1]
-
-    def expand(kernel):
-        """`(h, w, depth, filters)` → `(h', w', depth, pixels * filters)`."""
-        kernel = tf.reshape(kernel, (height, width, depth, groups, -1))
-        copies = []
-        for i, j in pixels:
-            y, x = i * strides[0], j * strides[1]
-            below = (rows - 1) * strides[0] - y
-            right = (columns - 1) * strides[1] - x
-            pads = [(y, below), (x, right), (0, 0), (0, 0), (0, 0)]
-            copies.append(tf.pad(kernel, pads))
-        kernel = tf.stack(copies, axis=4)
-        return tf.reshape(kernel, (*kernel.shape[:3], -1))
-
-    def reduce(kernel):
-        """The adjoint of `expand`."""
-        kernel = tf.reshape(
-            kernel, (*kernel.shape[:3], groups, len(pixels), -1)
-        )
-        total = 0
-        for p, (i, j) in enumerate(pixels):
-            y, x = i * strides[0], j * strides[1]
-            total += kernel[y : y + height, x : x + width, :, :, p]
-        return tf.reshape(total, (height, width, depth, filters))
-
-    def to_pixels(outputs):
-        """`(N, H, W, pixels * filters)` → `(N, rows * H, columns * W, ...)`."""
-        n, h, w, _ = _sizes(outputs)
-        outputs = tf.reshape(
-            outputs, (n * h, w, groups, rows, columns, filters // groups)
-        )
-        outputs = tf.transpose(outputs, (0, 3, 1, 4, 2, 5))
-        return tf.reshape(outputs, (n, h * rows, w * columns, filters))
-
-    def to_channels(outputs):
-        """The adjoint of `to_pixels`."""
-        n, h, w, _ = _sizes(outputs)
-        h, w = h // rows, w // columns
-        outputs = tf.reshape(
-            outputs, (n * h, rows, w, columns, groups, filters // groups)
-        )
-        outputs = tf.transpose(outputs, (0, 2, 4, 1, 3, 5))
-        return tf.reshape(outputs, (n, h, w, len(pixels) * filters))
-
     @tf.custom_gradient
     def convolve(inputs, kernel):
-        expanded = expand(kernel)
-        outputs = tf.nn.conv2d(inputs, expanded, tile_strides, padding)
+        if tiles.shape == (1, 1):
+            outputs = tf.nn.conv2d(inputs, kernel, strides, padding)
+        else:
+            outputs = tiles.to_pixels(
+                tf.nn.conv2d(
+                    inputs, tiles.expand(kernel), tiles.strides, padding
+                )
+            )
 
         def gradient(upstream):
-            inputs_gradient = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(inputs),
-                filter=kernel,
-                out_backprop=upstream,
-                strides=[1, *strides, 1],
-                padding=padding,
+            if not _tensorflow_has_grouped_gradient(kernel.dtype):
+                parts = zip(
+                    tf.split(inputs, groups, -1),
+                    tf.split(kernel, groups, -1),
+                    tf.split(upstream, groups, -1),
+                )
+                parts = [_gradients(*x, strides, padding) for x in parts]
+                return [tf.concat(x, -1) for x in zip(*parts)]
+            if tiles.shape == (1, 1):
+                return _gradients(inputs, kernel, upstream, strides, padding)
+            return (
+                _inputs_gradient(inputs, kernel, upstream, strides, padding),
+                tiles.reduce(
+                    _kernel_gradient(
+                        inputs,
+                        tiles.expand(kernel),
+                        tiles.to_channels(upstream),
+                        tiles.strides,
+                        padding,
+                    )
+                ),
             )
-            kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
-                input=inputs,
-                filter_sizes=expanded.shape,
-                out_backprop=to_channels(upstream),
-                strides=tile_strides,
-                padding=padding,
-            )
-            return inputs_gradient, reduce(kernel_gradient)
 
-        return to_pixels(outputs), gradient
+        return outputs, gradient
 
     return convolve(inputs, kernel)
+
+
+def _gradients(*args):
+    return _inputs_gradient(*args), _kernel_gradient(*args)
+
+
+def _inputs_gradient(inputs, kernel, upstream, strides, padding):
+    import tensorflow as tf
+
+    return tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(inputs),
+        filter=kernel,
+        out_backprop=upstream,
+        strides=[1, *strides, 1],
+        padding=padding,
+    )
+
+
+def _kernel_gradient(inputs, kernel, upstream, strides, padding):
+    import tensorflow as tf
+
+    sizes = list(zip(inputs.shape[1:3], kernel.shape))
+    if padding == "SAME" and any(n is not None and n < k for n, k in sizes):
+        # oneDNN computes "SAME" several times slower for such kernels.
+        pads = [(k // 2, k // 2) for _, k in sizes]
+        inputs, padding = tf.pad(inputs, [(0, 0), *pads, (0, 0)]), "VALID"
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=inputs,
+        filter_sizes=kernel.shape,
+        out_backprop=upstream,
+        strides=[1, *strides, 1],
+        padding=padding,
+    )
 
 
 def _tensorflow_has_gpu():

@@ -248,7 +248,7 @@ def test_grey_images_become_rgb_batches(monkeypatch):
     script, args = parse(monkeypatch, "--image-size", 40)
     _, held_out = script.load_data(args)
     images, classes = next(iter(script.make_batches(held_out, args)))
-    assert images.shape == (32, 40, 40, 3) and classes.shape == (32, 10)
+    assert images.shape == (64, 40, 40, 3) and classes.shape == (64, 10)
     np.testing.assert_array_equal(images[..., 0], images[..., 2])
 
 

@@ -64,6 +64,18 @@ def test_equals_a_convolution_in_numpy(
 
 
 @pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("groups", [2, 4, 8])
+def test_unknown_sizes_are_as_known_ones(strides, groups):
+    x = np.random.default_rng(0).standard_normal((2, 13, 15, 8))
+    inputs = keras.Input((None, None, 8))
+    layer = GroupedConv2D(8, 5, strides, groups)
+    model = keras.Model(inputs, layer(inputs))
+    y = model.predict(x, verbose=0)
+    expected = oracle(x, layer.kernel.numpy(), strides, groups)
+    np.testing.assert_allclose(y, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 9)])
 def test_kernels_may_be_larger_than_the_image(size, strides):
     x = np.random.default_rng(0).standard_normal((2, *size, 8))
@@ -75,16 +87,17 @@ def test_kernels_may_be_larger_than_the_image(size, strides):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("size", [(8, 8), (2, 3)])
+@pytest.mark.parametrize("size", [(11, 13), (2, 3)])
+@pytest.mark.parametrize("each", [1, 2, 3, 8])
 def test_gradients_equal_those_of_ungrouped_convolutions(
-    value_and_gradients, dtype, strides, size
+    value_and_gradients, dtype, strides, size, each
 ):
     x = np.random.default_rng(0).standard_normal((2, *size, 8)).astype(dtype)
-    grouped = GroupedConv2D(12, 5, strides, groups=4, dtype=dtype)
+    grouped = GroupedConv2D(4 * each, 5, strides, groups=4, dtype=dtype)
     grouped.build(x.shape)
     singles = keras.Input(x.shape[1:], dtype=dtype)
     parts = [
-        keras.layers.Conv2D(3, 5, strides, use_bias=False, dtype=dtype)(part)
+        keras.layers.Conv2D(each, 5, strides, use_bias=False, dtype=dtype)(part)
         for part in ops.split(ops.pad(singles, PADDING), 4, axis=-1)
     ]
     reference = keras.Model(singles, ops.concatenate(parts, axis=-1))
@@ -187,7 +200,9 @@ def compiled(function):
 norm = float(tf.norm(gradient(x)))
 native = grouped_convolution._tensorflow_has_grouped_gradient(tf.float32)
 graph = gradient.get_concrete_function(x).graph
-convolutions = [o for o in graph.get_operations() if o.type == "Conv2D"]
+convolutions = [
+    o for o in graph.get_operations() if o.type == "Conv2DBackpropFilter"
+]
 print(compiled(tf.function(stock)) > 0, compiled(gradient), native,
       len(convolutions), norm > 0)
 """,

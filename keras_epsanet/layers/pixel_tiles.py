@@ -1,0 +1,104 @@
+"""Grouped convolution that computes tiles of neighbouring pixels as channels.
+
+Vectors of a CPU hold the channels of a group, and most of their lanes are
+empty where a group has few output channels. A tile of `rows` × `columns`
+output pixels becomes as many times more channels, by a kernel that holds the
+original once for each pixel, at its place, between zeros.
+"""
+
+import math
+
+from keras import ops
+
+LANES = 8
+
+
+class PixelTiles:
+    """The tiles of one convolution, channels last.
+
+    Args:
+        kernel_shape: Shape of the kernel, `(height, width, C / groups,
+            filters)`.
+        strides: Pair of integers, in pixels.
+        groups: Integer, number of groups.
+        output_sizes: Height and width of the output; what is unknown may be
+            no integer.
+
+    Attributes:
+        shape: Rows and columns of a tile: `(1, 1)` where there is nothing
+            to gain.
+        strides: Pair of integers, strides of the convolution of tiles.
+    """
+
+    def __init__(self, kernel_shape, strides, groups, output_sizes):
+        self.kernel_shape = tuple(kernel_shape)
+        self.groups = groups
+        pixels = LANES // (self.kernel_shape[-1] // groups)
+        shape = {8: (2, 4), 4: (2, 2), 2: (1, 2)}.get(pixels, (1, 1))
+        expanded = [
+            size + (tile - 1) * stride
+            for size, stride, tile in zip(kernel_shape, strides, shape)
+        ]
+        area = math.prod(self.kernel_shape[:2])
+        if math.prod(expanded) >= math.prod(shape) * area or any(
+            # Most of the kernel would meet the padding.
+            isinstance(output_size, int) and output_size < size
+            for output_size, size in zip(output_sizes, expanded)
+        ):
+            shape = (1, 1)
+        self.shape = shape
+        self.strides = tuple(s * tile for s, tile in zip(strides, shape))
+        self._offsets = [
+            (row * strides[0], column * strides[1])
+            for row in range(shape[0])
+            for column in range(shape[1])
+        ]
+
+    def expand(self, kernel):
+        """Returns the kernel of all pixels, `(height', width', …)`."""
+        kernel = ops.reshape(kernel, (*self.kernel_shape[:3], self.groups, -1))
+        bottom, right = self._offsets[-1]
+        copies = [
+            ops.pad(kernel, [(y, bottom - y), (x, right - x)] + [(0, 0)] * 3)
+            for y, x in self._offsets
+        ]
+        kernel = ops.stack(copies, axis=4)
+        return ops.reshape(kernel, (*kernel.shape[:3], -1))
+
+    def reduce(self, kernel):
+        """The adjoint of `expand`."""
+        height, width = self.kernel_shape[:2]
+        pixels = len(self._offsets)
+        kernel = ops.reshape(
+            kernel, (*kernel.shape[:3], self.groups, pixels, -1)
+        )
+        total = sum(
+            kernel[y : y + height, x : x + width, :, :, pixel]
+            for pixel, (y, x) in enumerate(self._offsets)
+        )
+        return ops.reshape(total, self.kernel_shape)
+
+    def to_pixels(self, outputs):
+        """Turns `(N, H, W, …)` into `(N, rows · H, columns · W, filters)`."""
+        n, h, w = ops.shape(outputs)[:3]
+        rows, columns = self.shape
+        outputs = ops.reshape(
+            outputs, (n * h, w, self.groups, rows, columns, self._depth)
+        )
+        outputs = ops.transpose(outputs, (0, 3, 1, 4, 2, 5))
+        return ops.reshape(outputs, (n, h * rows, w * columns, -1))
+
+    def to_channels(self, outputs):
+        """The adjoint of `to_pixels`."""
+        rows, columns = self.shape
+        n, h, w = ops.shape(outputs)[:3]
+        h, w = h // rows, w // columns
+        outputs = ops.reshape(
+            outputs, (n * h, rows, w, columns, self.groups, self._depth)
+        )
+        outputs = ops.transpose(outputs, (0, 2, 4, 1, 3, 5))
+        return ops.reshape(outputs, (n, h, w, -1))
+
+    @property
+    def _depth(self):
+        return self.kernel_shape[-1] // self.groups
