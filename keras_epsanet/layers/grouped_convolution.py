@@ -95,7 +95,10 @@ def _convolve_tensorflow(inputs, kernel, strides, groups, data_format):
     )
     if all(isinstance(n, int) and n == w for n, w in zip(sizes, whole)):
         return outputs
-    return outputs[:, : sizes[0], : sizes[1]]
+    outputs = outputs[:, : sizes[0], : sizes[1]]
+    known = [n if isinstance(n, int) else None for n in sizes]
+    outputs.set_shape((None, *known, None))
+    return outputs
 
 
 def _pad_tensorflow(inputs, kernel, strides, output_sizes):

@@ -86,7 +86,9 @@ class PixelTiles:
             outputs, (n * h, w, self.groups, rows, columns, self._depth)
         )
         outputs = ops.transpose(outputs, (0, 3, 1, 4, 2, 5))
-        return ops.reshape(outputs, (n, h * rows, w * columns, -1))
+        return ops.reshape(
+            outputs, (n, h * rows, w * columns, self.kernel_shape[-1])
+        )
 
     def to_channels(self, outputs):
         """The adjoint of `to_pixels`."""
@@ -97,7 +99,9 @@ class PixelTiles:
             outputs, (n * h, rows, w, columns, self.groups, self._depth)
         )
         outputs = ops.transpose(outputs, (0, 2, 4, 1, 3, 5))
-        return ops.reshape(outputs, (n, h, w, -1))
+        return ops.reshape(
+            outputs, (n, h, w, rows * columns * self.kernel_shape[-1])
+        )
 
     @property
     def _depth(self):

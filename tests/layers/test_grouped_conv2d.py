@@ -75,6 +75,19 @@ def test_unknown_sizes_are_as_known_ones(strides, groups):
     np.testing.assert_allclose(y, expected, atol=2e-5)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="partly known shapes")
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(12, 16), (13, 15), (12, None)])
+def test_what_is_known_of_the_shape_stays_known(strides, groups, size):
+    import tensorflow as tf
+
+    layer = GroupedConv2D(8, 5, strides, groups)
+    shape = (None, *size, 8)
+    traced = tf.function(layer).get_concrete_function(tf.TensorSpec(shape))
+    assert traced.output_shapes == layer.compute_output_shape(shape)
+
+
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 9)])
 def test_kernels_may_be_larger_than_the_image(size, strides):
