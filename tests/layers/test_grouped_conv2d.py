@@ -105,6 +105,8 @@ def test_kernels_may_be_larger_than_the_image(size, strides):
 def test_gradients_equal_those_of_ungrouped_convolutions(
     value_and_gradients, dtype, strides, size, each
 ):
+    if (BACKEND, dtype, each) == ("torch", "float64", 1):
+        pytest.skip("Keras' own layer has no gradient there")
     x = np.random.default_rng(0).standard_normal((2, *size, 8)).astype(dtype)
     grouped = GroupedConv2D(4 * each, 5, strides, groups=4, dtype=dtype)
     grouped.build(x.shape)

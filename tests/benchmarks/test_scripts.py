@@ -1,0 +1,57 @@
+"""Every benchmark runs and prints numbers, on sizes as small as can be."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+SMALL = ["--batch-size", "1", "--image-size", "32", "--repeats", "2"]
+
+
+def run(script, *arguments):
+    result = subprocess.run(
+        [sys.executable, BENCHMARKS / script, *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout.splitlines()
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("against", ["plain", "size"])
+def test_latency(against):
+    lines = run("latency.py", "--against", against, *SMALL)
+    assert re.search(r"inference +median [\d.]+", lines[1])
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="forms of TensorFlow"
+)
+def test_convolution():
+    lines = run("convolution.py", *SMALL)
+    # Four kernels in four stages, and with strides in three.
+    assert len(lines) == 3 + 28
+    assert all(len(line.split()) == 9 for line in lines[3:])
+
+
+@pytest.mark.large
+def test_layers():
+    lines = run("layers.py", *SMALL)
+    shares = [float(re.search(r"([\d.]+)%", x)[1]) for x in lines[2:]]
+    assert abs(sum(shares) - 100) < 1
+    assert any(line.startswith("PSA") for line in lines)
+
+
+@pytest.mark.large
+def test_memory():
+    sizes = ["--batch-sizes", "1", "--image-sizes", "32", "64"]
+    lines = run("memory.py", "--mode", "inference", *sizes)
+    first, second = ([float(x) for x in line.split()] for line in lines[2:])
+    assert first[:2] == [1, 32] and first[-2:] == [1, 1]
+    assert second[2] > 0
