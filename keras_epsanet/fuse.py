@@ -79,7 +79,7 @@ def fuse(model):
             _fold(norm_of[layer], layer, copy)
         elif isinstance(layer, keras.Layer) and not is_functional(layer):
             copy.set_weights(layer.get_weights())
-    fused.set_pyramid_levels(getattr(model, "pyramid_level_inputs", None))
+    fused._pyramid_levels = getattr(model, "pyramid_level_inputs", None)
     return fused
 
 
@@ -93,8 +93,20 @@ class FusedModel(keras.Model):
         ValueError: If it is to be trained.
     """
 
-    pyramid_level_inputs = None
-    pyramid_outputs = None
+    _pyramid_levels = None
+
+    @property
+    def pyramid_level_inputs(self):
+        """Names of the layers of a backbone's levels, otherwise `None`."""
+        return self._pyramid_levels and dict(self._pyramid_levels)
+
+    @property
+    def pyramid_outputs(self):
+        """Outputs of a backbone's levels, otherwise `None`."""
+        return self._pyramid_levels and {
+            level: self.get_layer(name).output
+            for level, name in self._pyramid_levels.items()
+        }
 
     @property
     def trainable(self):
@@ -105,18 +117,6 @@ class FusedModel(keras.Model):
         if value:
             _refuse_training(f"trainable={value}")
 
-    def set_pyramid_levels(self, layer_names):
-        """Sets `pyramid_level_inputs` and `pyramid_outputs` of a backbone.
-
-        Args:
-            layer_names: Dictionary from levels to names of layers, or `None`.
-        """
-        self.pyramid_level_inputs = layer_names
-        self.pyramid_outputs = layer_names and {
-            level: self.get_layer(name).output
-            for level, name in layer_names.items()
-        }
-
     def fit(self, *args, **kwargs):
         _refuse_training("fit(…)")
 
@@ -125,8 +125,7 @@ class FusedModel(keras.Model):
 
     def get_config(self):
         config = super().get_config()
-        levels = self.pyramid_level_inputs
-        config["pyramid_level_inputs"] = levels and dict(levels)
+        config["pyramid_level_inputs"] = self.pyramid_level_inputs
         return config
 
     @classmethod
@@ -134,7 +133,7 @@ class FusedModel(keras.Model):
         config = dict(config)
         levels = config.pop("pyramid_level_inputs")
         model = super().from_config(config, custom_objects=custom_objects)
-        model.set_pyramid_levels(levels)
+        model._pyramid_levels = levels
         return model
 
 

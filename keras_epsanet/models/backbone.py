@@ -94,14 +94,6 @@ class EPSANetBackbone(keras.Model):
             dtype=dtype,
         )
         super().__init__(network.input, network.output, **kwargs)
-        self.pyramid_level_inputs = {
-            f"P{stage}": f"conv{stage}_block{blocks}_out"
-            for stage, blocks in enumerate(stackwise_num_blocks, start=2)
-        }
-        self.pyramid_outputs = {
-            level: self.get_layer(name).output
-            for level, name in self.pyramid_level_inputs.items()
-        }
         if freeze_stages:
             frozen = tuple(f"conv{i + 1}_" for i in range(freeze_stages + 1))
             for layer in self.layers:
@@ -122,6 +114,24 @@ class EPSANetBackbone(keras.Model):
             "image_shape": self.input_shape[1:],
             "data_format": stem.data_format,
             "dtype": keras.dtype_policies.serialize(stem.dtype_policy),
+        }
+
+    # Properties, for Keras wraps dictionaries that are attributes, and JAX
+    # refuses a model with such outputs.
+    @property
+    def pyramid_level_inputs(self):
+        return {
+            f"P{stage}": f"conv{stage}_block{blocks}_out"
+            for stage, blocks in enumerate(
+                self._config["stackwise_num_blocks"], start=2
+            )
+        }
+
+    @property
+    def pyramid_outputs(self):
+        return {
+            level: self.get_layer(name).output
+            for level, name in self.pyramid_level_inputs.items()
         }
 
     @classmethod
