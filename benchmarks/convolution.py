@@ -6,7 +6,8 @@ For every convolution of the PSA modules of a network: how long TensorFlow's
 grouped kernel and one convolution per group take on a CPU, relative to the
 form that `keras_epsanet/layers/grouped_convolution.py` chooses, forward and
 forward with both gradients. Each number is the median of `--repeats` ratios
-of neighbouring runs. Below 1 the choice is wrong for this machine.
+of neighbouring runs. Below 1 the choice is wrong for this machine. Not run to
+its end yet: the forms were chosen by a run of each alone.
 """
 
 import argparse

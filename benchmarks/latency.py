@@ -19,8 +19,7 @@ say more about the machine and what else it does. `jit_compile` is left to
 Keras, which means XLA with JAX and on TensorFlow's GPUs, not on TensorFlow's
 CPUs. KERAS_BACKEND chooses the backend.
 
-On 2 cores of an AMD EPYC processor with AVX2, batch 16, 224×224, float32:
-see the README.
+What was measured on which machine stands in the README.
 """
 
 import argparse

@@ -10,7 +10,7 @@ how far its outputs are from those of Keras, in the largest of them. Needs
 `pip install keras-epsanet[export]`.
 
 Without `--weights` they are random; the differences of int8 mean something
-for trained ones only.
+for trained ones only. Not run to its end yet.
 """
 
 import argparse
