@@ -38,12 +38,6 @@ def golden_weight(key, shape):
     return array.astype("float32")
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    """Initial weights are the same in whichever order tests run."""
-    keras.utils.set_random_seed(0)
-
-
 @pytest.fixture
 def golden():
     """Function from the name of a golden file to its arrays."""
