@@ -10,7 +10,9 @@ how far its outputs are from those of Keras, in the largest of them. Needs
 `pip install keras-epsanet[export]`.
 
 Without `--weights` they are random; the differences of int8 mean something
-for trained ones only. Not run to its end yet.
+for trained ones only. What was measured stands in docs/deployment.md.
+
+ONNX files have a fixed batch: ONNX Runtime fuses less where it is unknown.
 """
 
 import argparse
@@ -56,7 +58,7 @@ def main():
         try:
             runs = []
             for model, path in zip(models, paths):
-                path = export(model, path, args.image_size)
+                path = export(model, path, images.shape)
                 runs.append(load(path, images))
                 if model is models[0]:
                     size = size_of(path) / 1e6
@@ -119,7 +121,7 @@ def measure(runs, repeats):
     return seconds
 
 
-def export_saved_model(model, path, image_size):
+def export_saved_model(model, path, shape):
     model.export(path, format="tf_saved_model", verbose=False)
     return path
 
@@ -130,25 +132,32 @@ def load_saved_model(path, images):
     return lambda: loaded.serve(images).numpy()
 
 
-def export_onnx(model, path, image_size):
+def export_onnx(model, path, shape):
     path += ".onnx"
-    model.predict(np.zeros((1, image_size, image_size, 3)), verbose=0)
-    model.export(path, format="onnx", verbose=False)
+    model.predict(np.zeros(shape), verbose=0)
+    model.export(
+        path,
+        format="onnx",
+        verbose=False,
+        input_signature=[keras.InputSpec(shape=shape, dtype="float32")],
+    )
     return path
 
 
 def load_onnx(path, images):
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count()
+    session = onnxruntime.InferenceSession(path, options)
     feed = {session.get_inputs()[0].name: images}
     return lambda: session.run(None, feed)[0]
 
 
-def export_openvino(model, path, image_size):
+def export_openvino(model, path, shape):
     import openvino
 
-    onnx = export_onnx(model, path, image_size)
+    onnx = export_onnx(model, path, shape)
     openvino.save_model(
         openvino.convert_model(onnx), path + ".xml", compress_to_fp16=False
     )
@@ -168,11 +177,11 @@ def load_openvino(precision):
 
 
 def export_litert(int8):
-    def export(model, path, image_size):
-        folder = export_saved_model(model, path, image_size)
+    def export(model, path, shape):
+        folder = export_saved_model(model, path, shape)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if int8:
-            images = calibration_images(image_size)
+            images = calibration_images(shape[1])
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: (
                 [image[None]] for image in images

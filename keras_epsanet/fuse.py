@@ -231,8 +231,34 @@ def _with_bias(layer):
     """Returns a new layer, without its weights, that also has a bias."""
     config = layer.get_config()
     if isinstance(layer, PSA):
-        return FusedPSA.from_config(config)
+        groups = [_merged_groups(conv) for conv in layer.spc.convolutions]
+        return FusedPSA.from_config({**config, "groups": groups})
     return layer.__class__.from_config({**config, "use_bias": True})
+
+
+def _merged_groups(convolution):
+    """Number of groups, of which each has 8 channels of the input if it can.
+
+    ONNX Runtime leaves its fast layout where they have fewer, which costs it
+    more than the products with zeros in the kernel of merged groups.
+    """
+    groups, channels = convolution.groups, convolution.kernel.shape[2]
+    while groups % 2 == 0 and channels < 8:
+        groups, channels = groups // 2, channels * 2
+    return groups
+
+
+def _merge_groups(kernel, groups, merged_groups):
+    """Returns a kernel of fewer groups for the same convolution."""
+    height, width, channels, filters = kernel.shape
+    parts = groups // merged_groups
+    kernel = kernel.reshape(height, width, channels, merged_groups, parts, -1)
+    merged = np.zeros(
+        (height, width, parts, channels, *kernel.shape[3:]), kernel.dtype
+    )
+    for part in range(parts):
+        merged[:, :, part, :, :, part] = kernel[..., part, :]
+    return merged.reshape(height, width, parts * channels, filters)
 
 
 def _fold(norm, layer, copy):
@@ -247,7 +273,15 @@ def _fold(norm, layer, copy):
     scale = array(norm.gamma, 1.0) / np.sqrt(variance + norm.epsilon)
     shift = array(norm.beta, 0.0) - scale * array(norm.moving_mean, None)
     if isinstance(layer, PSA):
-        copy.spc.set_weights(layer.spc.get_weights())
+        convolutions = zip(layer.spc.convolutions, copy.spc.convolutions)
+        for convolution, merged in convolutions:
+            merged.kernel.assign(
+                _merge_groups(
+                    ops.convert_to_numpy(convolution.kernel),
+                    convolution.groups,
+                    merged.groups,
+                )
+            )
         copy.se.set_weights(layer.se.get_weights())
         copy.scale.assign(scale)
         copy.shift.assign(shift)

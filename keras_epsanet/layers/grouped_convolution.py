@@ -65,8 +65,9 @@ def _convolve_tensorflow(inputs, kernel, strides, groups, data_format):
             "channels_last",
         )
         return tf.transpose(outputs, (0, 3, 1, 2))
-    if tuple(kernel.shape[:2]) == (1, 1):
-        # The strided kernel's gradient is several times slower.
+    if tuple(kernel.shape[:2]) == (1, 1) and tuple(strides) != (1, 1):
+        # The strided kernel's gradient is several times slower. (Without
+        # strides, a slice of everything would hold up exported graphs.)
         inputs, strides = inputs[:, :: strides[0], :: strides[1]], (1, 1)
 
     sizes = [

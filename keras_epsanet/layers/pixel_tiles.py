@@ -80,27 +80,28 @@ class PixelTiles:
 
     def to_pixels(self, outputs):
         """Turns `(N, H, W, …)` into `(N, rows · H, columns · W, filters)`."""
-        n, h, w = ops.shape(outputs)[:3]
+        # The batch is -1, so that an exported graph knows the other sizes.
+        h, w = ops.shape(outputs)[1:3]
         rows, columns = self.shape
         outputs = ops.reshape(
-            outputs, (n * h, w, self.groups, rows, columns, self._depth)
+            outputs, (-1, w, self.groups, rows, columns, self._depth)
         )
         outputs = ops.transpose(outputs, (0, 3, 1, 4, 2, 5))
         return ops.reshape(
-            outputs, (n, h * rows, w * columns, self.kernel_shape[-1])
+            outputs, (-1, h * rows, w * columns, self.kernel_shape[-1])
         )
 
     def to_channels(self, outputs):
         """The adjoint of `to_pixels`."""
         rows, columns = self.shape
-        n, h, w = ops.shape(outputs)[:3]
+        h, w = ops.shape(outputs)[1:3]
         h, w = h // rows, w // columns
         outputs = ops.reshape(
-            outputs, (n * h, rows, w, columns, self.groups, self._depth)
+            outputs, (-1, rows, w, columns, self.groups, self._depth)
         )
         outputs = ops.transpose(outputs, (0, 2, 4, 1, 3, 5))
         return ops.reshape(
-            outputs, (n, h, w, rows * columns * self.kernel_shape[-1])
+            outputs, (-1, h, w, rows * columns * self.kernel_shape[-1])
         )
 
     @property
