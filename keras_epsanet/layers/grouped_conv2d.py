@@ -3,6 +3,7 @@
 import math
 
 import keras
+from keras import ops
 
 from keras_epsanet.layers.grouped_convolution import grouped_convolution
 
@@ -99,6 +100,20 @@ class GroupedConv2D(keras.layers.Conv2D):
         self.input_spec = keras.layers.InputSpec(
             ndim=4, axes=self.input_spec.axes
         )
+
+    def call(self, inputs):
+        if self.groups == 1 or not self.use_bias:
+            return super().call(inputs)
+        outputs = self.convolution_op(inputs, self.kernel)
+        shape = [1, -1, 1, 1]
+        if self.data_format == "channels_last":
+            shape = [1, 1, 1, -1]
+        # TensorFlow merges an addition into the convolution, which without
+        # oneDNN fails for groups. It leaves a subtraction alone.
+        outputs = outputs - ops.reshape(-self.bias, shape)
+        if self.activation is None:
+            return outputs
+        return self.activation(outputs)
 
     def convolution_op(self, inputs, kernel):
         return grouped_convolution(

@@ -232,6 +232,26 @@ print(compiled(tf.function(stock)) > 0, compiled(gradient), native,
         assert native == "False"
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's kernels")
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_bias_and_activation_follow_groups_in_a_graph(run_python, onednn):
+    output = run_python(
+        """
+import numpy as np, tensorflow as tf
+from keras_epsanet.layers import GroupedConv2D
+
+layer = GroupedConv2D(16, 3, groups=2, use_bias=True, activation="relu")
+x = tf.random.normal((2, 8, 8, 16))
+layer.build(x.shape)
+layer.bias.assign(np.linspace(-1, 1, 16))
+expected = tf.nn.relu(layer.convolution_op(x, layer.kernel) + layer.bias)
+print(float(tf.reduce_max(abs(tf.function(layer)(x) - expected))) < 1e-6)
+""",
+        TF_ENABLE_ONEDNN_OPTS=onednn,
+    )
+    assert output.split()[-1] == "True"
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy")
 def test_gradient_exists_in_a_replica(run_python):
     output = run_python(
