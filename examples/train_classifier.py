@@ -13,6 +13,11 @@ trains on your own images: a folder with a sub-folder for each class, or one
 with such folders `train` and `val` or `test`. With `--tfds NAME` they come
 from TensorFlow Datasets. Needs `pip install keras-epsanet[examples]`.
 
+    python examples/train_classifier.py --data FOLDER --weights FILE --freeze
+
+trains a new classifier on top of trained weights and leaves all else as it
+is; without `--freeze`, all of the network is trained further.
+
 In the output folder it leaves `model.keras`, which takes RGB images of any
 size with values from 0 to 255 and knows the names of its classes (see
 `predict.py`), and the pictures `curves.png` and `predictions.png`.
@@ -50,6 +55,7 @@ def main():
         keras.utils.set_random_seed(args.seed)
         pyplot = import_pyplot()
         train, held_out = load_data(args)
+        check_classes(args, train.class_names)
         strategy = make_strategy()
         with strategy.scope():
             model = build_model(args, train.class_names)
@@ -130,6 +136,18 @@ def parse_args():
         "--weights", metavar="FILE", help="weights to start from"
     )
     parser.add_argument(
+        "--freeze",
+        action="store_true",
+        help="train the classifier alone: the weights of the other layers "
+        "and the statistics of every BatchNorm stay",
+    )
+    parser.add_argument(
+        "--classes",
+        type=positive(int),
+        metavar="N",
+        help="number of classes that the images must have",
+    )
+    parser.add_argument(
         "--output",
         metavar="FOLDER",
         default="runs/classifier",
@@ -137,6 +155,8 @@ def parse_args():
     )
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     args = parser.parse_args()
+    if args.freeze and args.weights is None:
+        parser.error("--freeze needs --weights to keep")
     if args.learning_rate is None:
         args.learning_rate = 0.1 / 64 * args.batch_size
     return args
@@ -207,6 +227,14 @@ def load_data(args):
     )
 
 
+def check_classes(args, class_names):
+    if args.classes not in (None, len(class_names)):
+        raise ValueError(
+            f"The images have {len(class_names)} classes: {class_names}. "
+            f"Received: --classes {args.classes}"
+        )
+
+
 def make_batches(dataset, args, training=False):
     """Batches of RGB images, `(N, size, size, 3)`, and one-hot classes."""
     classes = len(dataset.class_names)
@@ -246,6 +274,10 @@ def build_model(args, class_names):
         for layer in network.layers:
             if layer.name.endswith("_3_bn"):
                 layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
+    if args.freeze:
+        # A BatchNorm that is not trainable also keeps its statistics.
+        for layer in network.layers:
+            layer.trainable = layer.name == "predictions"
     predictions = ClassNames(class_names)(network.output)
     return keras.Model(image, predictions, name=args.model)
 

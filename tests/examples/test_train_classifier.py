@@ -87,6 +87,39 @@ runpy.run_path({str(EXAMPLES / "train_classifier.py")!r}, run_name="__main__")
     assert trained == reloaded and "top-1" in trained
 
 
+def test_frozen_training_changes_the_classifier_alone(
+    training, images, tmp_path
+):
+    output, _, _ = training
+    options = "--freeze --classes 3 --image-size 32 --epochs 1 --batch-size 4"
+    result = run_script(
+        "train_classifier.py", "--data", images, *options.split(),
+        "--weights", output / "model.keras", "--output", tmp_path,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    before, after = (
+        keras.saving.load_model(folder / "model.keras").weights
+        for folder in (output, tmp_path)
+    )
+    changed = {
+        old.path
+        for old, new in zip(before, after, strict=True)
+        if not np.array_equal(old.numpy(), new.numpy())
+    }
+    assert changed == {"predictions/kernel", "predictions/bias"}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [("--freeze", "needs --weights"), ("--classes 4", "have 3 classes")],
+)
+def test_what_cannot_be_fine_tuned_is_refused(images, options, message):
+    result = run_script(
+        "train_classifier.py", "--data", images, *options.split()
+    )
+    assert result.returncode and message in result.stderr
+
+
 def test_undecodable_image_is_named(training):
     _, _, stderr = training
     assert stderr.count("0b.png cannot be decoded") == 1
