@@ -2,17 +2,17 @@
 
     python examples/export.py
 
-writes each network as SavedModel, for ONNX Runtime, OpenVINO and LiteRT, the
-last also quantised to int8 with images of Fashion-MNIST for calibration, into
-`--output`, and prints a line for each: how long EPSANet takes relative to
-ResNet-50 in the same runtime and to itself in Keras, the size of its file and
-how far its outputs are from those of Keras, in the largest of them. Needs
-`pip install keras-epsanet[export]`.
+writes each network, without its BatchNorms, as SavedModel, for ONNX Runtime,
+OpenVINO and LiteRT, the last also quantised to int8 with images of
+Fashion-MNIST for calibration, into `--output`, and prints a line for each:
+how long EPSANet takes relative to ResNet-50 in the same runtime and to itself
+in Keras, the size of its file, and on Fashion-MNIST how far its outputs are
+from those of Keras, in the largest of them, and how often the class is the
+same. Needs `pip install keras-epsanet[export]`.
 
-Without `--weights` they are random; the differences of int8 mean something
-for trained ones only. What was measured stands in docs/deployment.md.
-
-ONNX files have a fixed batch: ONNX Runtime fuses less where it is unknown.
+Without `--weights` they are random, and int8 is only worth its comparison for
+trained ones. What was measured stands in docs/deployment.md. ONNX files have
+a fixed batch: ONNX Runtime fuses less where it is unknown.
 """
 
 import argparse
@@ -32,45 +32,42 @@ import keras_epsanet
 def main():
     args = parse_args()
     keras.utils.set_random_seed(0)
-    shape = (args.image_size, args.image_size, 3)
+    shape = (args.batch_size, args.image_size, args.image_size, 3)
     epsanet = keras_epsanet.EPSANet50Small(
-        weights=args.weights, classes=args.classes, input_shape=shape
+        weights=args.weights, classes=args.classes, input_shape=shape[1:]
     )
     resnet = keras.applications.ResNet50(
-        weights=None, classes=args.classes, input_shape=shape
+        weights=None, classes=args.classes, input_shape=shape[1:]
     )
     # Without BatchNorms, which some runtimes cannot fold away by themselves.
     models = [keras_epsanet.fuse(model) for model in (epsanet, resnet)]
-    images = calibration_images(args.image_size)[: args.batch_size]
-    expected = epsanet.predict(images, verbose=0)
-
-    def keras_run():
-        return models[0].predict_on_batch(images)
+    batches = load_batches("test", shape, 64)
+    expected = np.stack([epsanet.predict_on_batch(x) for x in batches])
 
     print(f"batch {args.batch_size}, {args.image_size}×{args.image_size}")
-    print("                       time relative to       size  difference")
-    print("                       ResNet-50   Keras")
+    print("                 time relative to                 largest   same")
+    print("                 ResNet-50  Keras       size   difference  class")
     for name, (export, load) in RUNTIMES.items():
         paths = [
             os.path.join(args.output, f"{network}_{name.replace(' ', '_')}")
             for network in ("epsanet50_small", "resnet50")
         ]
         try:
-            runs = []
-            for model, path in zip(models, paths):
-                path = export(model, path, images.shape)
-                runs.append(load(path, images))
-                if model is models[0]:
-                    size = size_of(path) / 1e6
+            paths = [export(*pair, shape) for pair in zip(models, paths)]
+            runs = [load(path, shape) for path in paths]
         except ImportError as error:
-            print(f"{name:22} needs {error.name}")
+            print(f"{name:16} needs {error.name}")
             continue
-        difference = np.abs(runs[0]() - expected).max() / expected.max()
-        times = measure([*runs, keras_run], args.repeats)
+        outputs = np.stack([runs[0](x) for x in batches])
+        difference = np.abs(outputs - expected).max() / expected.max()
+        same = np.mean(outputs.argmax(-1) == expected.argmax(-1))
+        times = measure(
+            [*runs, models[0].predict_on_batch], batches[0], args.repeats
+        )
         print(
-            f"{name:22} {np.median(times[0] / times[1]):9.2f} "
-            f"{np.median(times[0] / times[2]):7.2f} {size:7.1f} MB  "
-            f"{difference:.1e}",
+            f"{name:16} {np.median(times[0] / times[1]):9.2f} "
+            f"{np.median(times[0] / times[2]):6.2f} "
+            f"{size_of(paths[0]) / 1e6:7.1f} MB {difference:12.1e} {same:6.0%}",
             flush=True,
         )
 
@@ -86,13 +83,15 @@ def parse_args():
     return parser.parse_args()
 
 
-def calibration_images(image_size, number=32):
-    """Normalised images of Fashion-MNIST, `(number, size, size, 3)`."""
-    dataset = keras_epsanet.data.fashion_mnist("train").batch(number)
-    images, _ = next(iter(dataset))
-    images = tf.image.grayscale_to_rgb(images)
-    images = tf.image.resize(images, (image_size, image_size))
-    return keras_epsanet.preprocess_input(images).numpy()
+def load_batches(split, shape, number):
+    """Batches of normalised images of Fashion-MNIST, in a list."""
+    dataset = keras_epsanet.data.fashion_mnist(split).batch(shape[0])
+    batches = []
+    for images, _ in dataset.take(number // shape[0] or 1):
+        images = tf.image.grayscale_to_rgb(images)
+        images = tf.image.resize(images, shape[1:3])
+        batches.append(keras_epsanet.preprocess_input(images).numpy())
+    return batches
 
 
 def size_of(path):
@@ -108,15 +107,15 @@ def size_of(path):
     return sum(map(os.path.getsize, set(files)))
 
 
-def measure(runs, repeats):
+def measure(runs, images, repeats):
     """Returns the seconds of functions that run in turns, a row for each."""
     seconds = np.empty((len(runs), repeats))
     for run in runs:
-        run()
+        run(images)
     for i in range(repeats):
         for j, run in enumerate(runs):
             start = time.perf_counter()
-            run()
+            run(images)
             seconds[j, i] = time.perf_counter() - start
     return seconds
 
@@ -126,10 +125,9 @@ def export_saved_model(model, path, shape):
     return path
 
 
-def load_saved_model(path, images):
+def load_saved_model(path, shape):
     loaded = tf.saved_model.load(path)
-    images = tf.constant(images)
-    return lambda: loaded.serve(images).numpy()
+    return lambda images: loaded.serve(images).numpy()
 
 
 def export_onnx(model, path, shape):
@@ -144,14 +142,14 @@ def export_onnx(model, path, shape):
     return path
 
 
-def load_onnx(path, images):
+def load_onnx(path, shape):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = os.cpu_count()
     session = onnxruntime.InferenceSession(path, options)
-    feed = {session.get_inputs()[0].name: images}
-    return lambda: session.run(None, feed)[0]
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
 
 
 def export_openvino(model, path, shape):
@@ -165,13 +163,13 @@ def export_openvino(model, path, shape):
 
 
 def load_openvino(precision):
-    def load(path, images):
+    def load(path, shape):
         import openvino
 
         compiled = openvino.Core().compile_model(
             path, "CPU", {"INFERENCE_PRECISION_HINT": precision}
         )
-        return lambda: compiled(images)[0]
+        return lambda images: compiled(images)[0]
 
     return load
 
@@ -181,10 +179,10 @@ def export_litert(int8):
         folder = export_saved_model(model, path, shape)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if int8:
-            images = calibration_images(shape[1])
+            images = load_batches("train", (1, *shape[1:]), 100)
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: (
-                [image[None]] for image in images
+                [image] for image in images
             )
             converter.target_spec.supported_ops = [
                 tf.lite.OpsSet.TFLITE_BUILTINS_INT8
@@ -198,14 +196,14 @@ def export_litert(int8):
     return export
 
 
-def load_litert(path, images):
+def load_litert(path, shape):
     interpreter = tf.lite.Interpreter(path, num_threads=os.cpu_count())
     image, = interpreter.get_input_details()
     output, = interpreter.get_output_details()
-    interpreter.resize_tensor_input(image["index"], images.shape)
+    interpreter.resize_tensor_input(image["index"], shape)
     interpreter.allocate_tensors()
 
-    def run():
+    def run(images):
         interpreter.set_tensor(image["index"], images)
         interpreter.invoke()
         return interpreter.get_tensor(output["index"])
