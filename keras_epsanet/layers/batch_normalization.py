@@ -48,20 +48,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         training = bool(training and self.trainable and not self.norm_eval)
         if mask is None and self._can_be_fused(inputs):
-            return self._call_fused(inputs, training)
+            fused = {
+                "tensorflow": self._call_tensorflow,
+                "torch": self._call_torch,
+            }[keras.backend.backend()]
+            return fused(inputs, training)
         return super().call(inputs, training=training, mask=mask)
 
     def _can_be_fused(self, inputs):
+        if len(inputs.shape) != 4 or self.synchronized or self.renorm:
+            return False
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if keras.backend.backend() == "tensorflow":
+            return (
+                self.axis in (-1, 3)
+                and dtype != "float64"
+                and self.variable_dtype == "float32"
+            )
         return (
-            keras.backend.backend() == "tensorflow"
-            and len(inputs.shape) == 4
-            and self.axis in (-1, 3)
-            and keras.backend.standardize_dtype(inputs.dtype) != "float64"
-            and self.variable_dtype == "float32"
-            and not (self.synchronized or self.renorm)
+            keras.backend.backend() == "torch"
+            and self.axis in (-1, 1, 3)
+            and dtype == self.variable_dtype
         )
 
-    def _call_fused(self, inputs, training):
+    def _call_tensorflow(self, inputs, training):
         import tensorflow as tf
 
         ones = tf.ones_like(self.moving_mean)
@@ -77,15 +87,35 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if training:
             # The kernel gives the unbiased variance; Keras keeps the other.
             count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
-            variance *= (count - 1) / count
-            for moving, batch in (
-                (self.moving_mean, mean),
-                (self.moving_variance, variance),
-            ):
-                moving.assign(
-                    moving * self.momentum + batch * (1 - self.momentum)
-                )
+            self._update_statistics(mean, variance * (count - 1) / count)
         return tf.cast(outputs, self.compute_dtype)
+
+    def _call_torch(self, inputs, training):
+        import torch
+
+        if self.axis != 1:
+            # A view: PyTorch's own channels-last layout.
+            inputs = inputs.permute(0, 3, 1, 2)
+        outputs, mean, inverse = torch.native_batch_norm(
+            inputs,
+            self.gamma.value if self.scale else None,
+            self.beta.value if self.center else None,
+            None if training else self.moving_mean.value,
+            None if training else self.moving_variance.value,
+            training,
+            0.0,
+            self.epsilon,
+        )
+        if training:
+            self._update_statistics(mean, inverse**-2 - self.epsilon)
+        return outputs if self.axis == 1 else outputs.permute(0, 2, 3, 1)
+
+    def _update_statistics(self, mean, variance):
+        for moving, batch in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
 
     def get_config(self):
         return {**super().get_config(), "norm_eval": self.norm_eval}

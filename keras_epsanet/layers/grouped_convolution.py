@@ -339,9 +339,12 @@ def _convolve_torch(inputs, kernel, strides, groups, data_format):
     import torch
 
     # A permuted view of a channels-last tensor is PyTorch's own
-    # channels-last layout, so nothing is copied.
+    # channels-last layout, so nothing is copied, but for tensors that Keras
+    # made with the channels first, as its pooling does: all that follows
+    # would be as they are, and slow.
     if data_format == "channels_last":
         inputs = inputs.permute(0, 3, 1, 2)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
     outputs = torch.nn.functional.conv2d(
         inputs,
         kernel.permute(3, 2, 0, 1),
