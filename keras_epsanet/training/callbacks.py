@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_epsanet.training.checkpoints import assign_metrics, read_metrics
+from keras_epsanet.training.checkpoints import add_to_metrics, read_metrics
 
 # EX_TEMPFAIL of sysexits.h: try again.
 PREEMPTED = 75
@@ -51,8 +51,9 @@ class Checkpointing(keras.callbacks.Callback):
     epoch, after it was evaluated. It goes on in the middle of an epoch: give
     `fit` `initial_epoch=state.epoch`, and data that start with the step
     `state.step`; with steps left of an epoch, `fit` first runs these alone.
-    The callback gives the metrics the values that they had. Put it behind
-    the callbacks that write logs, whose lines belong to the checkpoint.
+    The callback adds to the metrics the sums that they had, as is right for
+    means and accuracies. Put it behind the callbacks that write logs, whose
+    lines belong to the checkpoint.
 
     Args:
         run: `RunFolder`.
@@ -91,9 +92,6 @@ class Checkpointing(keras.callbacks.Callback):
         self._saved = state.step
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.state.metrics:
-            assign_metrics(self.model, self.state.metrics)
-            self.state.metrics = []
         self._before = self.state.step
 
     def on_train_batch_end(self, batch, logs=None):
@@ -104,6 +102,10 @@ class Checkpointing(keras.callbacks.Callback):
                 f"The loss is {loss} at step {step}. The last good "
                 f"checkpoint is of step {self._saved}"
             )
+        if self.state.metrics:
+            # Not before the first step, in which Keras makes the metrics.
+            add_to_metrics(self.model, self.state.metrics)
+            self.state.metrics = []
         if step % self.state.steps_per_epoch == 0:
             return  # `on_epoch_end` saves, with the evaluation.
         preempted = self._is_preempted()

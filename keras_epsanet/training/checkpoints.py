@@ -1,13 +1,16 @@
 """Checkpoints that survive a kill at any moment.
 
     RUN/recipe.json
-    RUN/checkpoints/step-00001000/model.weights.h5
+    RUN/checkpoints/step-00001000/model.keras
                                   state.json
                                   SHA256SUMS
 
-`model.weights.h5` is Keras' own file; it holds the model and its optimizer:
+`model.keras` is Keras' own file; it holds the model and its optimizer:
 velocities, average of the weights, accumulated gradients, loss scale. What it
 lacks is in `state.json`. `sha256sum --check SHA256SUMS` verifies both.
+
+No `.weights.h5` is written to the disk by HDF5 itself, which crashes the
+process if the disk is full. Keras lets it write `model.keras` in memory.
 """
 
 import dataclasses
@@ -17,6 +20,7 @@ import re
 import shutil
 import tempfile
 import warnings
+import zipfile
 
 import keras
 import numpy as np
@@ -26,7 +30,7 @@ from keras_epsanet.training.durable import sha256, sync, write_file
 from keras_epsanet.training.recipe import Recipe
 
 FOLDER = "checkpoints"
-_WEIGHTS, _STATE, _SUMS = "model.weights.h5", "state.json", "SHA256SUMS"
+_MODEL, _STATE, _SUMS = "model.keras", "state.json", "SHA256SUMS"
 _TEMPORARY = ".tmp-"
 _NAME = re.compile(r"step-(\d{8,})")
 
@@ -147,7 +151,7 @@ class RunFolder:
         if not self.is_chief:
             # Variables of several workers are read by all of them together.
             with tempfile.TemporaryDirectory() as temporary:
-                model.save_weights(os.path.join(temporary, _WEIGHTS))
+                model.save(os.path.join(temporary, _MODEL))
             return folder
         temporary = os.path.join(
             self._checkpoints, _TEMPORARY + os.path.basename(folder)
@@ -159,13 +163,12 @@ class RunFolder:
                 shutil.rmtree(folder)
             os.rename(temporary, folder)
             sync(self._checkpoints)
-        # HDF5 raises either.
-        except (OSError, RuntimeError) as error:
+        except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [step for step in self.steps() if step != state.step]
             raise OSError(
                 f"The checkpoint of step {state.step} cannot be written to "
-                f"{folder}: {_reason(error)}. "
+                f"{folder}: {error.strerror or error}. "
                 + (
                     f"That of step {kept[0]} is intact."
                     if kept
@@ -186,22 +189,27 @@ class RunFolder:
             The SHA-256 of the file in hexadecimal digits, or `None` if this
             process is not the one that writes.
         """
-        with tempfile.TemporaryDirectory(dir=self.path) as folder:
-            temporary = os.path.join(folder, name)
-            network.save_weights(temporary)
+        with tempfile.TemporaryDirectory(
+            prefix=_TEMPORARY, dir=self._checkpoints if self.is_chief else None
+        ) as folder:
+            archive = os.path.join(folder, _MODEL)
+            network.save(archive)
             if not self.is_chief:
                 return None
-            sync(temporary)
+            with zipfile.ZipFile(archive) as file:
+                # As `save_weights` would have written it.
+                weights = file.extract("model.weights.h5", folder)
+            sync(weights)
             path = os.path.join(self.path, name)
-            os.replace(temporary, path)
+            os.replace(weights, path)
         sync(self.path)
         return sha256(path)
 
     def _write(self, model, state, temporary):
         os.mkdir(temporary)
-        weights = os.path.join(temporary, _WEIGHTS)
-        model.save_weights(weights)
-        sync(weights)
+        path = os.path.join(temporary, _MODEL)
+        model.save(path)
+        sync(path)
         content = {
             "format": 1,
             "epoch": state.epoch,
@@ -213,10 +221,7 @@ class RunFolder:
             os.path.join(temporary, _STATE),
             json.dumps(content, indent=1) + "\n",
         )
-        lines = [
-            f"{sha256(os.path.join(temporary, name))}  {name}\n"
-            for name in (_WEIGHTS, _STATE)
-        ]
+        lines = _sums(temporary).values()
         write_file(os.path.join(temporary, _SUMS), "".join(lines))
         sync(temporary)
 
@@ -261,7 +266,7 @@ class RunFolder:
                     f"steps_per_epoch={steps_per_epoch}, not "
                     f"{state.steps_per_epoch}"
                 )
-            _load(model, os.path.join(folder, _WEIGHTS))
+            _load(model, os.path.join(folder, _MODEL))
             return state
         if steps:
             raise ValueError(
@@ -269,14 +274,6 @@ class RunFolder:
                 f"the steps {steps}"
             )
         return State(steps_per_epoch=steps_per_epoch)
-
-
-def _reason(error):
-    """What the system says, without the lines that HDF5 puts round it."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    match = re.search(r"error message = '(.*?)'", str(error))
-    return match[1] if match else str(error)
 
 
 def _check_finite(model, step):
@@ -294,16 +291,23 @@ def _check_finite(model, step):
 def _damage(folder):
     """Says in a few words what is wrong with a checkpoint, or `None`."""
     try:
-        with open(os.path.join(folder, _SUMS)) as file:
-            sums = dict(line.split()[::-1] for line in file)
-        if sorted(sums) != sorted((_WEIGHTS, _STATE)):
-            return f"{_SUMS} is incomplete"
-        for name, expected in sums.items():
-            if sha256(os.path.join(folder, name)) != expected:
-                return f"{name} has another SHA-256 than it was written with"
-    except (OSError, ValueError) as error:
+        with open(os.path.join(folder, _SUMS), errors="replace") as file:
+            text = file.read()
+        lines = _sums(folder)
+    except OSError as error:
         return str(error)
-    return None
+    if text == "".join(lines.values()):
+        return None
+    names = [name for name, line in lines.items() if line not in text]
+    return f"{' and '.join(names) or 'something'} differs from {_SUMS}"
+
+
+def _sums(folder):
+    """Returns the lines of `SHA256SUMS`, as sha256sum writes them, by name."""
+    return {
+        name: f"{sha256(os.path.join(folder, name))}  {name}\n"
+        for name in (_MODEL, _STATE)
+    }
 
 
 def _read_state(folder):
@@ -332,8 +336,9 @@ def read_metrics(model):
     ]
 
 
-def assign_metrics(model, values):
-    """Gives a model's metrics the values that `read_metrics` returned."""
+def add_to_metrics(model, values):
+    """Adds to a model's metrics the sums that `read_metrics` returned."""
     variables = [v for metric in model.metrics for v in metric.variables]
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        # Not `assign_add`, which variables of several devices refuse.
+        variable.assign(ops.convert_to_tensor(variable) + value)

@@ -116,9 +116,9 @@ def timed_input(dataset):
 
     >>> import tensorflow as tf
     >>> dataset, waited = timed_input(tf.data.Dataset.range(3))
-    >>> list(dataset.as_numpy_iterator())
+    >>> [int(element) for element in dataset]
     [0, 1, 2]
-    >>> 0 < waited() < 1
+    >>> bool(0 < waited() < 1)
     True
     """
     import tensorflow as tf
@@ -127,7 +127,7 @@ def timed_input(dataset):
 
     def add(requested):
         nonlocal seconds
-        seconds += time.monotonic() - requested
+        seconds += time.monotonic() - float(requested)
 
     def count(requested, element):
         tf.numpy_function(add, [requested], [])
