@@ -1,6 +1,5 @@
 """SGD as PyTorch computes it: the L2 term goes through the momentum."""
 
-import collections
 import math
 
 import keras
@@ -118,8 +117,8 @@ class SGDL2(keras.optimizers.SGD):
         start. It replaces what was excluded before, and is saved.
 
         Args:
-            var_list: List of variables to leave out. They are known by their
-                paths again, such as `"conv1_bn/gamma"`.
+            var_list: List of variables to leave out. Once loaded, they are
+                known by their paths, such as `"conv1_bn/gamma"`.
             var_names: List of strings; a variable is left out if one of them
                 is part of its name, as `"bias"`, `"gamma"` and `"beta"` are
                 for biases and BatchNorms.
@@ -139,20 +138,28 @@ class SGDL2(keras.optimizers.SGD):
         }
 
     def build(self, variables):
-        counts = collections.Counter(_path(variable) for variable in variables)
+        names = self._l2_exclusions["names"]
+        excluded = {
+            self._var_key(variable)
+            for variable in variables
+            if any(name in variable.name for name in names)
+        }
         for path in self._l2_exclusions["paths"]:
-            if counts[path] > 1:
+            found = [v for v in variables if _path(v) == path] or [
+                # Loading can leave out the name of the model around a layer.
+                v
+                for v in variables
+                if f"/{path}".endswith(f"/{_path(v)}")
+                or f"/{_path(v)}".endswith(f"/{path}")
+            ]
+            if len(found) > 1:
                 raise ValueError(
-                    "A variable without L2 term must be the only one of its "
-                    f"path. Received: {counts[path]} variables {path}"
+                    "A variable without L2 term must be known by its path. "
+                    f"Received: {len(found)} variables like {path}"
                 )
+            excluded.update(self._var_key(variable) for variable in found)
+        self._keys_without_l2 = frozenset(excluded)
         super().build(variables)
-
-    def _has_l2(self, variable):
-        name = variable.name.split("/")[-1]
-        return _path(variable) not in self._l2_exclusions["paths"] and not any(
-            part in name for part in self._l2_exclusions["names"]
-        )
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         """One way for all backends and strategies.
@@ -191,12 +198,13 @@ class SGDL2(keras.optimizers.SGD):
     def _clip_gradients(self, grads):
         if self.global_clipnorm is None:
             return super()._clip_gradients(grads)
-        dtype = keras.backend.result_type("float32", *(g.dtype for g in grads))
+        dtypes = {keras.backend.standardize_dtype(g.dtype) for g in grads}
+        dtype = "float64" if "float64" in dtypes else "float32"
         norm = ops.sqrt(
             sum(ops.sum(ops.square(ops.cast(g, dtype))) for g in grads)
         )
         # PyTorch adds the millionth to avoid a division by 0.
-        factor = ops.minimum(1.0, self.global_clipnorm / (norm + 1e-6))
+        factor = ops.clip(self.global_clipnorm / (norm + 1e-6), 0, 1)
         return [g * ops.cast(factor, g.dtype) for g in grads]
 
     def _stepped(self, grads, variables):
@@ -204,7 +212,7 @@ class SGDL2(keras.optimizers.SGD):
         updates = []
         for gradient, variable in zip(grads, variables):
             weight = _value(variable)
-            if self.l2 and self._has_l2(variable):
+            if self.l2 and self._var_key(variable) not in self._keys_without_l2:
                 gradient = gradient + weight * self.l2
             if self.momentum:
                 velocity = self.momentums[self._get_variable_index(variable)]
