@@ -75,7 +75,8 @@ def load_network(args, classes):
         try:
             return MODELS[args.model](
                 weights=args.weights,
-                input_shape=(args.image_size, args.image_size, 3),
+                # Any size, for its FLOPs are those at 224×224.
+                input_shape=(None, None, 3),
                 classes=classes,
             )
         except UserWarning as warning:
@@ -91,6 +92,7 @@ def evaluate(network, source, args):
     )(image)
     model = keras.Model(image, network(x))
     model.compile(
+        loss="categorical_crossentropy",
         # Weighted, for the last batch may be padded.
         weighted_metrics=[
             keras.metrics.CategoricalAccuracy(name="top1"),
@@ -111,17 +113,11 @@ def print_row(name, network, result):
         100 * result["top1"],
         100 * result["top5"],
     )
-    print(
-        "Table 2            parameters in M    FLOPs in G"
-        "        top-1 %        top-5 %"
-    )
-    print(" " * 18 + "    ours   paper   ours  paper" + 2 * "    ours  paper")
-    for number, (mine, paper) in enumerate(zip(ours, TABLE_2[name])):
-        if not number:
-            print(f"{name:18}", end="")
-        width = 8 if number in (0, 2, 3) else 7
-        print(f"{mine:{width}.2f}{paper:{8 if not number else 7}.2f}", end="")
-    print()
+    titles = ("parameters in M", "FLOPs in G", "top-1 %", "top-5 %")
+    print(f"{'Table 2':18}", *(f"{title:>16}" for title in titles))
+    print(" " * 18, *4 * [f"{'ours':>8}{'paper':>8}"])
+    pairs = zip(ours, TABLE_2[name])
+    print(f"{name:18}", *(f"{mine:8.2f}{paper:8.2f}" for mine, paper in pairs))
 
 
 if __name__ == "__main__":

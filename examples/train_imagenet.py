@@ -23,6 +23,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import sys
 
 # On processors without AVX-512 TensorFlow leaves these kernels off, although
@@ -69,6 +70,7 @@ def train(args, preemption):
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = training.make_strategy()
+    preemption.watch()  # For several workers TensorFlow takes the signal.
     chief = training.is_chief(strategy)
     recipe = choose_recipe(args)
     keras.utils.set_random_seed(recipe.seed)
@@ -93,6 +95,8 @@ def train(args, preemption):
         report(recipe, strategy, source, state)
         training.trim_csv(log_path(run), state.epoch)
     fit(args, model, strategy, source, run, state, preemption)
+    if source.bad:
+        print(f"{len(source.bad)} images are bad:", *source.bad, sep="\n")
     export(network, model, run, state)
 
 
@@ -194,7 +198,10 @@ def write_smoke_images(path, train=96, val=40):
             os.makedirs(class_folder, exist_ok=True)
             jpeg = tf.io.encode_jpeg(tf.image.grayscale_to_rgb(image))
             tf.io.write_file(os.path.join(class_folder, f"{i}.JPEG"), jpeg)
-    os.replace(temporary, path)
+    try:
+        os.rename(temporary, path)
+    except OSError:  # Another worker was sooner.
+        shutil.rmtree(temporary)
 
 
 def build_model(recipe, classes):

@@ -34,10 +34,15 @@ class Preemption:
 
     def __init__(self):
         self.requested = False
-        self._previous = signal.signal(signal.SIGTERM, self._request)
+        self._previous = signal.getsignal(signal.SIGTERM)
+        self.watch()
 
     def _request(self, number, frame):
         self.requested = True
+
+    def watch(self):
+        """Takes the signal back, which TensorFlow's workers take at start."""
+        signal.signal(signal.SIGTERM, self._request)
 
     def stop(self):
         """Gives the signal its former meaning."""

@@ -78,8 +78,8 @@ class Recipe:
             evaluated and saved in the end.
         precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         sync_bn: Whether BatchNorm takes its statistics over all devices.
-        augmentations: Dictionary of the options of
-            `keras_epsanet.data.imagenet.training_batches`, or `None`.
+        augmentations: As in `keras_epsanet.data.imagenet.training_batches`:
+            list of names or dictionary from names to arguments, or `None`.
         seed: Integer, of the initial weights, the order and the crops.
 
     Raises:
@@ -116,7 +116,7 @@ class Recipe:
     ema: float | None = None
     precision: str = "float32"
     sync_bn: bool = False
-    augmentations: dict | None = None
+    augmentations: list | dict | None = None
     seed: int = 0
 
     def __post_init__(self):
