@@ -56,7 +56,7 @@ def image_folder(path, subset=None):
             '`subset` must be None, "train" or "held_out". '
             f"Received: subset={subset}"
         )
-    class_names, files = _list_files(os.fspath(path))
+    class_names, files = list_files(os.fspath(path))
     pairs = [
         (file, label)
         for label, name in enumerate(class_names)
@@ -113,15 +113,39 @@ def decode_image(path):
     import tensorflow as tf
 
     try:
+        contents = tf.io.read_file(path)
+    except tf.errors.OpError as error:
+        raise _undecodable_error(path, error) from error
+    return decode_contents(contents, path)
+
+
+def decode_contents(contents, name):
+    """Decodes the contents of an image file.
+
+    Args:
+        contents: Bytes of a JPEG, PNG, BMP or GIF file.
+        name: Name for the message of an error.
+
+    Returns:
+        Tensor, the RGB image as uint8 `(height, width, 3)`.
+
+    Raises:
+        ValueError: If they cannot be decoded.
+    """
+    import tensorflow as tf
+
+    try:
         return tf.io.decode_image(
-            tf.io.read_file(path), channels=3, expand_animations=False
+            contents, channels=3, expand_animations=False
         )
     except tf.errors.OpError as error:
-        # Without the names of TensorFlow's operations round the message.
-        reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", error.message)
-        raise ValueError(
-            f"{path} cannot be decoded as an image: {reason}"
-        ) from error
+        raise _undecodable_error(name, error) from error
+
+
+def _undecodable_error(name, error):
+    # Without the names of TensorFlow's operations round the message.
+    reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", error.message)
+    return ValueError(f"{name} cannot be decoded as an image: {reason}")
 
 
 class _Undecodable:
@@ -139,8 +163,20 @@ class _Undecodable:
         warnings.warn(f"An image is skipped. {error}")
 
 
-def _list_files(path):
-    """Returns the names of the classes and the image files of each."""
+def list_files(path):
+    """Lists a folder with one sub-folder for each class.
+
+    Args:
+        path: Folder.
+
+    Returns:
+        The names of the classes, sorted, and a dictionary from each to the
+        sorted paths of its image files.
+
+    Raises:
+        ValueError: If there is no such folder, it has less than two classes
+            or a class without images.
+    """
     if not os.path.isdir(path):
         raise ValueError(
             f"`path` must be a folder that exists. Received: path={path}"

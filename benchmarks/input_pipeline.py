@@ -1,0 +1,187 @@
+"""Times the reading of ImageNet's training images, by shares and by a ratio.
+
+    python benchmarks/input_pipeline.py
+    python benchmarks/input_pipeline.py --images 512 --repeats 9
+
+JPEG files of 400×350 pixels and about 110 kB, the mean of ImageNet's, are
+made in a temporary folder, from where `imagenet.training_batches` reads them
+(from memory: the disk is not measured). The ratio is against a dataset that
+reads the same files and does nothing but `tf.image.decode_and_crop_jpeg` of
+the same parts. All take turns; the ratio is the median of those of
+neighbouring runs. The stages are datasets with one stage more each.
+
+Measured with TensorFlow 2.21 on 2 cores of an AMD EPYC: not run
+"""
+
+import argparse
+import os
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from keras_epsanet.data import crops, imagenet
+from keras_epsanet.data.image_sources import CROP, Slots, random_key
+
+HEIGHT, WIDTH = 350, 400
+BYTES = 110_000
+CLASSES = ("even", "odd")
+
+
+def make_image(random, noise):
+    """A photograph's mixture of smooth areas, edges and fine texture."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    phase = random.uniform(0, 6, (3, 1, 1))
+    image = 128 + 70 * np.sin(x / 40 + phase) * np.cos(y / 30 - phase)
+    spots = random.normal(0, 1, (3, HEIGHT // 5 + 1, WIDTH // 5 + 1))
+    image += 25 * spots.repeat(5, 1).repeat(5, 2)[:, :HEIGHT, :WIDTH]
+    image += random.normal(0, noise, (1, HEIGHT, WIDTH))
+    image = np.clip(image, 0, 255).astype("uint8").transpose(1, 2, 0)
+    return tf.io.encode_jpeg(image, quality=90).numpy()
+
+
+def make_tree(folder, images):
+    """Writes JPEG files and returns their mean size in bytes."""
+    random = np.random.default_rng(0)
+    low, high = 0.0, 100.0
+    while high - low > 0.5:
+        noise = (low + high) / 2
+        if len(make_image(random, noise)) < BYTES:
+            low = noise
+        else:
+            high = noise
+    size = 0
+    for split, count in (("train", images), ("val", len(CLASSES))):
+        for name in CLASSES:
+            os.makedirs(f"{folder}/{split}/{name}")
+        for i in range(count):
+            contents = make_image(random, noise)
+            size += len(contents) if split == "train" else 0
+            path = f"{folder}/{split}/{CLASSES[i % len(CLASSES)]}/{i}.jpg"
+            with open(path, "wb") as file:
+                file.write(contents)
+    return size / images
+
+
+def stages(source, batch_size, image_size, seed=0):
+    """Datasets with more and more stages, the last what is to be measured."""
+    slots = Slots(batch_size, source.num_train, 0, 10**6, (0, 1))
+    # The same images in the same order with the same parts of them.
+    chosen = source.train.chunks(slots, seed).unbatch().take(source.num_train)
+    rows = []
+    for _, index, (file, _) in chosen:
+        uniforms = tf.random.stateless_uniform(
+            (crops.NUM_UNIFORMS,), random_key(seed, CROP, index)
+        )
+        box = crops.random_box((HEIGHT, WIDTH, 3), uniforms)
+        rows.append((file.numpy(), uniforms.numpy(), box.numpy()))
+    files, uniforms, boxes = (np.array(column) for column in zip(*rows))
+
+    def decode(encoded, uniforms, box):
+        return tf.image.decode_and_crop_jpeg(
+            encoded, box, channels=3, dct_method="INTEGER_ACCURATE"
+        )[0, 0, 0]
+
+    def choose(encoded, uniforms, box):
+        shape = tf.io.extract_jpeg_shape(encoded)
+        return decode(encoded, None, crops.random_box(shape, uniforms))
+
+    def resize(encoded, uniforms, box):
+        uniforms = tf.concat((uniforms[:-1], (1.0,)), 0)
+        return crops.random_crop(encoded, uniforms, image_size)[0, 0, 0]
+
+    def flip(encoded, uniforms, box):
+        return crops.random_crop(encoded, uniforms, image_size)[0, 0, 0]
+
+    def batch(encoded, uniforms, box):
+        return crops.random_crop(encoded, uniforms, image_size)
+
+    named = {
+        "reading": lambda encoded, uniforms, box: tf.strings.length(encoded),
+        "decoding of the part": decode,
+        "choice of the part": choose,
+        "resizing": resize,
+        "flip": flip,
+        "batching": batch,
+    }
+    rows = tf.data.Dataset.from_tensor_slices((files, uniforms, boxes))
+    datasets = {}
+    for name, function in named.items():
+
+        def load(file, uniforms, box, function=function):
+            return function(tf.io.read_file(file), uniforms, box)
+
+        datasets[name] = (
+            rows.repeat()
+            .map(load, num_parallel_calls=tf.data.AUTOTUNE)
+            .batch(batch_size)
+            .prefetch(tf.data.AUTOTUNE)
+        )
+    datasets["order, random numbers, guard against bad files, labels"] = (
+        imagenet.training_batches(source, batch_size, image_size, seed)
+    )
+    return datasets
+
+
+def measure(datasets, batches, repeats):
+    """Seconds for some batches of each dataset, `(repeats, datasets)`."""
+    seconds = np.zeros((repeats, len(datasets)))
+    for i in range(-1, repeats):
+        # Every other time backwards, so that none always comes first.
+        order = list(enumerate(datasets))[:: 1 if i % 2 else -1]
+        for j, dataset in order:
+            start = time.perf_counter()
+            for _ in dataset.take(batches):
+                pass
+            # The first is for warming up, and written over.
+            seconds[i, j] = time.perf_counter() - start
+    return seconds
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=256, help="files")
+    parser.add_argument("--batches", type=int, default=24, help="in a run")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--repeats", type=int, default=5)
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        size = make_tree(folder, args.images)
+        source = imagenet.open_source(folder)
+        datasets = stages(source, args.batch_size, args.image_size)
+        seconds = measure(datasets.values(), args.batches, args.repeats)
+    cores = len(os.sched_getaffinity(0))
+    print(
+        f"{args.images} files of {WIDTH}×{HEIGHT} pixels and "
+        f"{size / 1000:.0f} kB, batch {args.batch_size}, {cores} cores"
+    )
+    images = args.batch_size * args.batches
+    speeds = np.median(images / seconds, axis=0)
+    for name, speed in (("decoding only", speeds[1]), ("all", speeds[-1])):
+        print(
+            f"{name:14} {speed:6.0f} images/s, {speed / cores:.0f} per core"
+        )
+    # Decoding alone takes less time, so the fraction is of speeds.
+    low, median, high = np.percentile(
+        seconds[:, 1] / seconds[:, -1], (25, 50, 75)
+    )
+    print(
+        f"all / decoding only: median {median:.2f}  quartiles {low:.2f}–"
+        f"{high:.2f}  of {args.repeats} ratios"
+    )
+    medians = np.median(seconds, axis=0)
+    shares = np.diff(medians, prepend=0) / medians[-1]
+    for name, share in zip(datasets, shares):
+        print(f"{share:6.1%}  {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""Batches of ImageNet, or of data kept as it is, for training and evaluation.
+
+Everything random is a function of the seed, the epoch and the number of the
+image: a run that is continued at some step sees what it would have seen
+without the pause. Images stay uint8 until the device.
+"""
+
+import dataclasses
+import os
+
+from keras_epsanet.data import augmentation, crops, splits
+from keras_epsanet.data.decoding import decoded_batches
+from keras_epsanet.data.image_sources import (
+    AUGMENTATION,
+    CROP,
+    INT64_MAX,
+    MIXING,
+    FileSplit,
+    RecordSplit,
+    Slots,
+    random_key,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Training and validation images of the same classes.
+
+    Attributes:
+        class_names: List of strings.
+        train, val: The images of each split.
+    """
+
+    class_names: list
+    train: object
+    val: object
+
+    @property
+    def num_train(self):
+        """Number of training images."""
+        return self.train.num_images
+
+    @property
+    def num_val(self):
+        """Number of validation images."""
+        return self.val.num_images
+
+    @property
+    def bad(self):
+        """Names of the files that could not be read or decoded so far."""
+        return self.train.bad.names + self.val.bad.names
+
+
+def open_source(path):
+    """Opens a data set of training and validation images.
+
+    Args:
+        path: One of
+            - a folder with the folders `train` and `val`, and in each a
+              sub-folder with JPEG files for each class;
+            - a folder that `python -m keras_epsanet.data.tfrecords` wrote;
+            - `"tfds"` or `"tfds:FOLDER"`, `imagenet2012` of TensorFlow
+              Datasets, in its default folder or another.
+
+    Returns:
+        An object with the attributes `class_names`, a list of strings,
+        `num_train` and `num_val`, the numbers of images, and `bad`, a list
+        of the names of files that could not be decoded, which grows while
+        batches are read.
+
+    Raises:
+        ValueError: If there is no such data set, or its parts have different
+            classes.
+        ImportError: If tensorflow-datasets is needed and not installed.
+
+    Example:
+
+    >>> import os, keras
+    >>> for name in ("train/pear", "train/fig", "val/pear", "val/fig"):
+    ...     os.makedirs(f"fruit/{name}")
+    ...     image = keras.ops.zeros((24, 32, 3))
+    ...     keras.utils.save_img(f"fruit/{name}/1.jpg", image)
+    >>> source = open_source("fruit")
+    >>> source.class_names, source.num_train, source.bad
+    (['fig', 'pear'], 2, [])
+    """
+    path = os.fspath(path)
+    if path.partition(":")[0] == "tfds":
+        return _open_tfds(path.partition(":")[2] or None)
+    if splits.is_converted(path):
+        class_names, files, lengths = splits.read_index(path)
+        parts = (
+            RecordSplit(files[split], lengths[split], *splits.FEATURES)
+            for split in splits.SPLITS
+        )
+    else:
+        class_names, files = splits.list_tree(path)
+        parts = (FileSplit(files[split]) for split in splits.SPLITS)
+    return Source(class_names, *parts)
+
+
+def _open_tfds(data_dir):
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ImportError(
+            "Reading TensorFlow Datasets needs tensorflow-datasets: "
+            "pip install keras-epsanet[examples]"
+        ) from error
+
+    builder = tensorflow_datasets.builder("imagenet2012", data_dir=data_dir)
+    try:
+        # Does nothing where the records are there.
+        builder.download_and_prepare()
+    except AssertionError as error:
+        # It says which archives of ImageNet belong where.
+        raise ValueError(f"{error}\nReceived: data_dir={data_dir}") from error
+    info = builder.info
+    if info.file_format.value != "tfrecord":
+        raise ValueError(
+            "imagenet2012 must be prepared as TFRecord files. "
+            f"Received: {info.file_format.value} in {builder.data_dir}"
+        )
+    parts = (
+        RecordSplit(
+            info.splits[name].filepaths,
+            info.splits[name].shard_lengths,
+            "image",
+            "label",
+        )
+        for name in ("train", "validation")
+    )
+    return Source(list(info.features["label"].names), *parts)
+
+
+def training_batches(
+    source,
+    batch_size,
+    image_size=224,
+    seed=0,
+    first_step=0,
+    augmentations=None,
+    shard=(0, 1),
+):
+    """Batches for training, without end.
+
+    A random part of every image (0.08 to 1 of the area, height to width 3/4
+    to 4/3), resized and flipped at random, as by torchvision's
+    `RandomResizedCrop` and `RandomHorizontalFlip`. An epoch has
+    `source.num_train // batch_size` batches and a new order; the rest of the
+    images is left out, others each time. An image that cannot be decoded is
+    replaced by the next one, with its label.
+
+    Args:
+        source: What `open_source` returned.
+        batch_size: Integer, images in the batch of all workers together.
+        image_size: Integer, height and width in pixels.
+        seed: Integer from 0 to 2**31 - 1, decides everything random.
+        first_step: Integer, number of the first batch. The batches are those
+            that would follow if the ones before had been read.
+        augmentations: Names among `"rand_augment"`, `"random_erasing"`,
+            `"mix_up"` and `"cut_mix"`, or a dictionary from the names to
+            arguments of Keras' layers. They are applied in this order; the
+            last two mix the images of one worker.
+        shard: Pair of integers, the number of this worker and of all workers.
+            The parts of a batch, put together, are the batch of one worker.
+
+    Returns:
+        A `tf.data.Dataset` of images, RGB from 0 to 255, uint8 (float32 with
+        augmentations), `(batch_size / workers, image_size, image_size, 3)`,
+        and labels, one-hot, float32 `(batch_size / workers, classes)`.
+
+    Raises:
+        ValueError: If an argument is out of range. While the batches are
+            read it stands in the message of a `tf.errors.OpError`: more than
+            1 % of the images, and more than three, are bad.
+
+    Example:
+
+    >>> dataset = training_batches(source, batch_size=2)  # doctest: +SKIP
+    >>> model.fit(dataset, steps_per_epoch=10009)  # doctest: +SKIP
+    """
+    import tensorflow as tf
+
+    _check(batch_size, image_size, shard, seed, first_step)
+    if source.num_train < batch_size:
+        raise ValueError(
+            "There must be a batch of training images at least. Received: "
+            f"batch_size={batch_size}, {source.num_train} images"
+        )
+    augment = augmentation.Augmentations(augmentations or ())
+    # Traced once, for RandAugment takes seconds.
+    augment_image = tf.function(augment.image)
+    num_images = source.num_train
+    slots = Slots(
+        batch_size,
+        per_epoch=num_images // batch_size * batch_size,
+        first=first_step,
+        last=INT64_MAX,
+        shard=shard,
+    )
+
+    def prepare(encoded, position, index):
+        number = position // slots.per_epoch * num_images + index
+        uniforms = tf.random.stateless_uniform(
+            (crops.NUM_UNIFORMS,), random_key(seed, CROP, number)
+        )
+        image = crops.random_crop(encoded, uniforms, image_size)
+        return augment_image(image, random_key(seed, AUGMENTATION, number))
+
+    def finish(step, batch):
+        images, labels, _ = batch
+        labels = tf.one_hot(labels, len(source.class_names))
+        key = random_key(seed, MIXING, step * shard[1] + shard[0])
+        return augment.batch(images, labels, key)
+
+    batches = decoded_batches(source.train, slots, prepare, seed)
+    steps = tf.data.Dataset.range(first_step, INT64_MAX)
+    return (
+        tf.data.Dataset.zip(steps, batches)
+        .map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+        .apply(
+            tf.data.experimental.assert_cardinality(
+                tf.data.INFINITE_CARDINALITY
+            )
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_batches(
+    source, batch_size, image_size=224, shorter_side=None, shard=(0, 1)
+):
+    """Batches for evaluation, with every validation image once.
+
+    The shorter side is resized to `shorter_side` (antialiased, bilinear) and
+    the middle taken, as by torchvision's `Resize` and `CenterCrop`. All
+    batches have the same size: the last is filled up with images of weight
+    0. An image that cannot be decoded has weight 0 too.
+
+    Args:
+        source: What `open_source` returned.
+        batch_size: Integer, images in the batch of all workers together.
+        image_size: Integer, height and width in pixels.
+        shorter_side: Integer, in pixels; `None` is 256 for 224, and as much
+            of other sizes.
+        shard: Pair of integers, the number of this worker and of all workers.
+
+    Returns:
+        A finite `tf.data.Dataset` of images, RGB, uint8
+        `(batch_size / workers, image_size, image_size, 3)`, labels, one-hot,
+        float32 `(batch_size / workers, classes)`, and weights, float32
+        `(batch_size / workers,)`. Every worker has as many batches.
+
+    Raises:
+        ValueError: As for `training_batches`.
+    """
+    import tensorflow as tf
+
+    _check(batch_size, image_size, shard)
+    if shorter_side is None:
+        shorter_side = round(image_size * 256 / 224)
+    if shorter_side < image_size:
+        raise ValueError(
+            "`shorter_side` must not be less than `image_size`. Received: "
+            f"shorter_side={shorter_side}, image_size={image_size}"
+        )
+    num_images = source.num_val
+    steps = -(-num_images // batch_size)
+    slots = Slots(
+        batch_size,
+        per_epoch=num_images,
+        first=0,
+        last=steps,
+        shard=shard,
+    )
+
+    def prepare(encoded, position, index):
+        return crops.centre_crop(encoded, shorter_side, image_size)
+
+    def finish(images, labels, weights):
+        return images, tf.one_hot(labels, len(source.class_names)), weights
+
+    return (
+        decoded_batches(source.val, slots, prepare)
+        .map(finish, num_parallel_calls=tf.data.AUTOTUNE)
+        .apply(tf.data.experimental.assert_cardinality(steps))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _check(batch_size, image_size, shard, seed=0, first_step=0):
+    number, workers = shard
+    if not 0 <= number < workers:
+        raise ValueError(
+            "`shard` must be the number of a worker, from 0 on, and of all "
+            f"workers. Received: shard={shard}"
+        )
+    if batch_size < 1 or batch_size % workers:
+        raise ValueError(
+            "`batch_size` must be a positive multiple of the number of "
+            f"workers. Received: batch_size={batch_size}, shard={shard}"
+        )
+    if image_size < 1:
+        raise ValueError(
+            f"`image_size` must be positive. Received: image_size={image_size}"
+        )
+    if not 0 <= seed < 2**31:
+        raise ValueError(
+            "`seed` must be an integer from 0 to 2**31 - 1. "
+            f"Received: seed={seed}"
+        )
+    if first_step < 0:
+        raise ValueError(
+            "`first_step` must not be negative. "
+            f"Received: first_step={first_step}"
+        )

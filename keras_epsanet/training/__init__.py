@@ -1,0 +1,61 @@
+"""Optimizer, devices and recipe of the paper's training on ImageNet.
+
+What needs TensorFlow imports it when it is used.
+"""
+
+from keras_epsanet.training.callbacks import (
+    PREEMPTED,
+    Checkpointing,
+    EvaluateAverage,
+    Preemption,
+    any_worker,
+    swap_in_average,
+)
+from keras_epsanet.training.checkpoints import RunFolder, State
+from keras_epsanet.training.logs import (
+    EpochLog,
+    ScalarEvents,
+    timed_input,
+    trim_csv,
+)
+from keras_epsanet.training.loss_scale import LossScale
+from keras_epsanet.training.recipe import (
+    IMAGENET,
+    Recipe,
+    make_loss,
+    make_optimizer,
+    make_schedule,
+)
+from keras_epsanet.training.schedule import EpochSchedule
+from keras_epsanet.training.sgd_l2 import SGDL2
+from keras_epsanet.training.strategy import (
+    is_chief,
+    make_strategy,
+    num_replicas,
+)
+
+__all__ = [
+    "Checkpointing",
+    "EpochLog",
+    "EpochSchedule",
+    "EvaluateAverage",
+    "IMAGENET",
+    "LossScale",
+    "PREEMPTED",
+    "Preemption",
+    "Recipe",
+    "RunFolder",
+    "SGDL2",
+    "ScalarEvents",
+    "State",
+    "any_worker",
+    "is_chief",
+    "make_loss",
+    "make_optimizer",
+    "make_schedule",
+    "make_strategy",
+    "num_replicas",
+    "swap_in_average",
+    "timed_input",
+    "trim_csv",
+]

@@ -1,0 +1,177 @@
+"""Which devices train, and how they share the work."""
+
+import json
+import os
+
+import keras
+
+
+def make_strategy(devices=None):
+    """Makes all devices of this machine, or of several, train one model.
+
+    Build, load and compile the model in its scope. Each batch is divided
+    among the devices; gradients are summed, and `SGDL2` clips the sum.
+
+    - TensorFlow, the variable TF_CONFIG names several workers:
+      `MultiWorkerMirroredStrategy`. Every worker runs the same program with
+      its own index; call this before anything else of TensorFlow. The first
+      worker's initial weights go to all. See also `is_chief`.
+    - TensorFlow, several GPUs, or several logical CPUs and no GPU:
+      `MirroredStrategy`.
+    - TensorFlow, one device: the default strategy, which does nothing.
+    - JAX: `keras.distribution.DataParallel`, which also becomes the global
+      distribution if there are several devices; `fit` needs batches that they
+      can divide evenly. On several machines call
+      `keras.distribution.initialize()` before.
+
+    With several workers `fit` divides a `tf.data.Dataset` by files if there
+    are as many files as workers, and otherwise lets every worker read all of
+    it and keep its part. A dataset that divides itself comes from
+    `strategy.distribute_datasets_from_function`. Every worker must take the
+    same number of batches, so `repeat()` it and give `steps_per_epoch`.
+    Metrics are sums over all workers, to be read by all of them at the same
+    time, as Keras does at the end of an epoch; a callback of one worker only
+    can save the model but must not read `model.metrics`.
+
+    Args:
+        devices: List of names, such as `["GPU:0", "GPU:1"]` or, on JAX,
+            `["gpu:0"]`; `None` means all. Not for several workers, which use
+            all of their GPUs.
+
+    Returns:
+        `tf.distribute.Strategy`, or `keras.distribution.DataParallel` on JAX.
+        Both have `scope()`; `num_replicas` counts their devices.
+
+    Raises:
+        ValueError: If a device is unknown, TF_CONFIG cannot be read, or the
+            backend is PyTorch.
+
+    Example:
+
+    >>> strategy = make_strategy()
+    >>> with strategy.scope():
+    ...     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> num_replicas(strategy)
+    1
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _make_jax_distribution(devices)
+    if backend != "tensorflow":
+        raise ValueError(
+            "Training on several devices needs TensorFlow or JAX. Received: "
+            f"KERAS_BACKEND={backend}"
+        )
+    import tensorflow as tf
+
+    if _num_workers() > 1:
+        if devices is not None:
+            raise ValueError(
+                "Each of several workers uses all of its devices. Received: "
+                f"devices={devices}"
+            )
+        return _make_multi_worker_strategy()
+    known = tf.config.list_logical_devices("GPU")
+    known = known or tf.config.list_logical_devices("CPU")
+    if devices is not None:
+        everything = tf.config.list_logical_devices()
+        _check_devices(
+            devices, [device.name.split("device:")[1] for device in everything]
+        )
+        return tf.distribute.MirroredStrategy(devices)
+    if len(known) > 1:
+        return tf.distribute.MirroredStrategy([x.name for x in known])
+    return tf.distribute.get_strategy()
+
+
+def num_replicas(strategy):
+    """Counts the devices, on all workers, that share each batch.
+
+    Args:
+        strategy: What `make_strategy` returned.
+
+    Returns:
+        Integer.
+    """
+    if isinstance(strategy, keras.distribution.DataParallel):
+        return strategy.num_model_replicas
+    return strategy.num_replicas_in_sync
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes files and prints.
+
+    Args:
+        strategy: What `make_strategy` returned.
+
+    Returns:
+        `True` in the first worker's process, and where there is only one.
+    """
+    if isinstance(strategy, keras.distribution.DataParallel):
+        import jax
+
+        return jax.process_index() == 0
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.task_type:
+        return True
+    if "chief" in resolver.cluster_spec().jobs:
+        return resolver.task_type == "chief"
+    return resolver.task_type == "worker" and resolver.task_id == 0
+
+
+def _num_workers():
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        cluster = json.loads(text).get("cluster", {})
+        return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            "TF_CONFIG must be JSON such as "
+            '{"cluster": {"worker": ["host:port", "host:port"]}, '
+            '"task": {"type": "worker", "index": 0}}. '
+            f"Received: TF_CONFIG={text}"
+        ) from error
+
+
+def _check_devices(devices, known):
+    unknown = {name.upper() for name in devices} - {x.upper() for x in known}
+    if not devices or unknown:
+        raise ValueError(
+            f"`devices` must be some of {known}. Received: devices={devices}"
+        )
+
+
+def _make_multi_worker_strategy():
+    """The strategy with what `fit` of Keras 3.15 asks of it.
+
+    At its start `fit` reduces a batch to learn its shapes and types, and
+    after each step the metrics, along an axis that they do not have.
+    """
+    import tensorflow as tf
+
+    class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
+        def reduce(self, reduce_op, value, axis):
+            def reduce_one(value):
+                local = self.experimental_local_results(value)[0]
+                if (
+                    reduce_op in ("MEAN", tf.distribute.ReduceOp.MEAN)
+                    and not local.dtype.is_floating
+                ):
+                    return local  # Workers cannot average uint8 or strings.
+                return super(MultiWorkerStrategy, self).reduce(
+                    reduce_op, value, axis if local.shape.rank else None
+                )
+
+            return tf.nest.map_structure(reduce_one, value)
+
+    return MultiWorkerStrategy()
+
+
+def _make_jax_distribution(devices):
+    known = keras.distribution.list_devices()
+    if devices is not None:
+        _check_devices(devices, known)
+    distribution = keras.distribution.DataParallel(devices=devices or known)
+    if num_replicas(distribution) > 1:
+        keras.distribution.set_distribution(distribution)
+    return distribution

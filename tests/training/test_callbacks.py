@@ -1,0 +1,307 @@
+import csv
+import os
+import signal
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import training
+from keras_epsanet.training import Recipe, RunFolder, SGDL2
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("trainings run on TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
+STEPS = 5
+RECIPE = Recipe(epochs=3, batch_size=4, decay_epochs=1)
+X = np.random.default_rng(0).normal(size=(4 * STEPS, 3)).astype("float32")
+Y = np.eye(2)[np.arange(4 * STEPS) % 2]
+
+
+def make_model(ema=None):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)]
+    )
+    optimizer = SGDL2(0.05, use_ema=ema is not None, ema_momentum=ema or 0.99)
+    model.compile(
+        optimizer,
+        training.make_loss(RECIPE),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="top1")],
+        run_eagerly=True,  # Sooner than the tracing of so few steps.
+    )
+    return model
+
+
+def batches(first_step=0):
+    steps = tf.data.Dataset.range(first_step, 3 * STEPS)
+    return steps.map(
+        lambda step: (
+            tf.constant(X)[(step % STEPS) * 4 :][:4],
+            tf.constant(Y)[(step % STEPS) * 4 :][:4],
+        )
+    ).repeat()
+
+
+class At(keras.callbacks.Callback):
+    """Does something before a step, counted from the start of this `fit`."""
+
+    def __init__(self, step, action):
+        super().__init__()
+        self.step = step
+        self.action = action
+        self.steps = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.steps == self.step:
+            self.action(self.model)
+        self.steps += 1
+
+
+def fit(folder, model, *callbacks, interval=2, preemption=None):
+    """Trains to the end from the last checkpoint, as the script does."""
+    run = RunFolder(folder, RECIPE)
+    state = run.restore(model, STEPS)
+    training.trim_csv(f"{folder}/log.csv", state.epoch)
+    while state.epoch < RECIPE.epochs:
+        epoch, done = divmod(state.step, STEPS)
+        model.fit(
+            batches(state.step),
+            initial_epoch=epoch,
+            epochs=epoch + 1 if done else RECIPE.epochs,
+            steps_per_epoch=STEPS - done,
+            validation_data=(X, Y),
+            verbose=0,
+            callbacks=[
+                *callbacks,
+                training.EvaluateAverage(),
+                keras.callbacks.CSVLogger(f"{folder}/log.csv", append=True),
+                training.Checkpointing(run, state, interval, preemption),
+            ],
+        )
+    return run
+
+
+def read_csv(folder):
+    with open(f"{folder}/log.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
+def stop(model):
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(params=[None, 0.8], ids=["", "average"])
+def ema(request):
+    return request.param
+
+
+@pytest.mark.parametrize("step", [3, 5, 14])
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+    tmp_path, step, ema
+):
+    whole, part, rest = (make_model(ema) for _ in range(3))
+    fit(tmp_path / "whole", whole)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "part", part, At(step, stop))
+    fit(tmp_path / "part", rest)
+    for expected, weight in zip(whole.get_weights(), rest.get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+    # Loss and accuracy of the interrupted epoch cover all of its steps.
+    assert read_csv(tmp_path / "part") == read_csv(tmp_path / "whole")
+
+
+def test_no_more_than_an_interval_is_lost(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, make_model(), At(9, stop), interval=2)
+    assert RunFolder(tmp_path, RECIPE).steps() == [8, 6, 5]
+
+
+def test_a_signal_saves_after_the_step_and_exits_with_75(tmp_path):
+    preemption = training.Preemption()
+    try:
+        with pytest.raises(SystemExit) as caught:
+            fit(
+                tmp_path,
+                make_model(),
+                At(7, lambda model: os.kill(os.getpid(), signal.SIGTERM)),
+                interval=100,
+                preemption=preemption,
+            )
+    finally:
+        preemption.stop()
+    assert caught.value.code == 75
+    assert RunFolder(tmp_path, RECIPE).steps() == [8, 5]
+
+
+def test_a_signal_in_the_last_step_of_an_epoch_saves_its_end(tmp_path):
+    preemption = training.Preemption()
+    try:
+        with pytest.raises(SystemExit):
+            fit(
+                tmp_path,
+                make_model(),
+                At(4, lambda model: os.kill(os.getpid(), signal.SIGTERM)),
+                interval=100,
+                preemption=preemption,
+            )
+    finally:
+        preemption.stop()
+    assert RunFolder(tmp_path, RECIPE).steps() == [5]
+    assert [row[0] for row in read_csv(tmp_path)] == ["epoch", "0"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_at_the_named_step(tmp_path, value):
+    def spoil(model):
+        model.layers[0].kernel.assign_add(np.full((3, 4), value))
+
+    with pytest.raises(FloatingPointError, match="step 8. .* is of step 6"):
+        fit(tmp_path, make_model(), At(7, spoil))
+    run = RunFolder(tmp_path, RECIPE)
+    assert run.steps() == [6, 5, 4]
+    model = make_model()
+    run.restore(model, STEPS)
+    assert np.isfinite(model.predict(X, verbose=0)).all()
+
+
+def test_weights_that_overflow_in_the_last_step_are_not_saved(tmp_path):
+    class Overflow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations == 6:
+                self.model.layers[0].bias.assign(np.full(4, np.inf))
+
+    with pytest.raises(FloatingPointError, match="After step 6 .*bias"):
+        fit(tmp_path, make_model(), Overflow())
+    assert RunFolder(tmp_path, RECIPE).steps() == [5, 4, 2]
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    run = RunFolder(tmp_path, RECIPE)
+    state = run.restore(make_model(), STEPS)
+    checkpointing = training.Checkpointing(run, state, 100)
+    checkpointing.set_model(make_model())
+    checkpointing.model.optimizer.build(checkpointing.model.trainable_weights)
+    for epoch, top1 in enumerate((0.2, 0.7, 0.7, 0.3, 0.3, 0.3)):
+        state.step += STEPS
+        checkpointing.on_epoch_end(epoch, {"val_top1": top1})
+    assert run.steps() == [30, 25, 20, 10]
+    state = run.restore(make_model(), STEPS)
+    assert (state.best_step, state.best_value) == (10, 0.7)
+
+
+def test_the_average_is_evaluated_and_the_weights_come_back():
+    model = make_model(ema=0.8)
+    plain = make_model()
+    model.fit(
+        X,
+        Y,
+        epochs=2,
+        validation_data=(X, Y),
+        verbose=0,
+        shuffle=False,
+        callbacks=[training.EvaluateAverage()],
+    )
+    evaluated = model.history.history["val_loss"][-1]
+    plain.fit(X, Y, epochs=2, verbose=0, shuffle=False)
+    for weight, expected in zip(model.get_weights(), plain.get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+    training.swap_in_average(model)
+    assert model.evaluate(X, Y, verbose=0)[0] == pytest.approx(evaluated)
+    assert evaluated != pytest.approx(plain.evaluate(X, Y, verbose=0)[0])
+
+
+def test_the_log_has_rate_speed_and_input_wait(tmp_path):
+    def slowly(x, y):
+        tf.numpy_function(lambda: time.sleep(0.05), [], [])
+        return x, y
+
+    data, waited = training.timed_input(batches().map(slowly))
+    model = make_model()
+    history = model.fit(
+        data,
+        epochs=2,
+        steps_per_epoch=STEPS,
+        verbose=0,
+        callbacks=[
+            training.EpochLog(
+                training.make_schedule(RECIPE, STEPS), 4, waited
+            ),
+            training.ScalarEvents(str(tmp_path)),
+        ],
+    ).history
+    peak = RECIPE.peak_learning_rate
+    np.testing.assert_allclose(history["learning_rate"], [peak, peak / 10])
+    # The first step, in which the graph is made, is not timed.
+    assert history["timed_steps"] == [STEPS - 1, STEPS]
+    assert 4 / 0.1 < history["images_per_second"][1] < 4 / 0.04
+    assert 0.5 < history["input_wait"][1] <= 1
+    events = read_events(tmp_path / "train")
+    assert set(events) == {f"epoch_{name}" for name in history}
+    np.testing.assert_allclose(
+        events["epoch_loss"], list(enumerate(history["loss"])), rtol=1e-6
+    )
+
+
+def test_input_that_is_there_is_not_waited_for():
+    data, waited = training.timed_input(batches().prefetch(4))
+    history = make_model().fit(
+        data,
+        epochs=2,
+        steps_per_epoch=STEPS,
+        verbose=0,
+        callbacks=[
+            At(1, lambda model: time.sleep(0.2)),
+            training.EpochLog(
+                training.make_schedule(RECIPE, STEPS), 4, waited
+            ),
+        ],
+    ).history
+    assert history["input_wait"][0] < 0.5
+
+
+def read_events(folder):
+    """Returns a dictionary from names to lists of steps and values."""
+    (file,) = map(str, folder.iterdir())
+    found = {}
+    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+        event = tf.compat.v1.Event.FromString(record)
+        for value in event.summary.value:
+            number = float(tf.make_ndarray(value.tensor))
+            found.setdefault(value.tag, []).append((event.step, number))
+    return found
+
+
+def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,loss\r\n0,0.5\r\n1,0.25\r\n2,0.1\r\n3,0.")
+    training.trim_csv(path, epochs=2)
+    assert path.read_bytes() == b"epoch,loss\r\n0,0.5\r\n1,0.25\r\n"
+    training.trim_csv(tmp_path / "none.csv", epochs=2)
+
+
+@pytest.mark.large
+def test_devices_share_batches_whose_wait_is_measured(run_python):
+    output = run_python(
+        """
+import numpy as np, keras, tensorflow as tf
+from keras_epsanet import training
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+strategy = training.make_strategy()
+data = tf.data.Dataset.from_tensors((np.ones((8, 2)), np.ones((8, 1))))
+data, waited = training.timed_input(data.repeat())
+with strategy.scope():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+model.fit(data, steps_per_epoch=3, verbose=0)
+print(training.num_replicas(strategy), waited() > 0)
+""",
+        PYTHONPATH=os.getcwd(),
+    )
+    assert output.split()[-2:] == ["2", "True"]

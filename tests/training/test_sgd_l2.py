@@ -1,0 +1,394 @@
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import ops
+
+from keras_epsanet.training import SGDL2, LossScale
+
+SHAPES = ((3, 4), (4,), (4, 2), (2,))
+STEPS = 50
+
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="tests TensorFlow's own"
+)
+
+
+@pytest.fixture
+def float64():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(before)
+
+
+def arrays(seed, number=1):
+    random = np.random.default_rng(seed)
+    sets = [
+        [random.standard_normal(shape) for shape in SHAPES]
+        for _ in range(number)
+    ]
+    return sets[0] if number == 1 else sets
+
+
+def train(optimizer, gradients, start=None):
+    """Weights after steps with the given gradients."""
+    variables = [
+        keras.Variable(array, dtype="float64", name=f"w{i}")
+        for i, array in enumerate(start or arrays(0))
+    ]
+    for step in gradients:
+        apply(optimizer, step, variables)
+    return numpy_of(variables)
+
+
+def apply(optimizer, gradients, variables):
+    gradients = [ops.convert_to_tensor(array) for array in gradients]
+    if keras.backend.backend() != "jax":
+        optimizer.apply(gradients, variables)
+        return
+    # As `fit` does; Keras' loss scaling cannot do otherwise there.
+    if not optimizer.built:
+        optimizer.build(variables)
+    new, state = optimizer.stateless_apply(
+        [v.value for v in optimizer.variables],
+        gradients,
+        [v.value for v in variables],
+    )
+    pairs = zip([*variables, *optimizer.variables], [*new, *state])
+    for variable, value in pairs:
+        variable.assign(value)
+
+
+def numpy_of(variables):
+    return [ops.convert_to_numpy(variable) for variable in variables]
+
+
+def assert_equal(left, right, tolerance=1e-12):
+    assert len(left) == len(right)
+    for a, b in zip(left, right):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("momentum, nesterov", [(0, 0), (0.9, 0), (0.9, 1)])
+@pytest.mark.parametrize("clipnorm", [None, 1.0])
+def test_equals_pytorch(float64, momentum, nesterov, clipnorm):
+    gradients = [
+        [scale * array for array in step]
+        for scale, step in zip(
+            np.linspace(0.01, 1, STEPS), arrays(1, STEPS)
+        )  # The first ones are too small to be clipped.
+    ]
+    rates = [0.1 / 10 ** (i // 15) for i in range(STEPS)]
+    parameters = [torch.nn.Parameter(torch.tensor(a)) for a in arrays(0)]
+    reference = torch.optim.SGD(
+        parameters,
+        rates[0],
+        momentum=momentum,
+        nesterov=bool(nesterov),
+        weight_decay=0.05,
+    )
+    optimizer = SGDL2(
+        rates[0],
+        momentum=momentum,
+        nesterov=bool(nesterov),
+        l2=0.05,
+        global_clipnorm=clipnorm,
+    )
+    variables = [keras.Variable(a, dtype="float64") for a in arrays(0)]
+    for rate, step in zip(rates, gradients):
+        optimizer.learning_rate = reference.param_groups[0]["lr"] = rate
+        for parameter, gradient in zip(parameters, step):
+            parameter.grad = torch.tensor(gradient)
+        if clipnorm:
+            torch.nn.utils.clip_grad_norm_(parameters, clipnorm)
+        reference.step()
+        apply(optimizer, step, variables)
+    expected = [parameter.detach().numpy() for parameter in parameters]
+    assert_equal(numpy_of(variables), expected)
+
+
+def test_excluded_variables_have_no_l2_term(float64):
+    zeros = [[np.zeros(shape) for shape in SHAPES]]
+    optimizer = SGDL2(0.1, l2=0.5)
+    # By name and by variable, whose path stands for it.
+    first = keras.Variable(np.ones((3, 4)), dtype="float64", name="w0")
+    optimizer.exclude_from_l2(var_list=[first], var_names=["2"])
+    optimizer = SGDL2.from_config(optimizer.get_config())
+    start = arrays(0)
+    kept, shrunk, also_kept, _ = train(optimizer, zeros, start)
+    assert_equal([kept, also_kept], [start[0], start[2]], 0)
+    assert_equal([shrunk], [start[1] * (1 - 0.1 * 0.5)])
+
+
+def test_excluded_variables_are_known_after_loading(tmp_path):
+    # Whose paths lose the name of the model when it is loaded.
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    optimizer = SGDL2(0.1, l2=0.5)
+    optimizer.exclude_from_l2(var_list=[model.layers[0].bias])
+    model.compile(optimizer, "mse")
+    model.save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    kernel, bias = model.trainable_weights
+    bias.assign([1.0, 2.0, 3.0])
+    before = numpy_of([kernel, bias])
+    apply(model.optimizer, [np.zeros((4, 3)), np.zeros(3)], [kernel, bias])
+    assert_equal(numpy_of([kernel, bias]), [before[0] * 0.95, before[1]], 1e-6)
+
+
+def test_exclusion_comes_before_building():
+    optimizer = SGDL2()
+    optimizer.build([keras.Variable([1.0])])
+    with pytest.raises(ValueError, match=r"Received: var_list=None, var_na"):
+        optimizer.exclude_from_l2(var_names=["bias"])
+
+
+def test_exclusion_of_two_variables_of_one_path_is_refused():
+    variables = [keras.Variable([1.0], name="same") for _ in range(2)]
+    optimizer = SGDL2()
+    optimizer.exclude_from_l2(var_list=variables[:1])
+    with pytest.raises(ValueError, match="Received: 2 variables like same"):
+        optimizer.build(variables)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_accumulation_equals_one_big_batch(float64, nesterov):
+    small = arrays(2, 12)
+    big = [
+        [np.mean(parts, axis=0) for parts in zip(*small[i : i + 3])]
+        for i in range(0, 12, 3)
+    ]
+    settings = {
+        "nesterov": nesterov,
+        "l2": 0.05,
+        "global_clipnorm": 1.0,
+        "use_ema": True,
+        "ema_momentum": 0.5,
+    }
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay
+    one = SGDL2(schedule([1], [0.1, 0.01]), **settings)
+    several = SGDL2(
+        schedule([5], [0.1, 0.01]), gradient_accumulation_steps=3, **settings
+    )
+    assert_equal(train(several, small), train(one, big))
+    assert_equal(
+        numpy_of(several._model_variables_moving_average),
+        numpy_of(one._model_variables_moving_average),
+    )
+    assert int(several.iterations) == int(one.iterations) == 4
+
+
+def test_batches_between_updates_change_no_weight(float64):
+    optimizer = SGDL2(gradient_accumulation_steps=3, use_ema=True)
+    assert_equal(train(optimizer, arrays(2, 2)), arrays(0), 0)
+    assert int(optimizer.iterations) == 0
+    for average in optimizer._model_variables_moving_average:
+        assert not ops.convert_to_numpy(average).any()
+
+
+def test_average_of_weights_overwrites_them_after_updates(float64):
+    optimizer = SGDL2(
+        0.1,
+        momentum=0,
+        l2=0,
+        use_ema=True,
+        ema_momentum=0.5,
+        ema_overwrite_frequency=2,
+        gradient_accumulation_steps=2,
+    )
+    w = keras.Variable([1.0], dtype="float64")
+    values = []
+    for _ in range(4):
+        apply(optimizer, [np.ones(1)], [w])
+        values.append(numpy_of([w])[0][0])
+    # 0.9 after the first update; then the mean of 0.9 and 0.8.
+    np.testing.assert_allclose(values, [1.0, 0.9, 0.9, 0.85], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "scaler", [keras.optimizers.LossScaleOptimizer, LossScale]
+)
+def test_scaled_gradients_are_clipped_by_their_true_norm(float64, scaler):
+    gradients = arrays(3, 6)
+    scaled = [[2.0**15 * array for array in step] for step in gradients]
+    settings = {"l2": 0.05, "global_clipnorm": 3.0}
+    expected = train(SGDL2(0.1, **settings), gradients)
+    assert_equal(train(scaler(SGDL2(0.1, **settings)), scaled), expected)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_batch_with_non_finite_gradients_is_left_out(float64, bad):
+    gradients = arrays(4, 6)
+    scaled = [[2.0**4 * array for array in step] for step in gradients]
+    overflow = [np.full_like(array, bad) for array in gradients[0]]
+    halved = [[array / 2 for array in step] for step in scaled]
+    settings = {"gradient_accumulation_steps": 3, "global_clipnorm": 1.0}
+    expected = train(SGDL2(**settings), gradients)
+    optimizer = LossScale(SGDL2(**settings), initial_scale=2.0**4)
+    # In the middle of an accumulation; the scale is halved after it.
+    actual = train(optimizer, [*scaled[:1], overflow, *halved[1:]])
+    assert_equal(actual, expected)
+    assert float(optimizer.dynamic_scale) == 2.0**3
+
+
+@tensorflow_only
+def test_sparse_gradients_are_as_dense_ones():
+    import tensorflow as tf
+
+    def trained(sparse):
+        table = keras.Variable(np.ones((4, 2)), dtype="float32")
+        optimizer = SGDL2(0.1, l2=0.5, global_clipnorm=1.0)
+        for rows in ([0, 0, 3], [1]):
+            gradient = tf.IndexedSlices(
+                tf.ones((len(rows), 2)), tf.constant(rows), (4, 2)
+            )
+            if not sparse:
+                gradient = tf.convert_to_tensor(gradient)
+            optimizer.apply([gradient], [table])
+        return table.numpy()
+
+    np.testing.assert_array_equal(trained(True), trained(False))
+
+
+def test_survives_serialisation():
+    optimizer = SGDL2(
+        keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.01]),
+        momentum=0.8,
+        nesterov=True,
+        l2=5e-4,
+        global_clipnorm=2.0,
+        gradient_accumulation_steps=4,
+        use_ema=True,
+        ema_momentum=0.9,
+        ema_overwrite_frequency=7,
+        name="mine",
+    )
+    optimizer.exclude_from_l2(var_names=["bias", "gamma"])
+    wrapped = LossScale(optimizer, initial_scale=8.0)
+    for original in (optimizer, wrapped):
+        copy = keras.optimizers.deserialize(
+            keras.optimizers.serialize(original)
+        )
+        assert type(copy) is type(original)
+        assert copy.get_config() == original.get_config()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"learning_rate": -0.1},
+        {"momentum": 1.0},
+        {"momentum": -0.1},
+        {"nesterov": True, "momentum": 0},
+        {"l2": -1e-4},
+        {"l2": float("nan")},
+        {"global_clipnorm": 0.0},
+        {"gradient_accumulation_steps": 1},
+        {"gradient_accumulation_steps": 2.5},
+        {"weight_decay": 1e-4},
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused(arguments):
+    name = next(iter(arguments))
+    with pytest.raises(ValueError, match=f"Received: {name}="):
+        SGDL2(**arguments)
+
+
+@pytest.fixture
+def policy(request):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", "mixed_float16"], indirect=True
+)
+@pytest.mark.parametrize("steps", [None, 2])
+def test_fit_in_mixed_precision(policy, steps):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    optimizer = SGDL2(
+        0.1,
+        global_clipnorm=1.0,
+        use_ema=True,
+        ema_momentum=0.5,
+        gradient_accumulation_steps=steps,
+    )
+    model.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    assert policy != "mixed_float16" or isinstance(
+        model.optimizer, keras.optimizers.LossScaleOptimizer
+    )
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    y = x[:, :3].argmax(-1)
+    history = model.fit(
+        x, y, batch_size=8, epochs=8, verbose=0, shuffle=False
+    )
+    losses = history.history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    assert int(optimizer.iterations) == 64 // (steps or 1)
+    # At its end `fit` puts the average in place of the weights.
+    for weight, average in zip(
+        numpy_of(model.trainable_weights),
+        numpy_of(optimizer._model_variables_moving_average),
+    ):
+        np.testing.assert_array_equal(weight, average)
+
+
+CONTINUE = """
+import keras, numpy as np
+import keras_epsanet.training
+
+keras.utils.set_random_seed(0)
+if keras.backend.backend() == "tensorflow":
+    # Otherwise even the same process differs by a rounding at times.
+    import tensorflow as tf
+    tf.config.experimental.enable_op_determinism()
+
+def batches(model, steps):
+    for i in steps:
+        x = np.random.default_rng(i).normal(size=(8, 4)).astype("float32")
+        model.train_on_batch(x, x[:, :3].argmax(-1))
+"""
+
+
+def test_saved_between_two_updates_it_continues_bit_for_bit(
+    run_python, tmp_path
+):
+    run_python(
+        CONTINUE
+        + """
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+optimizer = keras_epsanet.training.SGDL2(
+    keras.optimizers.schedules.CosineDecay(0.1, 20), global_clipnorm=1.0,
+    use_ema=True, gradient_accumulation_steps=3)
+optimizer.exclude_from_l2(var_list=[model.layers[0].bias])
+model.compile(keras_epsanet.training.LossScale(optimizer, 4.0, 3),
+              keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+batches(model, range(5))
+model.save("model.keras")
+batches(model, range(5, 12))
+np.savez("expected.npz", *[np.array(v) for v in model.get_weights()],
+         *[v.numpy() for v in model.optimizer.variables])
+"""
+    )
+    run_python(
+        CONTINUE
+        + """
+model = keras.saving.load_model("model.keras")
+batches(model, range(5, 12))
+np.savez("actual.npz", *[np.array(v) for v in model.get_weights()],
+         *[v.numpy() for v in model.optimizer.variables])
+"""
+    )
+    expected = np.load(tmp_path / "expected.npz")
+    actual = np.load(tmp_path / "actual.npz")
+    # Two weights, each with velocity, average and accumulated gradient, and
+    # the steps, the scale and its steps.
+    assert len(expected) == len(actual) >= 2 * 4 + 3
+    for name in expected:
+        np.testing.assert_array_equal(expected[name], actual[name])
