@@ -14,14 +14,6 @@ tensorflow_only = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def float64():
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx(before)
-
-
 def arrays(seed, number=1):
     random = np.random.default_rng(seed)
     sets = [
@@ -31,7 +23,7 @@ def arrays(seed, number=1):
     return sets[0] if number == 1 else sets
 
 
-def train(optimizer, gradients, start=None):
+def train(apply, optimizer, gradients, start=None):
     """Weights after steps with the given gradients."""
     variables = [
         keras.Variable(array, dtype="float64", name=f"w{i}")
@@ -40,24 +32,6 @@ def train(optimizer, gradients, start=None):
     for step in gradients:
         apply(optimizer, step, variables)
     return numpy_of(variables)
-
-
-def apply(optimizer, gradients, variables):
-    gradients = [ops.convert_to_tensor(array) for array in gradients]
-    if keras.backend.backend() != "jax":
-        optimizer.apply(gradients, variables)
-        return
-    # As `fit` does; Keras' loss scaling cannot do otherwise there.
-    if not optimizer.built:
-        optimizer.build(variables)
-    new, state = optimizer.stateless_apply(
-        [v.value for v in optimizer.variables],
-        gradients,
-        [v.value for v in variables],
-    )
-    pairs = zip([*variables, *optimizer.variables], [*new, *state])
-    for variable, value in pairs:
-        variable.assign(value)
 
 
 def numpy_of(variables):
@@ -72,7 +46,7 @@ def assert_equal(left, right, tolerance=1e-12):
 
 @pytest.mark.parametrize("momentum, nesterov", [(0, 0), (0.9, 0), (0.9, 1)])
 @pytest.mark.parametrize("clipnorm", [None, 1.0])
-def test_equals_pytorch(float64, momentum, nesterov, clipnorm):
+def test_equals_pytorch(float64, apply, momentum, nesterov, clipnorm):
     gradients = [
         [scale * array for array in step]
         for scale, step in zip(
@@ -108,7 +82,7 @@ def test_equals_pytorch(float64, momentum, nesterov, clipnorm):
     assert_equal(numpy_of(variables), expected)
 
 
-def test_excluded_variables_have_no_l2_term(float64):
+def test_excluded_variables_have_no_l2_term(float64, apply):
     zeros = [[np.zeros(shape) for shape in SHAPES]]
     optimizer = SGDL2(0.1, l2=0.5)
     # By name and by variable, whose path stands for it.
@@ -116,12 +90,12 @@ def test_excluded_variables_have_no_l2_term(float64):
     optimizer.exclude_from_l2(var_list=[first], var_names=["2"])
     optimizer = SGDL2.from_config(optimizer.get_config())
     start = arrays(0)
-    kept, shrunk, also_kept, _ = train(optimizer, zeros, start)
+    kept, shrunk, also_kept, _ = train(apply, optimizer, zeros, start)
     assert_equal([kept, also_kept], [start[0], start[2]], 0)
     assert_equal([shrunk], [start[1] * (1 - 0.1 * 0.5)])
 
 
-def test_excluded_variables_are_known_after_loading(tmp_path):
+def test_excluded_variables_are_known_after_loading(apply, tmp_path):
     # Whose paths lose the name of the model when it is loaded.
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     optimizer = SGDL2(0.1, l2=0.5)
@@ -152,7 +126,7 @@ def test_exclusion_of_two_variables_of_one_path_is_refused():
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_accumulation_equals_one_big_batch(float64, nesterov):
+def test_accumulation_equals_one_big_batch(float64, apply, nesterov):
     small = arrays(2, 12)
     big = [
         [np.mean(parts, axis=0) for parts in zip(*small[i : i + 3])]
@@ -170,7 +144,7 @@ def test_accumulation_equals_one_big_batch(float64, nesterov):
     several = SGDL2(
         schedule([5], [0.1, 0.01]), gradient_accumulation_steps=3, **settings
     )
-    assert_equal(train(several, small), train(one, big))
+    assert_equal(train(apply, several, small), train(apply, one, big))
     assert_equal(
         numpy_of(several._model_variables_moving_average),
         numpy_of(one._model_variables_moving_average),
@@ -178,15 +152,15 @@ def test_accumulation_equals_one_big_batch(float64, nesterov):
     assert int(several.iterations) == int(one.iterations) == 4
 
 
-def test_batches_between_updates_change_no_weight(float64):
+def test_batches_between_updates_change_no_weight(float64, apply):
     optimizer = SGDL2(gradient_accumulation_steps=3, use_ema=True)
-    assert_equal(train(optimizer, arrays(2, 2)), arrays(0), 0)
+    assert_equal(train(apply, optimizer, arrays(2, 2)), arrays(0), 0)
     assert int(optimizer.iterations) == 0
     for average in optimizer._model_variables_moving_average:
         assert not ops.convert_to_numpy(average).any()
 
 
-def test_average_of_weights_overwrites_them_after_updates(float64):
+def test_average_of_weights_overwrites_them_after_updates(float64, apply):
     optimizer = SGDL2(
         0.1,
         momentum=0,
@@ -203,32 +177,6 @@ def test_average_of_weights_overwrites_them_after_updates(float64):
         values.append(numpy_of([w])[0][0])
     # 0.9 after the first update; then the mean of 0.9 and 0.8.
     np.testing.assert_allclose(values, [1.0, 0.9, 0.9, 0.85], atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "scaler", [keras.optimizers.LossScaleOptimizer, LossScale]
-)
-def test_scaled_gradients_are_clipped_by_their_true_norm(float64, scaler):
-    gradients = arrays(3, 6)
-    scaled = [[2.0**15 * array for array in step] for step in gradients]
-    settings = {"l2": 0.05, "global_clipnorm": 3.0}
-    expected = train(SGDL2(0.1, **settings), gradients)
-    assert_equal(train(scaler(SGDL2(0.1, **settings)), scaled), expected)
-
-
-@pytest.mark.parametrize("bad", [np.inf, np.nan])
-def test_batch_with_non_finite_gradients_is_left_out(float64, bad):
-    gradients = arrays(4, 6)
-    scaled = [[2.0**4 * array for array in step] for step in gradients]
-    overflow = [np.full_like(array, bad) for array in gradients[0]]
-    halved = [[array / 2 for array in step] for step in scaled]
-    settings = {"gradient_accumulation_steps": 3, "global_clipnorm": 1.0}
-    expected = train(SGDL2(**settings), gradients)
-    optimizer = LossScale(SGDL2(**settings), initial_scale=2.0**4)
-    # In the middle of an accumulation; the scale is halved after it.
-    actual = train(optimizer, [*scaled[:1], overflow, *halved[1:]])
-    assert_equal(actual, expected)
-    assert float(optimizer.dynamic_scale) == 2.0**3
 
 
 @tensorflow_only
@@ -293,50 +241,6 @@ def test_bad_arguments_are_refused(arguments):
     name = next(iter(arguments))
     with pytest.raises(ValueError, match=f"Received: {name}="):
         SGDL2(**arguments)
-
-
-@pytest.fixture
-def policy(request):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
-
-
-@pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", "mixed_float16"], indirect=True
-)
-@pytest.mark.parametrize("steps", [None, 2])
-def test_fit_in_mixed_precision(policy, steps):
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    optimizer = SGDL2(
-        0.1,
-        global_clipnorm=1.0,
-        use_ema=True,
-        ema_momentum=0.5,
-        gradient_accumulation_steps=steps,
-    )
-    model.compile(
-        optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    assert policy != "mixed_float16" or isinstance(
-        model.optimizer, keras.optimizers.LossScaleOptimizer
-    )
-    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
-    y = x[:, :3].argmax(-1)
-    history = model.fit(
-        x, y, batch_size=8, epochs=8, verbose=0, shuffle=False
-    )
-    losses = history.history["loss"]
-    assert losses[-1] < 0.7 * losses[0]
-    assert int(optimizer.iterations) == 64 // (steps or 1)
-    # At its end `fit` puts the average in place of the weights.
-    for weight, average in zip(
-        numpy_of(model.trainable_weights),
-        numpy_of(optimizer._model_variables_moving_average),
-    ):
-        np.testing.assert_array_equal(weight, average)
 
 
 CONTINUE = """

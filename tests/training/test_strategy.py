@@ -9,11 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.training import is_chief, make_strategy
-from keras_epsanet.training.strategy import num_replicas
+from keras_epsanet.training import is_chief, make_strategy, num_replicas
 
 SCRIPT = str(pathlib.Path(__file__).parent / "train_on_devices.py")
-TIMEOUT = 240  # Seconds; workers that miss another one wait for ever.
+TIMEOUT = 600  # Seconds; workers that miss another one wait for ever.
 
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="tests TensorFlow's own"
@@ -75,7 +74,7 @@ def mirrored(tmp_path_factory):
     return arrays
 
 
-# Measured: 5e-16, 1.2e-7, 1.2e-16 and, in the mixed float16, 2e-4.
+# Measured: 4e-16, 1.2e-7, 1.2e-16 and, in mixed float16, 2e-4.
 @tensorflow_only
 @pytest.mark.parametrize(
     "scenario, tolerance",
@@ -142,6 +141,7 @@ def test_two_workers_train_as_one_device_with_the_whole_batch(
 @pytest.mark.large
 def test_two_devices_train_epsanet50_as_one(tmp_path):
     process = start(tmp_path, "both", ["epsanet50"])
+    # Measured: 1.3e-11.
     (arrays,) = finish(tmp_path, {"both": process})
     assert_close(
         pick(arrays, "epsanet50/all/"), pick(arrays, "epsanet50/one/"), 1e-8
@@ -193,8 +193,8 @@ def test_one_worker_needs_no_strategy(jobs, monkeypatch):
 
 JAX = """
 import keras, numpy as np
-from keras_epsanet.training import SGDL2, is_chief, make_strategy
-from keras_epsanet.training.strategy import num_replicas
+from keras_epsanet.training import (
+    SGDL2, is_chief, make_strategy, num_replicas)
 
 for devices in (["cpu:0"], None):
     strategy = make_strategy(devices)
@@ -224,7 +224,7 @@ def test_jax_divides_batches_among_its_devices(run_python, tmp_path):
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
     )
     assert output.splitlines() == ["1 True 1", "2 True 2"]
-    # Measured: DIFF, in float32.
+    # Measured: 6e-8, in float32.
     assert_close(
         dict(np.load(tmp_path / "2.npz")),
         dict(np.load(tmp_path / "1.npz")),

@@ -1,0 +1,206 @@
+import io
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+
+from keras_epsanet.data import imagenet
+from keras_epsanet.data.tfrecords import convert
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("made of tf.data", allow_module_level=True)
+
+SIZE = 32
+TRAIN, VAL = 22, 7
+
+
+def jpeg(image, mode="RGB", **options):
+    file = io.BytesIO()
+    PIL.Image.fromarray(image).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def smooth_image(random):
+    """An image without sharp edges, on which resizers agree."""
+    height, width = random.integers(40, 90, 2)
+    small = random.integers(0, 256, (4, 4, 3), "uint8")
+    image = PIL.Image.fromarray(small).resize((width, height), 3)
+    return np.asarray(image)
+
+
+def write_tree(folder):
+    random = np.random.default_rng(0)
+    for split, count in (("train", TRAIN), ("val", VAL)):
+        for i in range(count):
+            path = folder / split / "abc"[i % 3] / f"{i}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(jpeg(smooth_image(random), quality=95))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def shards(tree, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    convert(str(tree), str(folder), train_shards=3, val_shards=2, workers=1)
+    return folder
+
+
+@pytest.fixture(params=["tree", "shards"])
+def source(request):
+    return imagenet.open_source(request.getfixturevalue(request.param))
+
+
+def take(source, number, **options):
+    dataset = imagenet.training_batches(
+        source, batch_size=4, image_size=SIZE, **options
+    )
+    return [[x.numpy() for x in batch] for batch in dataset.take(number)]
+
+
+def assert_same(batches, expected):
+    for batch, other in zip(batches, expected, strict=True):
+        for array, array2 in zip(batch, other, strict=True):
+            np.testing.assert_array_equal(array, array2)
+
+
+def test_numbers_of_images_and_classes(source):
+    assert source.class_names == ["a", "b", "c"]
+    assert (source.num_train, source.num_val) == (TRAIN, VAL)
+
+
+@pytest.mark.parametrize("first_step", [1, 4, 5, 13])
+def test_what_starts_later_sees_the_same(source, first_step):
+    # An epoch has 5 steps: 22 images in batches of 4.
+    expected = take(source, 16)[first_step:]
+    assert_same(take(source, 16 - first_step, first_step=first_step), expected)
+
+
+def test_seed_and_epoch_change_the_images(source):
+    batches = take(source, 10)
+    assert np.any(batches[0][0] != take(source, 1, seed=1)[0][0])
+    assert np.any(batches[0][0] != batches[5][0])
+    images, labels = batches[0]
+    assert images.shape == (4, SIZE, SIZE, 3) and images.dtype == "uint8"
+    assert labels.shape == (4, 3) and np.all(labels.sum(-1) == 1)
+
+
+def test_parts_of_two_workers_are_the_batch_of_one(source):
+    parts = [take(source, 7, shard=(i, 2)) for i in range(2)]
+    together = [
+        [np.concatenate(pair) for pair in zip(*both)] for both in zip(*parts)
+    ]
+    assert_same(together, take(source, 7))
+
+
+def test_evaluation_sees_every_image_once_as_torchvision_does(tree, source):
+    batches = imagenet.evaluation_batches(source, 4, image_size=SIZE)
+    images, labels, weights = (
+        np.concatenate(parts) for parts in zip(*batches.as_numpy_iterator())
+    )
+    assert len(images) == 8 and weights.sum() == VAL
+    shorter = round(SIZE * 256 / 224)
+    expected = []
+    for path in tree.glob("val/*/*.JPEG"):
+        image = PIL.Image.open(path)
+        width, height = image.size
+        if width <= height:
+            size = shorter, int(shorter * height / width)
+        else:
+            size = int(shorter * width / height), shorter
+        image = image.resize(size, PIL.Image.Resampling.BILINEAR)
+        left, top = (round((n - SIZE) / 2) for n in size)
+        image = image.crop((left, top, left + SIZE, top + SIZE))
+        expected.append((np.asarray(image, "int32"), path.parent.name))
+    for image, label in zip(images[weights > 0], labels[weights > 0]):
+        distances = [
+            np.abs(image - reference).mean() for reference, _ in expected
+        ]
+        nearest = int(np.argmin(distances))
+        assert distances[nearest] < 0.5  # of 255, by rounding
+        assert expected.pop(nearest)[1] == "abc"[label.argmax()]
+    assert not expected
+
+
+@pytest.mark.parametrize("name", ["mix_up", "cut_mix", "random_erasing"])
+def test_augmentations_are_the_same_again(source, name):
+    expected = take(source, 6, augmentations=[name])
+    assert np.any(expected[0][0] != take(source, 1)[0][0])
+    again = take(source, 3, augmentations=[name], first_step=3)
+    assert_same(again, expected[3:])
+
+
+def test_odd_files_are_decoded_and_bad_ones_named_and_skipped(tmp_path):
+    folder = write_tree(tmp_path)
+    random = np.random.default_rng(1)
+    image = smooth_image(random)
+    png = io.BytesIO()
+    PIL.Image.fromarray(image).save(png, "PNG")
+    odd = {
+        "cmyk": jpeg(image, "CMYK"),
+        "png": png.getvalue(),
+        "grey": jpeg(image, "L"),
+        "empty": b"",
+        "corrupt": b"\xff\xd8\xff" + random.bytes(300),
+    }
+    for name, contents in odd.items():
+        (folder / "val" / "a" / f"{name}.JPEG").write_bytes(contents)
+    source = imagenet.open_source(folder)
+    with pytest.warns(UserWarning, match="empty.JPEG"):
+        batches = list(imagenet.evaluation_batches(source, 6, image_size=SIZE))
+    weights = np.concatenate([weights for _, _, weights in batches])
+    assert len(weights) == 12 and weights.sum() == VAL + 3
+    assert sorted(name.split("/")[-1] for name in source.bad) == [
+        "corrupt.JPEG",
+        "empty.JPEG",
+    ]
+
+
+def test_many_bad_files_are_an_error(tmp_path):
+    folder = write_tree(tmp_path)
+    for i in range(4):
+        (folder / "val" / "a" / f"bad{i}.JPEG").write_bytes(b"")
+    batches = imagenet.evaluation_batches(
+        imagenet.open_source(folder), 4, image_size=SIZE
+    )
+    with pytest.warns(UserWarning), pytest.raises(
+        Exception, match="More than 1 % of the images are bad"
+    ):
+        list(batches)
+
+
+def test_converting_again_gives_the_same_bytes(tree, shards, tmp_path):
+    names = sorted(path.name for path in shards.iterdir())
+    assert len([name for name in names if "tfrecord" in name]) == 5
+    before = {path: path.stat().st_mtime_ns for path in shards.iterdir()}
+    convert(str(tree), str(shards), train_shards=3, val_shards=2, workers=1)
+    tfrecords = [path for path in before if "tfrecord" in path.name]
+    assert all(before[x] == x.stat().st_mtime_ns for x in tfrecords)
+    convert(str(tree), str(tmp_path), train_shards=3, val_shards=2, workers=2)
+    for path in tfrecords:
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 3, "shard": (0, 2)}, "batch_size=3"),
+        ({"batch_size": 64}, "22 images"),
+        ({"batch_size": 4, "shard": (2, 2)}, "shard"),
+        ({"batch_size": 4, "first_step": -1}, "first_step"),
+    ],
+)
+def test_wrong_arguments_are_refused(tree, options, message):
+    with pytest.raises(ValueError, match=f"Received.*{message}"):
+        imagenet.training_batches(imagenet.open_source(tree), **options)
+
+
+def test_what_is_no_data_set_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Received"):
+        imagenet.open_source(tmp_path)
