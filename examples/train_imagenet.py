@@ -93,7 +93,7 @@ def train(args, preemption):
         )
     if chief:
         report(recipe, strategy, source, state)
-        training.trim_csv(log_path(run), state.epoch)
+        training.trim_csv(f"{run.path}/log.csv", state.epoch)
     fit(args, model, strategy, source, run, state, preemption)
     if source.bad:
         print(f"{len(source.bad)} images are bad:", *source.bad, sep="\n")
@@ -122,7 +122,6 @@ def parse_args():
     parser.add_argument(
         "--checkpoint-steps",
         type=int,
-        default=None,
         metavar="N",
         help="steps from one checkpoint to the next (default: 1000)",
     )
@@ -326,13 +325,9 @@ def make_logs(run):
     if not run.is_chief:
         return []
     return [
-        keras.callbacks.CSVLogger(log_path(run), append=True),
-        training.ScalarEvents(os.path.join(run.path, "tensorboard")),
+        keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
+        training.ScalarEvents(f"{run.path}/tensorboard"),
     ]
-
-
-def log_path(run):
-    return os.path.join(run.path, "log.csv")
 
 
 def export(network, model, run, state):
@@ -344,14 +339,14 @@ def export(network, model, run, state):
         run.restore(model, state.steps_per_epoch, step=state.best_step)
         training.swap_in_average(model)
         sums["best.weights.h5"] = run.export(network, "best.weights.h5")
-        best = state.best_step // state.steps_per_epoch
     if run.is_chief:
         lines = [f"{digits}  {name}\n" for name, digits in sums.items()]
-        with open(os.path.join(run.path, "SHA256SUMS"), "w") as file:
+        with open(f"{run.path}/SHA256SUMS", "w") as file:
             file.writelines(lines)
         print(f"Saved in {run.path}:\n{''.join(lines)}", end="")
         if state.best_step is not None:
-            print(f"Best: epoch {best}, top-1 {state.best_value:.2%}")
+            epoch = state.best_step // state.steps_per_epoch
+            print(f"Best: epoch {epoch}, top-1 {state.best_value:.2%}")
 
 
 if __name__ == "__main__":
