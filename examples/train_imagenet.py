@@ -301,6 +301,7 @@ def make_batches(strategy, source, recipe, first_step):
                 first_step=first_step,
                 augmentations=recipe.augmentations,
                 shard=shard,
+                antialias=recipe.antialias,
             )
         )
 

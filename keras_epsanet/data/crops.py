@@ -15,7 +15,7 @@ ATTEMPTS = 10
 NUM_UNIFORMS = 2 * ATTEMPTS + 3
 
 
-def random_crop(encoded, uniforms, size):
+def random_crop(encoded, uniforms, size, antialias=True):
     """A random part of a JPEG image, resized to a square.
 
     torchvision's `RandomResizedCrop(size)` and `RandomHorizontalFlip()`. Only
@@ -26,6 +26,7 @@ def random_crop(encoded, uniforms, size):
         uniforms: Tensor `(NUM_UNIFORMS,)` of random numbers in [0, 1), which
             decide everything.
         size: Integer, height and width of the result in pixels.
+        antialias: Whether the triangle widens with the reduction.
 
     Returns:
         Tensor uint8 `(size, size, 3)`.
@@ -36,11 +37,15 @@ def random_crop(encoded, uniforms, size):
     image = tf.image.decode_and_crop_jpeg(
         encoded, box, channels=3, dct_method="INTEGER_ACCURATE"
     )
-    image = tf.cond(
-        tf.reduce_max(box[2:]) <= size,
-        lambda: _enlarge(image, size),
-        lambda: _resize(image, size, tf.cast(size / box[2:], "float32")),
-    )
+    if antialias:
+        # Both give the same for enlargements, one of them in less time.
+        image = tf.cond(
+            tf.reduce_max(box[2:]) <= size,
+            lambda: _resize(image, (size, size), antialias=False),
+            lambda: _resize(image, (size, size), antialias=True),
+        )
+    else:
+        image = _resize(image, (size, size), antialias=False)
     # Along the second axis or along none, without another condition.
     flip = tf.cast(uniforms[-1] < 0.5, "int32")
     return tf.reverse(image, tf.range(1, 1 + flip))
@@ -101,54 +106,19 @@ def centre_crop(encoded, shorter_side, size):
     shape = tf.shape(image)[:2]
     # Whole numbers, as in Python: a float32 could round to the next one.
     resized = shorter_side * shape // tf.reduce_min(shape)
+    image = _resize(image, resized, antialias=True)
     # torchvision's round() goes to the even number, as tf.round does.
     offsets = tf.round(tf.cast(resized - size, "float32") / 2)
-    scale = tf.cast(resized / shape, "float32")
-    return _resize(image, size, scale, offsets)
+    begin = tf.concat((tf.cast(offsets, "int32"), (0,)), axis=0)
+    return tf.slice(image, begin, (size, size, 3))
 
 
-def _resize(image, size, scale, offsets=(0.0, 0.0)):
-    """Scales an image and takes a square of the result."""
+def _resize(image, size, antialias):
     import tensorflow as tf
 
-    # TensorFlow's kernel is quick only along the first axis and when the rest
-    # is long, which two transpositions of a matrix bring about: in all two
-    # thirds of the time of tf.image.resize.
-    height, width = tf.unstack(tf.shape(image)[:2])
-    rows = tf.reshape(image, (height, width * 3))
-    rows = _scale_rows(rows, size, scale[0], offsets[0])
-    columns = tf.reshape(tf.transpose(rows), (width, 3 * size))
-    columns = _scale_rows(columns, size, scale[1], offsets[1])
+    # The quick kernel is that of float32.
+    image = tf.image.resize(
+        tf.cast(image, "float32"), size, antialias=antialias
+    )
     # The half rounds, for the cast only cuts off.
-    columns = tf.cast(columns + 0.5, "uint8")
-    return tf.reshape(
-        tf.transpose(tf.reshape(columns, (size * 3, size))), (size, size, 3)
-    )
-
-
-def _scale_rows(matrix, size, scale, offset):
-    """Scales the number of rows and takes `size` of them from `offset` on."""
-    import tensorflow as tf
-
-    rows = tf.raw_ops.ScaleAndTranslate(
-        images=matrix[None, :, None],
-        size=(size, 1),
-        scale=tf.stack((scale, 1.0)),
-        translation=tf.stack((-offset, 0.0)),
-        kernel_type="triangle",
-        antialias=True,
-    )
-    return rows[0, :, 0]
-
-
-def _enlarge(image, size):
-    """The same for parts that are not larger than the result, but quicker."""
-    import tensorflow as tf
-
-    # The kernel is quick with float32 only.
-    image = tf.raw_ops.ResizeBilinear(
-        images=tf.cast(image, "float32")[None],
-        size=(size, size),
-        half_pixel_centers=True,
-    )
-    return tf.cast(image[0] + 0.5, "uint8")
+    return tf.cast(image + 0.5, "uint8")

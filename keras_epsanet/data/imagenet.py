@@ -141,6 +141,7 @@ def training_batches(
     first_step=0,
     augmentations=None,
     shard=(0, 1),
+    antialias=True,
 ):
     """Batches for training, without end.
 
@@ -164,6 +165,9 @@ def training_batches(
             last two mix the images of one worker.
         shard: Pair of integers, the number of this worker and of all workers.
             The parts of a batch, put together, are the batch of one worker.
+        antialias: Whether images are smoothed before they are reduced, as
+            torchvision does it. Without, reading takes about two thirds of
+            the time.
 
     Returns:
         A `tf.data.Dataset` of images, RGB from 0 to 255, uint8 (float32 with
@@ -205,7 +209,7 @@ def training_batches(
         uniforms = tf.random.stateless_uniform(
             (crops.NUM_UNIFORMS,), random_key(seed, CROP, number)
         )
-        image = crops.random_crop(encoded, uniforms, image_size)
+        image = crops.random_crop(encoded, uniforms, image_size, antialias)
         return augment_image(image, random_key(seed, AUGMENTATION, number))
 
     def finish(step, batch):

@@ -80,6 +80,7 @@ class Recipe:
         sync_bn: Whether BatchNorm takes its statistics over all devices.
         augmentations: As in `keras_epsanet.data.imagenet.training_batches`:
             list of names or dictionary from names to arguments, or `None`.
+        antialias: As in `keras_epsanet.data.imagenet.training_batches`.
         seed: Integer, of the initial weights, the order and the crops.
 
     Raises:
@@ -117,6 +118,7 @@ class Recipe:
     precision: str = "float32"
     sync_bn: bool = False
     augmentations: list | dict | None = None
+    antialias: bool = True
     seed: int = 0
 
     def __post_init__(self):
