@@ -1,4 +1,7 @@
 import io
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -204,3 +207,74 @@ def test_wrong_arguments_are_refused(tree, options, message):
 def test_what_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Received"):
         imagenet.open_source(tmp_path)
+
+
+@pytest.mark.large
+def test_a_killed_conversion_goes_on(tmp_path):
+    tree = write_tree(tmp_path / "tree")
+    for i in range(400):
+        os.link(tree / "train/a/0.JPEG", tree / f"train/b/more{i}.JPEG")
+    command = [sys.executable, "-m", "keras_epsanet.data.tfrecords", tree]
+    command += ["--train-shards", "40", "--val-shards", "2"]
+    whole, output = tmp_path / "whole", tmp_path / "killed"
+    process = subprocess.Popen([*command, output])
+    while not (done := list(output.glob("*.tfrecord"))):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    with pytest.raises(ValueError, match="not finished: start it again"):
+        imagenet.open_source(output)
+    written = {path: path.stat().st_mtime_ns for path in done}
+    for folder in (output, whole):
+        subprocess.run([*command, folder], check=True)
+    assert all(path.stat().st_mtime_ns == t for path, t in written.items())
+    names = sorted(path.name for path in whole.iterdir())
+    assert len(names) == 43
+    assert names == sorted(path.name for path in output.iterdir())
+    for name in names:
+        assert (whole / name).read_bytes() == (output / name).read_bytes()
+
+
+def test_imagenet2012_of_tensorflow_datasets(tree, tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    images = {
+        split: sorted((tree / folder).glob("*/*.JPEG"))
+        for split, folder in (("train", "train"), ("validation", "val"))
+    }
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(num_classes=1000),
+            "file_name": tfds.features.Text(),
+        }
+    )
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="imagenet2012",
+        version=tfds.builder_cls("imagenet2012").VERSION,
+        features=features,
+        split_datasets={
+            split: {
+                i: {"image": str(path), "label": i, "file_name": path.name}
+                for i, path in enumerate(paths)
+            }.items()
+            for split, paths in images.items()
+        },
+        data_dir=tmp_path,
+    )
+    source = imagenet.open_source(f"tfds:{tmp_path}")
+    assert (source.num_train, source.num_val) == (TRAIN, VAL)
+    assert source.class_names[0] == "n01440764"
+    batches = imagenet.evaluation_batches(source, VAL, image_size=SIZE)
+    expected = imagenet.evaluation_batches(
+        imagenet.open_source(tree), VAL, image_size=SIZE
+    )
+    (x, y, weights), (x2, _, _) = next(iter(batches)), next(iter(expected))
+    assert np.all(weights == 1) and y.shape == (VAL, 1000)
+    order = np.argsort(np.argmax(y, axis=1))
+    np.testing.assert_array_equal(x.numpy()[order], x2.numpy())
+
+
+def test_imagenet2012_that_is_not_prepared_says_what_to_do(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(ValueError, match="(?s)ILSVRC2012.*Received"):
+        imagenet.open_source(f"tfds:{tmp_path}")
