@@ -1,0 +1,69 @@
+"""Non-maximum suppression of fixed shapes, class by class."""
+
+from keras import ops
+
+from keras_epsanet.detection import boxes as box_ops
+
+
+def non_max_suppression(
+    boxes, scores, classes, iou_threshold, max_detections, score_threshold=0.0
+):
+    """Keeps the best of boxes of the same class that overlap.
+
+    In falling order of the scores a box is kept unless its IoU with a kept
+    box of its class is above the threshold, as in torchvision's `batched_nms`.
+
+    Args:
+        boxes: Float tensor `(N, candidates, 4)`, corners.
+        scores: Float tensor `(N, candidates)`.
+        classes: Integer tensor `(N, candidates)`.
+        iou_threshold: Float from 0 to 1.
+        max_detections: Integer, boxes of one image in the result.
+        score_threshold: Float; only boxes with a higher score are kept.
+
+    Returns:
+        Indices of the kept boxes, int32 `(N, max_detections)`, the highest
+        score first, and int32 `(N,)`, how many are kept; the indices behind
+        those are 0.
+
+    Example:
+
+    >>> boxes = keras.ops.array([[[0.0, 0, 9, 9], [1, 0, 9, 9], [20, 20, 30, 30]]])
+    >>> scores = keras.ops.array([[0.9, 0.8, 0.7]])
+    >>> classes = keras.ops.array([[0, 0, 0]])
+    >>> indices, number = non_max_suppression(boxes, scores, classes, 0.5, 2)
+    >>> [int(i) for i in indices[0]], int(number[0])
+    ([0, 2], 2)
+    """
+    batch, candidates = ops.shape(scores)
+    positions = ops.arange(candidates, dtype="int32")[None]
+    slots = ops.arange(max_detections, dtype="int32")[None]
+    none = -1.0 + ops.minimum(score_threshold, 0.0)
+    scores = ops.where(scores > score_threshold, scores, none)
+
+    def is_left(i, kept, number, scores):
+        return ops.any(scores > score_threshold)
+
+    def keep_best(i, kept, number, scores):
+        best = ops.cast(ops.argmax(scores, axis=-1), "int32")[:, None]
+        left = ops.take_along_axis(scores, best, axis=1) > score_threshold
+        kept = ops.where((slots == i) & left, best, kept)
+        number = number + ops.cast(left[:, 0], "int32")
+        box = ops.take_along_axis(boxes, best[..., None], axis=1)
+        ious = box_ops.intersection_over_union(box, boxes)[:, 0]
+        rival = classes == ops.take_along_axis(classes, best, axis=1)
+        gone = (rival & (ious > iou_threshold)) | (positions == best)
+        return i + 1, kept, number, ops.where(left & gone, none, scores)
+
+    _, kept, number, _ = ops.while_loop(
+        is_left,
+        keep_best,
+        (
+            0,
+            ops.zeros((batch, max_detections), "int32"),
+            ops.zeros((batch,), "int32"),
+            scores,
+        ),
+        maximum_iterations=max_detections,
+    )
+    return kept, number

@@ -1,0 +1,288 @@
+"""RetinaNet as the paper used it, MMDetection's `retinanet_r50_fpn_1x`."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_epsanet.detection import boxes as box_ops
+from keras_epsanet.detection.anchors import AnchorGenerator
+from keras_epsanet.detection.detector import Detector
+from keras_epsanet.detection.fpn import apply_feature_pyramid
+from keras_epsanet.detection.losses import focal_loss, global_count
+from keras_epsanet.detection.matcher import gather_objects, match
+from keras_epsanet.detection.nms import non_max_suppression
+from keras_epsanet.layers import GroupedConv2D
+
+LEVELS = range(3, 8)
+# A quarter of the smallest size is the stride, three sizes to an octave.
+SCALES = tuple(4 * 2 ** (i / 3) for i in range(3))
+RATIOS = (0.5, 1.0, 2.0)
+# IoU with an object: an anchor is the object's from the first on, background
+# below the second.
+POSITIVE, NEGATIVE = 0.5, 0.4
+# Candidates of one level that are looked at in a prediction.
+CANDIDATES = 1000
+# The share of anchors that are taken for objects before training.
+PRIOR = 0.01
+
+
+@keras.saving.register_keras_serializable(package="keras_epsanet")
+class RetinaNet(Detector):
+    """RetinaNet of tables 3 and 4 of the paper, for any backbone.
+
+    [Lin et al., 2017](https://arxiv.org/abs/1708.02002) with the layout and
+    settings of MMDetection: levels P3 to P7, nine anchors a pixel, two
+    towers of four convolutions, focal and L1 loss, and non-maximum
+    suppression in each class.
+
+    `fit` and `evaluate` take batches that are dictionaries with `"images"`,
+    `(N, H, W, 3)` as the backbone wants them, `"boxes"`, `(N, objects, 4)`
+    in pixels of these images, and `"labels"`, `(N, objects)` from 0 on, -1
+    for padding; or pairs of the images and a dictionary of the other two.
+    `predict` takes the same or images alone. It returns a dictionary, as
+    KerasHub's detectors do: `"boxes"` `(N, max_detections, 4)`,
+    `"confidence"` and `"labels"` `(N, max_detections)`, -1 where there is
+    nothing, and `"num_detections"` `(N,)`.
+
+    Args:
+        backbone: Functional model with channels last and the dictionary
+            `pyramid_outputs` from `"P3"`, `"P4"` and `"P5"` to Keras
+            tensors, such as `EPSANetBackbone` or one of KerasHub's.
+        num_classes: Integer, number of classes without background.
+        bounding_box_format: Format of the boxes in training and prediction,
+            as in `keras.utils.bounding_boxes`.
+        confidence_threshold: Float, score that a prediction must exceed.
+        iou_threshold: Float, IoU above which the lower of two predictions of
+            a class is dropped.
+        max_detections: Integer, most predictions for one image.
+        **kwargs: `name` and `trainable`, as in `keras.Model`.
+
+    Raises:
+        ValueError: If the backbone lacks a level or has channels first, or a
+            number is out of range.
+
+    Example:
+
+    >>> from keras_epsanet import EPSANetBackbone
+    >>> backbone = EPSANetBackbone.from_variant(
+    ...     "epsanet50_small", freeze_stages=1, norm_eval=True
+    ... )
+    >>> detector = RetinaNet(backbone, num_classes=80)
+    >>> detector.compile("sgd")
+    >>> found = detector.predict(keras.ops.zeros((1, 64, 64, 3)), verbose=0)
+    >>> found["boxes"].shape
+    (1, 100, 4)
+    """
+
+    LOSSES = ("classification_loss", "box_loss")
+
+    def __init__(
+        self,
+        backbone,
+        num_classes,
+        bounding_box_format="xyxy",
+        confidence_threshold=0.05,
+        iou_threshold=0.5,
+        max_detections=100,
+        **kwargs,
+    ):
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(
+                "`num_classes` must be a positive integer. "
+                f"Received: num_classes={num_classes}"
+            )
+        features = find_features(backbone, ("P3", "P4", "P5"))
+        levels = apply_feature_pyramid(
+            features, LEVELS[0], LEVELS[-1], pooled=False
+        )
+        anchors = AnchorGenerator(
+            [2**level for level in LEVELS], SCALES, RATIOS
+        )
+        outputs = {
+            "class_logits": _apply_head(
+                levels,
+                "classification",
+                anchors.num_anchors,
+                num_classes,
+                bias=-math.log((1 - PRIOR) / PRIOR),
+            ),
+            "box_deltas": _apply_head(levels, "box", anchors.num_anchors, 4),
+        }
+        super().__init__(
+            backbone.input,
+            outputs,
+            bounding_box_format=bounding_box_format,
+            **kwargs,
+        )
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.confidence_threshold = confidence_threshold
+        self.iou_threshold = iou_threshold
+        self.max_detections = max_detections
+        self.anchor_generator = anchors
+
+    def compute_losses(self, images, boxes, labels, outputs):
+        anchors = ops.concatenate(
+            self.anchor_generator(*ops.shape(images)[1:3])
+        )
+        valid = labels >= 0
+        indices, is_object, is_background = match(
+            box_ops.intersection_over_union(anchors, boxes),
+            valid,
+            POSITIVE,
+            NEGATIVE,
+            low_quality=0.0,
+        )
+        count = global_count(is_object)
+        labels = ops.where(is_object, gather_objects(labels, indices), -1)
+        logits = ops.cast(outputs["class_logits"], "float32")
+        # A label of -1 is a row of zeros.
+        targets = ops.one_hot(labels, self.num_classes, dtype="float32")
+        losses = ops.sum(focal_loss(targets, logits), axis=-1)
+        counted = ops.cast(is_object | is_background, "float32")
+        deltas = box_ops.encode(anchors, gather_objects(boxes, indices))
+        errors = ops.abs(ops.cast(outputs["box_deltas"], "float32") - deltas)
+        errors = ops.where(is_object[..., None], errors, 0.0)
+        return {
+            "classification_loss": ops.sum(losses * counted) / count,
+            "box_loss": ops.sum(errors) / count,
+        }
+
+    def decode(self, images, outputs):
+        height, width = ops.shape(images)[1:3]
+        levels = self.anchor_generator(height, width)
+        scores, classes, anchors, deltas = [], [], [], []
+        begin = 0
+        for level in levels:
+            end = begin + ops.shape(level)[0]
+            logits = outputs["class_logits"][:, begin:end]
+            logits = ops.reshape(
+                ops.cast(logits, "float32"),
+                (ops.shape(images)[0], -1),
+            )
+            number = _at_most(CANDIDATES, ops.shape(logits)[1])
+            logits, chosen = ops.top_k(logits, number)
+            chosen = ops.cast(chosen, "int32")
+            scores.append(ops.sigmoid(logits))
+            classes.append(chosen % self.num_classes)
+            rows = chosen // self.num_classes
+            anchors.append(ops.take(level, rows, axis=0))
+            deltas.append(
+                ops.take_along_axis(
+                    outputs["box_deltas"][:, begin:end],
+                    rows[..., None],
+                    axis=1,
+                )
+            )
+            begin = end
+        scores, classes, anchors, deltas = (
+            ops.concatenate(x, axis=1)
+            for x in (scores, classes, anchors, deltas)
+        )
+        boxes = box_ops.decode(anchors, ops.cast(deltas, "float32"))
+        boxes = box_ops.clip(boxes, height, width)
+        return self.suppress(boxes, scores, classes)
+
+    def suppress(self, boxes, scores, classes):
+        """The best boxes as the dictionary of `predict`."""
+        kept, number = non_max_suppression(
+            boxes,
+            scores,
+            classes,
+            self.iou_threshold,
+            self.max_detections,
+            self.confidence_threshold,
+        )
+        found = ops.arange(self.max_detections)[None] < number[:, None]
+
+        def take(values):
+            return ops.where(found, ops.take_along_axis(values, kept, 1), -1)
+
+        return {
+            "boxes": ops.take_along_axis(boxes, kept[..., None], axis=1),
+            "confidence": take(scores),
+            "labels": take(classes),
+            "num_detections": number,
+        }
+
+    def get_config(self):
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "bounding_box_format": self.bounding_box_format,
+            "confidence_threshold": self.confidence_threshold,
+            "iou_threshold": self.iou_threshold,
+            "max_detections": self.max_detections,
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        config["backbone"] = keras.saving.deserialize_keras_object(
+            config["backbone"], custom_objects=custom_objects
+        )
+        return cls(**config)
+
+
+def find_features(backbone, levels):
+    """Returns the backbone's Keras tensors by level, or a clear error."""
+    features = getattr(backbone, "pyramid_outputs", {})
+    if not set(levels) <= set(features):
+        raise ValueError(
+            f"`backbone` must have `pyramid_outputs` for {', '.join(levels)}. "
+            f"Received: {', '.join(features) or 'none'} of {backbone}"
+        )
+    if backbone.input_shape[-1] != 3:
+        raise ValueError(
+            "`backbone` must have its channels last. "
+            f"Received: input_shape={backbone.input_shape}"
+        )
+    return {level: features[level] for level in levels}
+
+
+def _apply_head(levels, name, num_anchors, values, bias=0.0):
+    """Applies a tower to all levels: `(N, anchors, values)`, float32."""
+    layers = [
+        _convolution(256, f"{name}_conv{i}", activation="relu")
+        for i in range(1, 5)
+    ]
+    layers.append(
+        _convolution(
+            num_anchors * values,
+            f"{name}_output",
+            bias_initializer=keras.initializers.Constant(bias),
+        )
+    )
+    outputs = []
+    for level, x in levels.items():
+        for layer in layers:
+            x = layer(x)
+        outputs.append(
+            keras.layers.Reshape(
+                (-1, values), dtype="float32", name=f"{name}_{level}"
+            )(x)
+        )
+    return keras.layers.Concatenate(axis=1, dtype="float32", name=name)(
+        outputs
+    )
+
+
+def _convolution(filters, name, **kwargs):
+    return GroupedConv2D(
+        filters,
+        3,
+        use_bias=True,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        name=name,
+        **kwargs,
+    )
+
+
+def _at_most(number, size):
+    """The smaller of an integer and a size, which may be a tensor."""
+    if isinstance(size, int):
+        return min(number, size)
+    return ops.minimum(number, size)
