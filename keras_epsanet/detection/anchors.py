@@ -34,7 +34,7 @@ class AnchorGenerator:
 
     @property
     def num_anchors(self):
-        """Integer, number of anchors at one pixel: first all scales of a ratio."""
+        """Integer, number of anchors at one pixel."""
         return len(self.scales) * len(self.ratios)
 
     def __call__(self, height, width):

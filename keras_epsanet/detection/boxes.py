@@ -46,6 +46,7 @@ def decode(anchors, deltas, stds=(1.0, 1.0, 1.0, 1.0)):
     The logarithms are clamped to at most log(1000 / 16) either way.
     """
     ax, ay, aw, ah = _centres_and_sizes(anchors)
+    deltas = ops.convert_to_tensor(deltas)
     deltas = deltas * ops.array(stds, deltas.dtype)
     dx, dy, dw, dh = (deltas[..., i] for i in range(4))
     x, y = ax + dx * aw, ay + dy * ah
@@ -85,5 +86,6 @@ def intersection_over_union(boxes, others):
 
 
 def _centres_and_sizes(boxes):
+    boxes = ops.convert_to_tensor(boxes)
     x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
     return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1

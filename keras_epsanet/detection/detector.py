@@ -65,7 +65,7 @@ class Detector(keras.Model):
         return super().test_step(*args[:-1], _as_pair(args[-1]))
 
     def predict_step(self, *args):
-        images = _images_of(args[-1])
+        images, _ = _as_pair(args[-1])
         outputs = super().predict_step(*args[:-1], (images,))
         if keras.backend.backend() == "jax":
             outputs, state = outputs
@@ -86,14 +86,7 @@ class Detector(keras.Model):
         found = found < predictions["num_detections"][:, None, None]
         return {**predictions, "boxes": ops.where(found, boxes, -1.0)}
 
-    def compute_loss(
-        self, x, y, y_pred, sample_weight=None, training=True, **kwargs
-    ):
-        if sample_weight is not None:
-            raise ValueError(
-                "Detectors have no sample weights. "
-                f"Received: sample_weight={sample_weight}"
-            )
+    def compute_loss(self, x, y, y_pred, sample_weight=None, **kwargs):
         height, width = ops.shape(x)[1:3]
         boxes = keras.utils.bounding_boxes.convert_format(
             ops.cast(y["boxes"], "float32"),
@@ -111,15 +104,17 @@ class Detector(keras.Model):
         return sum(losses.values())
 
 
-def _images_of(data):
-    if isinstance(data, dict):
-        return data["images"]
-    return keras.utils.unpack_x_y_sample_weight(data)[0]
-
-
 def _as_pair(data):
-    """Images and targets of either form of a batch."""
+    """Images and targets, if there are any, of each form of a batch."""
+    if isinstance(data, (list, tuple)) and isinstance(data[0], dict):
+        (data,) = data  # Keras makes it of arrays.
     if not isinstance(data, dict):
-        return data
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is not None:
+            raise ValueError(
+                "Detectors have no sample weights. "
+                f"Received: sample_weight={weights}"
+            )
+        return x, y
     targets = {k: v for k, v in data.items() if k in ("boxes", "labels")}
     return data["images"], targets

@@ -17,6 +17,7 @@ def focal_loss(targets, logits, alpha=0.25, gamma=2.0):
     Returns:
         Tensor of the same shape.
     """
+    targets, logits = map(ops.convert_to_tensor, (targets, logits))
     entropy = ops.binary_crossentropy(targets, logits, from_logits=True)
     # Of the wrong answer.
     error = ops.abs(targets - ops.sigmoid(logits))

@@ -28,7 +28,8 @@ def non_max_suppression(
 
     Example:
 
-    >>> boxes = keras.ops.array([[[0.0, 0, 9, 9], [1, 0, 9, 9], [20, 20, 30, 30]]])
+    >>> boxes = [[[0.0, 0, 9, 9], [1, 0, 9, 9], [20, 20, 30, 30]]]
+    >>> boxes = keras.ops.array(boxes)
     >>> scores = keras.ops.array([[0.9, 0.8, 0.7]])
     >>> classes = keras.ops.array([[0, 0, 0]])
     >>> indices, number = non_max_suppression(boxes, scores, classes, 0.5, 2)

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.detection import AnchorGenerator, retinanet
+
+RPN = AnchorGenerator((4, 8, 16, 32, 64), (8,), (0.5, 1, 2))
+RETINANET = AnchorGenerator(
+    (8, 16, 32, 64, 128), retinanet.SCALES, retinanet.RATIOS
+)
+
+
+# MMDetection's numbers.
+@pytest.mark.parametrize(
+    "generator, size, number",
+    [
+        (RETINANET, (256, 256), 12_276),
+        (RETINANET, (800, 1280), 191_970),
+        (RETINANET, (800, 1344), 201_600),
+        (RPN, (800, 1280), 255_780),
+    ],
+)
+def test_number_of_anchors(generator, size, number):
+    assert sum(len(level) for level in generator(*size)) == number
+
+
+@pytest.mark.parametrize(
+    "generator, halves",
+    [
+        (RETINANET, [(22.627, 11.314), (28.509, 14.254)]),
+        (RPN, [(22.627, 11.314), (16, 16), (11.314, 22.627)]),
+    ],
+)
+def test_first_anchors_are_centred_on_the_corner(generator, halves):
+    level = ops.convert_to_numpy(generator(64, 64)[0])
+    expected = [(-w, -h, w, h) for w, h in halves]
+    np.testing.assert_allclose(level[: len(halves)], expected, atol=1e-3)
+
+
+def test_anchors_go_by_row_and_column():
+    level = ops.convert_to_numpy(RPN(16, 24)[0])
+    centres = (level[:, :2] + level[:, 2:]) / 2
+    expected = [(x, y) for y in range(0, 16, 4) for x in range(0, 24, 4)]
+    np.testing.assert_allclose(centres[::3], expected, atol=1e-5)
+
+
+def test_sizes_that_strides_do_not_divide_are_rounded_up():
+    assert [len(x) // 9 for x in RETINANET(65, 100)] == [117, 35, 12, 4, 1]

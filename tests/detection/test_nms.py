@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.detection.boxes import intersection_over_union
+from keras_epsanet.detection.nms import non_max_suppression
+
+
+def suppress(boxes, scores, classes, threshold, most, least):
+    boxes = boxes.astype("float32")
+    ious = ops.convert_to_numpy(intersection_over_union(boxes, boxes))
+    kept = []
+    for i in np.argsort(-scores, kind="stable"):
+        rivals = [j for j in kept if classes[j] == classes[i]]
+        if scores[i] > least and all(
+            ious[i, j] <= threshold for j in rivals
+        ):
+            kept.append(i)
+    return kept[:most]
+
+
+def run(boxes, scores, classes, *arguments):
+    result = non_max_suppression(
+        np.asarray(boxes, "float32"),
+        np.asarray(scores, "float32"),
+        np.asarray(classes, "int32"),
+        *arguments,
+    )
+    indices, numbers = map(ops.convert_to_numpy, result)
+    assert not indices[np.arange(indices.shape[1]) >= numbers[:, None]].any()
+    return [list(row[:n]) for row, n in zip(indices, numbers)]
+
+
+def test_keeps_what_torchvision_keeps():
+    boxes = [
+        (0, 0, 10, 10),
+        (0, 0, 10, 5),  # An IoU of exactly the threshold.
+        (0, 0, 10, 10),
+        (20, 20, 20, 20),  # No area.
+        (20, 20, 20, 20),
+        (-10, -10, -2, -2),
+    ]
+    scores = np.arange(9, 3, -1) / 10
+    classes = np.zeros((1, 6))
+    kept = run([boxes], [scores], classes, 0.5, 6)
+    assert kept == [[0, 1, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("most, least", [(50, 0.0), (5, 0.0), (50, 0.6)])
+def test_equals_a_plain_loop(most, least):
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, 40, (3, 50, 2))
+    boxes = np.concatenate(
+        (corners, corners + random.uniform(5, 30, (3, 50, 2))), -1
+    )
+    scores = random.uniform(size=(3, 50))
+    classes = random.integers(0, 3, (3, 50))
+    scores[2] = 0
+    expected = [
+        suppress(*image, 0.4, most, least)
+        for image in zip(boxes, scores, classes)
+    ]
+    assert len(expected[0]) > 4 and expected[2] == []
+    assert run(boxes, scores, classes, 0.4, most, least) == expected

@@ -1,0 +1,266 @@
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet import EPSANetBackbone, complexity
+from keras_epsanet.detection import RetinaNet, boxes, matcher
+
+CLASSES = 3
+
+
+def make_backbone(**options):
+    return EPSANetBackbone(
+        (1, 1, 1, 1),
+        (16, 16, 16, 16),
+        (3, 5, 7, 9),
+        (1, 4, 4, 4),
+        reduction=4,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def detector():
+    keras.utils.set_random_seed(0)
+    return RetinaNet(make_backbone(), CLASSES)
+
+
+def make_batch(seed=0, number=2, size=(64, 96)):
+    random = np.random.default_rng(seed)
+    corners = random.uniform(0, 30, (number, 4, 2))
+    targets = np.concatenate(
+        (corners, corners + random.uniform(8, 34, (number, 4, 2))), -1
+    )
+    labels = random.integers(0, CLASSES, (number, 4))
+    labels[0, 2:] = -1
+    targets[labels < 0] = -1
+    return {
+        "images": random.normal(size=(number, *size, 3)).astype("float32"),
+        "boxes": targets.astype("float32"),
+        "labels": labels.astype("int32"),
+    }
+
+
+# Table 3, with stem and first stage frozen; MMDetection counts ResNet-50's
+# own layout, which is KerasHub's.
+@pytest.mark.parametrize(
+    "variant, parameters, gflops",
+    [
+        ("epsanet50_small", 34_777_260, 229.32),
+        ("epsanet50_large", 40_067_684, 251.89),
+        ("resnet50", 37_743_348, 239.32),
+    ],
+)
+def test_parameters_and_flops_of_table_3(variant, parameters, gflops):
+    if variant == "resnet50":
+        backbone = make_resnet()
+    else:
+        backbone = EPSANetBackbone.from_variant(
+            variant, freeze_stages=1, norm_eval=True
+        )
+    model = RetinaNet(backbone, 80)
+    counted = sum(np.prod(w.shape) for w in model.trainable_weights)
+    assert counted == parameters
+    flops = complexity(model, (800, 1280, 3), convention="table3").flops
+    # The second is 251.8951, which the table does not round up.
+    assert abs(flops / 1e9 - gflops) < 0.0052
+
+
+def make_resnet():
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone(
+        [64], [7], [64, 128, 256, 512], [3, 4, 6, 3], [1, 2, 2, 2],
+        "bottleneck_block",
+    )
+    for layer in backbone.layers:
+        if layer.name.startswith(("conv1", "stack0")):
+            layer.trainable = False
+    return backbone
+
+
+def test_the_start_takes_one_anchor_in_a_hundred_for_an_object(detector):
+    outputs = detector(np.zeros((1, 64, 64, 3), "float32"))
+    scores = ops.convert_to_numpy(ops.sigmoid(outputs["class_logits"]))
+    np.testing.assert_allclose(scores, 0.01, atol=2e-3)
+
+
+def expected_losses(detector, batch):
+    """Of a whole batch, anchor by anchor."""
+    outputs = detector(batch["images"])
+    logits = ops.convert_to_numpy(outputs["class_logits"]).astype("float64")
+    deltas = ops.convert_to_numpy(outputs["box_deltas"]).astype("float64")
+    anchors = np.concatenate(
+        [
+            ops.convert_to_numpy(level)
+            for level in detector.anchor_generator(64, 96)
+        ]
+    )
+    class_loss, box_loss, count = 0, 0, 0
+    for image in range(len(logits)):
+        ious = boxes.intersection_over_union(anchors, batch["boxes"][image])
+        result = matcher.match(
+            ious, batch["labels"][image] >= 0, 0.5, 0.4, 0.0
+        )
+        indices, positive, negative = map(ops.convert_to_numpy, result)
+        count += positive.sum()
+        for anchor in np.flatnonzero(positive | negative):
+            target = np.zeros(CLASSES)
+            if positive[anchor]:
+                index = indices[anchor]
+                target[batch["labels"][image, index]] = 1
+                box = batch["boxes"][image, index].astype("float64")
+                ax, ay, x, y = (
+                    (z[i] + z[i + 2]) / 2
+                    for z in (anchors[anchor], box)
+                    for i in (0, 1)
+                )
+                (aw, ah), (w, h) = (
+                    z[2:] - z[:2] for z in (anchors[anchor], box)
+                )
+                code = (
+                    (x - ax) / aw,
+                    (y - ay) / ah,
+                    np.log(w / aw),
+                    np.log(h / ah),
+                )
+                box_loss += np.abs(deltas[image, anchor] - code).sum()
+            p = 1 / (1 + np.exp(-logits[image, anchor]))
+            class_loss -= np.sum(
+                target * 0.25 * (1 - p) ** 2 * np.log(p)
+                + (1 - target) * 0.75 * p**2 * np.log(1 - p)
+            )
+    assert count > 10
+    return {
+        "classification_loss": class_loss / count,
+        "box_loss": box_loss / count,
+        "loss": (class_loss + box_loss) / count,
+    }
+
+
+@pytest.mark.parametrize("form", ["dictionary", "pair", "other format"])
+def test_losses_are_those_of_a_plain_loop(detector, form):
+    batch = make_batch()
+    expected = expected_losses(detector, batch)
+    data = [batch]
+    if form == "pair":
+        data = [batch.pop("images"), batch]
+    if form == "other format":
+        x1, y1, x2, y2 = np.moveaxis(batch["boxes"], -1, 0)
+        batch["boxes"] = np.stack((x1, y1, x2 - x1, y2 - y1), -1)
+        detector.bounding_box_format = "xywh"
+    detector.compile("sgd")
+    logs = detector.evaluate(*data, return_dict=True, verbose=0)
+    detector.bounding_box_format = "xyxy"
+    assert logs.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(logs[name], value, rtol=2e-4)
+
+
+def test_images_without_objects_have_a_loss(detector):
+    batch = make_batch()
+    batch["labels"][:] = -1
+    batch["boxes"][:] = -1
+    detector.compile("sgd")
+    logs = detector.evaluate(batch, return_dict=True, verbose=0)
+    assert logs["box_loss"] == 0 and 0 < logs["classification_loss"] < 1000
+
+
+def test_training_finds_the_object_of_an_image():
+    keras.utils.set_random_seed(0)
+    model = RetinaNet(make_backbone(), CLASSES, bounding_box_format="xywh")
+    image = np.zeros((1, 64, 64, 3), "float32")
+    image[:, 8:40, 16:56] = 3
+    batch = {
+        "images": image,
+        "boxes": np.array([[[16, 8, 40, 32]]], "float32"),
+        "labels": np.array([[2]], "int32"),
+    }
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(batch, epochs=60, verbose=0)
+    found = model.predict(image, verbose=0)
+    assert found["labels"][0, 0] == 2
+    np.testing.assert_allclose(found["boxes"][0, 0], (16, 8, 40, 32), atol=6)
+    rest = found["num_detections"][0]
+    assert np.all(found["boxes"][0, rest:] == -1)
+    assert np.all(found["confidence"][0, :rest] > 0.05)
+
+
+def test_mixed_precision_trains():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = RetinaNet(make_backbone(), CLASSES)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    batch = make_batch()
+    outputs = model(batch["images"])
+    assert model.layers[5].compute_dtype == "bfloat16"
+    assert all("float32" in str(x.dtype) for x in outputs.values())
+    model.compile(keras.optimizers.SGD(0.01))
+    loss = model.fit(batch, epochs=4, verbose=0).history["loss"]
+    assert np.isfinite(loss).all() and loss[-1] < loss[0]
+
+
+def test_saved_it_predicts_the_same(detector, run_python, tmp_path):
+    images = make_batch()["images"]
+    detector.confidence_threshold = 0.0
+    detector.save(tmp_path / "model.keras")
+    np.savez(
+        tmp_path / "expected.npz",
+        images=images,
+        **detector.predict(images, verbose=0),
+    )
+    run_python(
+        f"""
+import keras, numpy as np
+import keras_epsanet.detection
+model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
+expected = dict(np.load({str(tmp_path / "expected.npz")!r}))
+found = model.predict(expected.pop("images"), verbose=0)
+assert found["num_detections"].min() > 0
+for name, values in expected.items():
+    np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4)
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_classes": 0}, "num_classes=0"),
+        ({"backbone": keras.Sequential([keras.Input((8, 8, 3))])}, "none"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    arguments = {"backbone": make_backbone(), "num_classes": 1, **arguments}
+    with pytest.raises(ValueError, match=f"Received: .*{message}"):
+        RetinaNet(**arguments)
+
+
+def test_losses_of_the_user_are_refused(detector):
+    with pytest.raises(ValueError, match="Received: loss=mse"):
+        detector.compile("sgd", loss="mse")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="of TensorFlow"
+)
+def test_two_devices_train_as_one_with_the_whole_batch(tmp_path):
+    script = pathlib.Path(__file__).with_name("train_on_devices.py")
+    output = tmp_path / "arrays.npz"
+    subprocess.run([sys.executable, script, output], check=True)
+    arrays = dict(np.load(output))
+    one = {k[4:]: v for k, v in arrays.items() if k.startswith("one:")}
+    assert len(one) > 40 and "val_box_loss" in one
+    for name, expected in one.items():
+        np.testing.assert_allclose(
+            arrays[f"two:{name}"],
+            expected,
+            atol=1e-4,
+            rtol=1e-4,
+            err_msg=name,
+        )

@@ -1,0 +1,83 @@
+"""Trains a detector on two logical CPUs and on one, to compare.
+
+    python train_on_devices.py OUTPUT
+"""
+
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_epsanet import EPSANetBackbone
+from keras_epsanet.detection import RetinaNet
+from keras_epsanet.training import SGDL2
+
+STEPS = 3
+
+
+def make_data():
+    """Four images each; all objects of a batch may be on one device."""
+    random = np.random.default_rng(0)
+    number = 4 * STEPS
+    corners = random.uniform(0, 30, (number, 3, 2))
+    sizes = random.uniform(8, 34, (number, 3, 2))
+    boxes = np.concatenate((corners, corners + sizes), -1)
+    labels = random.integers(0, 3, (number, 3))
+    labels[:2] = labels[5, 1:] = -1
+    boxes[labels < 0] = -1
+    return {
+        "images": random.normal(size=(number, 64, 64, 3)).astype("float32"),
+        "boxes": boxes.astype("float32"),
+        "labels": labels.astype("int32"),
+    }
+
+
+def train(strategy):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        backbone = EPSANetBackbone(
+            (1, 1, 1, 1),
+            (16, 16, 16, 16),
+            (3, 5, 7, 9),
+            (1, 4, 4, 4),
+            reduction=4,
+            freeze_stages=1,
+            norm_eval=True,
+        )
+        model = RetinaNet(backbone, 3)
+        model.compile(SGDL2(0.01, momentum=0.9, l2=1e-4, global_clipnorm=35))
+    data = tf.data.Dataset.from_tensor_slices(make_data()).batch(4)
+    logs = model.fit(data, verbose=0).history
+    logs |= {
+        f"val_{k}": v
+        for k, v in model.evaluate(data, verbose=0, return_dict=True).items()
+    }
+    weights = {
+        variable.path: variable.numpy()
+        for variable in model.trainable_variables
+    }
+    return {**logs, **weights}
+
+
+def main():
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        2 * [tf.config.LogicalDeviceConfiguration()],
+    )
+    strategies = {
+        "two": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+        "one": tf.distribute.get_strategy(),
+    }
+    np.savez(
+        sys.argv[1],
+        **{
+            f"{name}:{key}": value
+            for name, strategy in strategies.items()
+            for key, value in train(strategy).items()
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
