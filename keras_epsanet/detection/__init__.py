@@ -1,6 +1,7 @@
-"""Detectors of the paper, and the evaluation on COCO."""
+"""Detectors of the paper, pictures of what they find, evaluation on COCO."""
 
 from keras_epsanet.detection.anchors import AnchorGenerator
+from keras_epsanet.detection.drawing import draw, draw_beside
 from keras_epsanet.detection.retinanet import RetinaNet
 
-__all__ = ["AnchorGenerator", "RetinaNet"]
+__all__ = ["AnchorGenerator", "RetinaNet", "draw", "draw_beside"]

@@ -1,0 +1,182 @@
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import preprocess_input
+from keras_epsanet.detection import draw, draw_beside
+
+pytest.importorskip("matplotlib")
+
+
+def read(path):
+    import matplotlib.image
+
+    return np.round(255 * matplotlib.image.imread(path)[..., :3]).astype(int)
+
+
+def extent(picture, background):
+    """First and last row and column that are not background."""
+    other = (np.abs(picture - background) > 8).any(-1)
+    rows, columns = np.flatnonzero(other.any(1)), np.flatnonzero(other.any(0))
+    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+
+
+@pytest.mark.parametrize(
+    "bounding_box_format, box",
+    [
+        ("xyxy", [200, 100, 500, 400]),
+        ("xywh", [200, 100, 300, 300]),
+        ("yxyx", [100, 200, 400, 500]),
+        ("rel_xyxy", [200 / 640, 100 / 480, 500 / 640, 400 / 480]),
+    ],
+)
+def test_box_is_where_it_belongs(tmp_path, bounding_box_format, box):
+    image = np.full((480, 640, 3), 200)
+    draw(
+        image,
+        [box],
+        path=tmp_path / "a.png",
+        bounding_box_format=bounding_box_format,
+    )
+    picture = read(tmp_path / "a.png")
+    assert picture.shape == image.shape
+    # To half of the line's width and a pixel.
+    np.testing.assert_allclose(
+        extent(picture, 200), [200, 100, 500, 400], atol=2.1
+    )
+    # Not filled.
+    assert (picture[110:390, 210:490] == 200).all()
+
+
+def test_small_images_are_enlarged(tmp_path):
+    image = np.full((64, 128, 3), 200)
+    draw(image, [[32, 16, 96, 48]], path=tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
+    assert picture.shape == (320, 640, 3)
+    np.testing.assert_allclose(
+        extent(picture, 200), [160, 80, 480, 240], atol=2.1
+    )
+
+
+def captions(monkeypatch):
+    """Records what is written on the picture."""
+    import matplotlib.axes
+
+    texts = []
+    write = matplotlib.axes.Axes.text
+
+    def record(self, x, y, text, **kwargs):
+        texts.append(text)
+        return write(self, x, y, text, **kwargs)
+
+    monkeypatch.setattr(matplotlib.axes.Axes, "text", record)
+    return texts
+
+
+def test_classes_and_scores_are_written(tmp_path, monkeypatch):
+    texts = captions(monkeypatch)
+    image = np.zeros((64, 64, 3))
+    boxes = np.array([[0, 0, 60, 60], [5, 5, 20, 20], [10, 10, 20, 60]])
+    names = ["$hat$", "bag", "shoe"]
+    path = tmp_path / "a.png"
+    draw(image, boxes, [0, 1, 2], [0.5, 0.456, 0.2], names, path=path)
+    assert sorted(texts) == ["$hat$ 0.50", "bag 0.46", "shoe 0.20"]
+    texts.clear()
+    draw(image, boxes, [0, 1, 2], path=path)
+    assert sorted(texts) == ["0", "1", "2"]
+    texts.clear()
+    draw(image, boxes, path=path)
+    assert texts == []
+
+
+def test_padding_low_scores_and_infinite_boxes_are_left_out(
+    tmp_path, monkeypatch
+):
+    texts = captions(monkeypatch)
+    boxes = [
+        [-1, -1, -1, -1],
+        [1, 1, 9, 9],
+        [2, 2, 30, 30],
+        [3, 3, np.inf, 9],
+        [4, 4, 40, 40],
+    ]
+    draw(
+        np.zeros((64, 64, 3)),
+        boxes,
+        [0, -1, 2, 3, 4],
+        [0.9, 0.9, 0.1, 0.9, 0.8],
+        path=tmp_path / "a.png",
+        min_score=0.3,
+    )
+    assert texts == ["4 0.80"]
+
+
+def test_masks_are_laid_over_the_image(tmp_path):
+    mask = np.zeros((1, 480, 640))
+    mask[0, 100:200, 300:400] = 1
+    image = np.full((480, 640, 3), 255)
+    draw(image, [[0, 0, 640, 480]], masks=mask, path=tmp_path / "a.png")
+    inner = read(tmp_path / "a.png")[20:460, 20:620]
+    assert extent(inner, 255) == [280, 80, 380, 180]
+
+
+def test_an_image_without_objects_is_drawn(tmp_path):
+    path = tmp_path / "a.png"
+    draw(np.zeros((480, 640, 3)), np.zeros((0, 4)), [], [], path=path)
+    assert (read(path) == 0).all()
+
+
+@pytest.mark.parametrize("key", ["labels", "classes"])
+def test_predictions_stand_beside_the_truth(tmp_path, monkeypatch, key):
+    texts = captions(monkeypatch)
+    images = np.full((3, 96, 128, 3), 128.0)
+    images[1] = 30.0
+    batch = {
+        "images": keras.ops.convert_to_tensor(preprocess_input(images)),
+        "boxes": np.array([[[10, 10, 50, 50], [-1] * 4]] * 3, "float32"),
+        "labels": np.array([[1, -1]] * 3),
+        "image_size": np.array([[96, 128], [64, 96], [96, 128]]),
+    }
+    predictions = {
+        "boxes": np.array([[[12, 10, 50, 50], [0, 0, 9, 9], [-1] * 4]] * 3),
+        key: np.array([[0, 1, -1]] * 3),
+        "confidence": np.array([[0.75, 0.1, -1]] * 3),
+        "num_detections": np.array([2] * 3),
+    }
+    path = tmp_path / "both.png"
+    draw_beside(batch, predictions, ["hat", "bag"], path=path, max_images=2)
+    assert texts == ["bag", "hat 0.75"] * 2
+    picture = read(path)
+    height, width = picture.shape[:2]
+    assert width == 1280 and height > 960
+    # The images have their own colours again.
+    for y, value in ((0.3, 128), (0.8, 30)):
+        for x in (0.35, 0.85):
+            pixel = picture[int(y * height), int(x * width)]
+            np.testing.assert_allclose(pixel, value, atol=1)
+
+
+@pytest.mark.parametrize("name", ["labels", "scores", "masks"])
+def test_other_numbers_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"Received: 3 {name}, 2 boxes"):
+        draw(
+            np.zeros((8, 8, 3)),
+            np.zeros((2, 4)),
+            path=tmp_path / "a.png",
+            **{name: np.zeros((3, 8, 8))},
+        )
+
+
+def test_an_empty_batch_is_refused(tmp_path):
+    batch = {"images": np.zeros((0, 8, 8, 3))}
+    with pytest.raises(ValueError, match="Received: 0 images"):
+        draw_beside(batch, {}, path=tmp_path / "a.png")
+
+
+def test_missing_matplotlib_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"keras-epsanet\[detection\]"):
+        draw(np.zeros((8, 8, 3)), np.zeros((0, 4)), path=tmp_path / "a.png")
