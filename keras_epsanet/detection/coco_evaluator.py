@@ -1,0 +1,236 @@
+"""The average precisions of COCO, as pycocotools computes them."""
+
+import contextlib
+import copy
+import io
+import json
+import os
+
+import keras
+import numpy as np
+
+from keras_epsanet.data.coco_annotations import load_coco
+
+# The first six of the twelve numbers that pycocotools prints.
+COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+_PREFIXES = {"bbox": "", "segm": "mask_"}
+
+
+def evaluate_coco(annotations, results, iou_types=("bbox",)):
+    """Evaluates results by COCO's rules, on all images of the annotations.
+
+    Args:
+        annotations: Path of the JSON file or its contents, a dictionary.
+        results: List of dictionaries in COCO's form: `image_id`,
+            `category_id`, `score` and `bbox`, `[x, y, width, height]`, or
+            `segmentation`, a mask as run lengths.
+        iou_types: `"bbox"` and `"segm"` or one of them.
+
+    Returns:
+        Dictionary of `"AP"`, `"AP50"`, `"AP75"`, `"APS"`, `"APM"` and
+        `"APL"`, floats from 0 to 1, -1 where there is no object; of masks
+        with the prefix `"mask_"`.
+
+    Raises:
+        ImportError: If pycocotools is not installed.
+        ValueError: If a result belongs to an image that is not there, or
+            `iou_types` are unknown.
+
+    Example:
+
+    >>> truth = {
+    ...     "images": [{"id": 1, "height": 50, "width": 50}],
+    ...     "categories": [{"id": 7, "name": "pear"}],
+    ...     "annotations": [{
+    ...         "id": 1, "image_id": 1, "category_id": 7, "iscrowd": 0,
+    ...         "bbox": [9, 9, 20, 20], "area": 400,
+    ...     }],
+    ... }
+    >>> found = [
+    ...     {"image_id": 1, "category_id": 7, "score": 1,
+    ...      "bbox": [9, 9, 20, 18]},
+    ... ]
+    >>> round(evaluate_coco(truth, found)["AP"], 3)
+    0.9
+    """
+    unknown = set(iou_types) - set(_PREFIXES)
+    if unknown or not iou_types:
+        raise ValueError(
+            f"`iou_types` must be of {', '.join(_PREFIXES)}. "
+            f"Received: iou_types={iou_types}"
+        )
+    truth = load_coco(annotations)
+    strange = {result["image_id"] for result in results} - set(truth.imgs)
+    if strange:
+        raise ValueError(
+            "`results` must belong to images of the annotations. "
+            f"Received: image_id={min(strange)} of {len(strange)} others"
+        )
+    from pycocotools.cocoeval import COCOeval
+
+    logs = {}
+    for iou_type in iou_types:
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(
+                truth, _load_results(truth, results), iou_type
+            )
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        for name, value in zip(COLUMNS, evaluation.stats):
+            logs[_PREFIXES[iou_type] + name] = float(value)
+    return logs
+
+
+def _load_results(truth, results):
+    if results:
+        # pycocotools writes into what it is given.
+        return truth.loadRes(copy.deepcopy(results))
+    return load_coco({**truth.dataset, "annotations": []})
+
+
+class CocoEvaluator(keras.callbacks.Callback):
+    """Adds COCO's average precisions to the logs of every epoch.
+
+    Args:
+        dataset: Finite dataset of dictionaries, `keras_epsanet.data.coco.load`
+            with the `bounding_box_format` of the detector.
+        annotations: The `keras_epsanet.data.coco.Annotations` of it.
+        bounding_box_format: Format of the boxes that the detector predicts.
+        iou_types: As in `evaluate_coco`.
+        path: Where the results are written in COCO's form, or `None`.
+        verbose: Whether a table is printed.
+
+    The detector may be one of this package, KerasCV or KerasHub. The names
+    in the logs are those of `evaluate_coco` behind `"val_"`.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        annotations,
+        bounding_box_format="xyxy",
+        iou_types=("bbox",),
+        path=None,
+        verbose=True,
+    ):
+        super().__init__()
+        self.dataset = dataset
+        self.annotations = annotations
+        self.bounding_box_format = bounding_box_format
+        self.iou_types = iou_types
+        self.path = path
+        self.verbose = verbose
+
+    def on_epoch_end(self, epoch, logs=None):
+        metrics = self.evaluate()
+        if logs is not None:
+            logs.update({f"val_{k}": v for k, v in metrics.items()})
+
+    def evaluate(self, model=None):
+        """Evaluates the model now.
+
+        Args:
+            model: The detector; `None` for the one that is being trained.
+
+        Returns:
+            Dictionary as that of `evaluate_coco`.
+        """
+        results = []
+        for batch in self.dataset:
+            found = (model or self.model).predict_on_batch(batch["images"])
+            results += to_results(
+                found,
+                batch,
+                self.annotations.category_ids,
+                self.bounding_box_format,
+            )
+        if self.path:
+            temporary = f"{self.path}.{os.getpid()}.temporary"
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(results, file)
+            os.replace(temporary, self.path)
+        metrics = evaluate_coco(
+            self.annotations.path, results, self.iou_types
+        )
+        if self.verbose:
+            print("", *format_table(metrics), sep="\n")
+        return metrics
+
+
+def to_results(predictions, batch, category_ids, bounding_box_format="xyxy"):
+    """Turns predictions of a detector into results of COCO's form.
+
+    Args:
+        predictions: Dictionary of `boxes`, `labels` (or `classes`),
+            `confidence` and `num_detections`, as `predict` returns it.
+        batch: Dictionary of `image_id`, `original_size` and `image_size`, as
+            `keras_epsanet.data.coco.load` makes it.
+        category_ids: List of the categories' ids by label.
+        bounding_box_format: Format of the boxes.
+
+    Returns:
+        List of dictionaries for `evaluate_coco`, the boxes in pixels of the
+        original images.
+    """
+    found = {k: np.asarray(v) for k, v in predictions.items()}
+    labels = found["labels"] if "labels" in found else found["classes"]
+    height, width = batch["images"].shape[1:3]
+    boxes = keras.ops.convert_to_numpy(
+        keras.utils.bounding_boxes.convert_format(
+            found["boxes"].astype("float32"),
+            source=bounding_box_format,
+            target="xyxy",
+            height=height,
+            width=width,
+            dtype="float32",
+        )
+    )
+    ids, originals, sizes = (
+        np.asarray(batch[name])
+        for name in ("image_id", "original_size", "image_size")
+    )
+    results = []
+    for i, number in enumerate(found["num_detections"].ravel()):
+        limits = np.tile(originals[i][::-1], 2)
+        corners = boxes[i, :number] * (limits / np.tile(sizes[i][::-1], 2))
+        corners = np.clip(corners, 0, limits)
+        corners[:, 2:] -= corners[:, :2]
+        for box, label, score in zip(
+            corners, labels[i], found["confidence"][i]
+        ):
+            results.append(
+                {
+                    "image_id": int(ids[i]),
+                    "category_id": category_ids[int(label)],
+                    "bbox": [float(x) for x in box],
+                    "score": float(score),
+                }
+            )
+    return results
+
+
+def format_table(metrics, rows=None):
+    """Lines of a table in Markdown, in percent as in the paper.
+
+    Args:
+        metrics: Dictionary that `evaluate_coco` returned.
+        rows: Optional dictionary of further such dictionaries by name, such
+            as what the paper reports.
+
+    Returns:
+        List of strings.
+    """
+    lines = [
+        "| | " + " | ".join(COLUMNS) + " |",
+        "|---" * (len(COLUMNS) + 1) + "|",
+    ]
+    named = {
+        name: {column: metrics[prefix + column] for column in COLUMNS}
+        for name, prefix in (("boxes", ""), ("masks", "mask_"))
+        if prefix + "AP" in metrics
+    }
+    for name, row in {**named, **(rows or {})}.items():
+        values = " | ".join(f"{100 * row[column]:.1f}" for column in COLUMNS)
+        lines.append(f"| {name} | {values} |")
+    return lines
