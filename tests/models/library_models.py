@@ -84,6 +84,13 @@ def build(name, norm_eval=True, freeze_stages=1, **kwargs):
 
 
 def predict(model):
-    """Dictionary of arrays."""
-    outputs = model.predict(IMAGES, batch_size=2, verbose=0)
-    return outputs if isinstance(outputs, dict) else {"classes": outputs}
+    """Dictionary of arrays: what `predict` returns, and before decoding."""
+    decoded = model.predict(IMAGES, batch_size=2, verbose=0)
+    raw = model(IMAGES, training=False)
+    outputs = {}
+    for prefix, values in (("", decoded), ("raw_", raw)):
+        if not isinstance(values, dict):
+            values = {"masks": values}
+        for key, value in values.items():
+            outputs[prefix + key] = keras.ops.convert_to_numpy(value)
+    return outputs

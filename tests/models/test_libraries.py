@@ -72,7 +72,12 @@ def test_fit_leaves_frozen_stages_and_statistics_alone(
 
 
 @pytest.mark.parametrize(
-    "name, ending", [*zip(NAMES, [".keras", ".pth", ".weights.h5"])]
+    "name, ending",
+    [
+        pytest.param(NAMES[0], ".keras", marks=pytest.mark.large),
+        (NAMES[1], ".pth"),
+        pytest.param(NAMES[2], ".weights.h5", marks=pytest.mark.large),
+    ],
 )
 def test_reload_in_a_fresh_process_from_the_weights_of_a_classifier(
     library_models, run_beside, randomize, tmp_path, name, ending
