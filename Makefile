@@ -9,23 +9,28 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 # Two processes, for much of a test is the tracing of graphs in Python.
 PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --durations 15
 # What does not depend on TensorFlow, for the other two backends.
-PORTABLE = tests/layers tests/models tests/test_complexity.py \
-	tests/test_docstrings.py tests/test_fuse.py tests/test_saving.py
+PORTABLE = tests/detection tests/layers tests/models \
+	tests/test_complexity.py tests/test_docstrings.py tests/test_fuse.py \
+	tests/test_saving.py
 
 # XLA takes minutes to compile each large network for a CPU; `make test-all`
 # runs all of them on JAX too.
-PORTABLE_JAX = tests/layers tests/test_fuse.py tests/models/test_epsanet.py \
-	tests/models/test_imagenet.py tests/models/test_variants.py \
-	-k "not parameters and not table_5 and not layer_names"
+PORTABLE_JAX = tests/detection tests/layers tests/test_fuse.py \
+	tests/models/test_epsanet.py tests/models/test_imagenet.py \
+	tests/models/test_variants.py \
+	-k "not parameters and not table_5 and not layer_names and not training_finds"
 
 # Halves the time that XLA takes to compile; the tests run the code once.
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo demo-detection test test-all lint clean
 
 demo: $(VENV)/examples.done
 	$(BIN)/python examples/train_classifier.py
+
+demo-detection: $(VENV)/detection.done demo
+	$(BIN)/python examples/train_coco.py --weights runs/classifier/model.keras
 
 test: lint
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large"

@@ -231,6 +231,10 @@ def format_table(metrics, rows=None):
         if prefix + "AP" in metrics
     }
     for name, row in {**named, **(rows or {})}.items():
-        values = " | ".join(f"{100 * row[column]:.1f}" for column in COLUMNS)
+        # -1 is COCO's for a size that no object has.
+        values = " | ".join(
+            "–" if row[column] < 0 else f"{100 * row[column]:.1f}"
+            for column in COLUMNS
+        )
         lines.append(f"| {name} | {values} |")
     return lines

@@ -12,6 +12,7 @@ from keras_epsanet.training.callbacks import (
     swap_in_average,
 )
 from keras_epsanet.training.checkpoints import RunFolder, State
+from keras_epsanet.training.coco_recipe import COCO, CocoRecipe
 from keras_epsanet.training.logs import (
     EpochLog,
     ScalarEvents,
@@ -35,7 +36,9 @@ from keras_epsanet.training.strategy import (
 )
 
 __all__ = [
+    "COCO",
     "Checkpointing",
+    "CocoRecipe",
     "EpochLog",
     "EpochSchedule",
     "EvaluateAverage",

@@ -27,7 +27,6 @@ import numpy as np
 from keras import ops
 
 from keras_epsanet.training.durable import sha256, sync, write_file
-from keras_epsanet.training.recipe import Recipe
 
 FOLDER = "checkpoints"
 _MODEL, _STATE, _SUMS = "model.keras", "state.json", "SHA256SUMS"
@@ -80,6 +79,7 @@ class RunFolder:
 
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile("sgd", "mse")
+    >>> from keras_epsanet.training import Recipe
     >>> run = RunFolder("runs/dense", Recipe(epochs=1))
     >>> run.restore(model, steps_per_epoch=10).step
     0
@@ -107,7 +107,7 @@ class RunFolder:
         path = os.path.join(self.path, "recipe.json")
         if os.path.exists(path):
             with open(path) as file:
-                theirs = Recipe.from_json(file.read())
+                theirs = type(self.recipe).from_json(file.read())
             differences = self.recipe.differences(theirs)
             if differences:
                 raise ValueError(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from typing import ClassVar
 
 import keras
 
@@ -38,6 +39,12 @@ def _is_fraction(value):
     return _is_number(value) and 0 <= value < 1
 
 
+def _are_rising(value):
+    if not isinstance(value, (list, tuple)):
+        return _is_positive(value)
+    return all(map(_is_positive, value)) and list(value) == sorted(value)
+
+
 def _is_positive_integer(value):
     return isinstance(value, int) and _is_positive(value)
 
@@ -62,7 +69,8 @@ class Recipe:
             proportion to `batch_size`.
         schedule: `"step"`: times `decay_factor` after every `decay_epochs`;
             `"cosine"`: along half a cosine to 0.
-        decay_epochs: Number of epochs.
+        decay_epochs: Number of epochs, or a tuple of the epochs after each
+            of which the rate falls once.
         decay_factor: Float.
         warm_up_epochs: Number of epochs in which the rate rises linearly.
         momentum: Float.
@@ -98,6 +106,9 @@ class Recipe:
 'ema: 0.9999, not None']
     """
 
+    # Of section 4.1: the rate is 0.1 for 256 images.
+    images_per_rate: ClassVar[int] = 256
+
     model: str = "epsanet50_small"
     image_size: int = 224
     epochs: int = 120
@@ -105,7 +116,7 @@ class Recipe:
     accumulation_steps: int = 1
     learning_rate: float = 0.1
     schedule: str = "step"
-    decay_epochs: float = 30
+    decay_epochs: float | tuple = 30
     decay_factor: float = 0.1
     warm_up_epochs: float = 0
     momentum: float = 0.9
@@ -131,8 +142,14 @@ class Recipe:
             f"{self.batch_size}",
             lambda n: _is_positive_integer(n) and self.batch_size % n == 0,
         )
-        for name in ("learning_rate", "decay_epochs", "decay_factor"):
+        for name in ("learning_rate", "decay_factor"):
             _check(self, name, "a positive number", _is_positive)
+        _check(
+            self,
+            "decay_epochs",
+            "a positive number or a tuple of rising ones",
+            _are_rising,
+        )
         _check(
             self,
             "warm_up_epochs",
@@ -163,8 +180,7 @@ class Recipe:
     @property
     def peak_learning_rate(self):
         """Float, the highest learning rate, in proportion to the batch."""
-        # Of section 4.1: 0.1 for 256 images.
-        return self.learning_rate * self.batch_size / 256
+        return self.learning_rate * self.batch_size / self.images_per_rate
 
     @property
     def step_batch_size(self):

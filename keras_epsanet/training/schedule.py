@@ -18,7 +18,8 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
             (section 4.1 of the paper: a tenth after every 30);
             `"cosine"`: along half a cosine to 0, which the step after the
             last would have.
-        decay_epochs: Number of epochs.
+        decay_epochs: Number of epochs; or a tuple of them, after each of
+            which the rate falls once.
         decay_factor: Float.
         warm_up_epochs: Number of epochs in which the rate rises linearly to
             `peak`; step 0 has one of these parts already. Steps are counted
@@ -63,8 +64,7 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
         # Whole numbers, which float32 would round beyond 2 ** 24 steps.
         step = ops.cast(step, "int32")
         if self.kind == "step":
-            length = max(1, round(self.decay_epochs * self.steps_per_epoch))
-            times = ops.cast(ops.floor_divide(step, length), "float32")
+            times = ops.cast(self._count_decays(step), "float32")
             rate = self.peak * ops.power(float(self.decay_factor), times)
         else:
             length = max(1, self.epochs * self.steps_per_epoch - warm_up)
@@ -75,6 +75,13 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
             return rate
         rising = self.peak * ops.cast(step + 1, "float32") / warm_up
         return ops.where(step < warm_up, rising, rate)
+
+    def _count_decays(self, step):
+        if isinstance(self.decay_epochs, (list, tuple)):
+            steps = [round(n * self.steps_per_epoch) for n in self.decay_epochs]
+            return ops.sum(ops.cast(step >= ops.array(steps, "int32"), "int32"))
+        length = max(1, round(self.decay_epochs * self.steps_per_epoch))
+        return ops.floor_divide(step, length)
 
     def get_config(self):
         return {

@@ -1,0 +1,208 @@
+"""Trains a detector with an EPSANet as its backbone, and looks at it.
+
+    python examples/train_coco.py --weights runs/classifier/model.keras
+
+trains RetinaNet on 800 scenes composed of Fashion-MNIST's images, which need
+no download, from the weights that `train_classifier.py` made, and leaves in
+the output folder `last.weights.h5`, `model.keras`, the log and
+`predictions.png`: what it finds beside the truth.
+
+    python examples/train_coco.py --data COCO --weights FILE --output RUN
+
+trains with the paper's recipe on all GPUs. COCO is a folder with
+`annotations/instances_train2017.json`, `instances_val2017.json`, `train2017`
+and `val2017`. The same command again goes on where the training was.
+
+Not run on COCO.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+
+# On processors without AVX-512 TensorFlow leaves its fast kernels off.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import keras
+
+from keras_epsanet import EPSANetBackbone, detection, training
+from keras_epsanet.data import coco, scenes
+
+# The scenes are small and few, and start from a small network's weights.
+SCENES = training.CocoRecipe(
+    image_size=128,
+    longer_side=128,
+    batch_size=8,
+    learning_rate=0.04,
+    schedule="cosine",
+    warm_up_epochs=1,
+    clipnorm=10.0,
+    freeze_stages=0,
+    norm_eval=False,
+)
+
+
+def main():
+    args = parse_args()
+    # A preempted machine is told so by SIGTERM.
+    preemption = training.Preemption()
+    try:
+        train(args, preemption)
+    except (FloatingPointError, ImportError, OSError, ValueError) as error:
+        sys.exit(f"train_coco: {error}")
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", metavar="COCO", help="default: scenes")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="trained classifier to start from"
+    )
+    parser.add_argument("--output", metavar="RUN", default="runs/detector")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        default=800,
+        metavar="N",
+        help="number of composed scenes to train on (default: 800)",
+    )
+    parser.add_argument(
+        "--checkpoint-steps",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="steps from one checkpoint to the next (default: 1000)",
+    )
+    for field in dataclasses.fields(training.CocoRecipe):
+        if field.type in (int, float, str):
+            parser.add_argument(
+                f"--{field.name.replace('_', '-')}", type=field.type
+            )
+    return parser.parse_args()
+
+
+def train(args, preemption):
+    strategy = training.make_strategy()
+    preemption.watch()
+    recipe = choose_recipe(args)
+    keras.utils.set_random_seed(recipe.seed)
+    run = training.RunFolder(args.output, recipe)
+    annotations = open_data(args)
+    steps = len([x for x in annotations["train"].images if len(x.labels)])
+    steps //= recipe.batch_size
+    with strategy.scope():
+        model = build_model(args, recipe, annotations["train"])
+        model.compile(training.make_optimizer(recipe, steps))
+        state = run.restore(model, steps)
+    print(
+        f"{recipe.detector} on {recipe.model}, "
+        f"{training.num_replicas(strategy)} device(s): "
+        f"{len(annotations['train'].images):,} images, from step {state.step}"
+    )
+    evaluation = load(annotations["val"], recipe, training=False)
+    evaluator = detection.CocoEvaluator(
+        evaluation, annotations["val"], path=f"{run.path}/results.json"
+    )
+    training.trim_csv(f"{run.path}/log.csv", state.epoch)
+    fit(args, model, annotations["train"], run, state, evaluator, preemption)
+    print(f"SHA-256 {run.export(model, 'last.weights.h5')}  last.weights.h5")
+    model.save(f"{run.path}/model.keras")
+    with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
+        json.dump(annotations["train"].class_names, file)
+    batch = next(iter(evaluation))
+    detection.draw_beside(
+        batch,
+        model.predict_on_batch(batch["images"]),
+        annotations["train"].class_names,
+        path=f"{run.path}/predictions.png",
+    )
+
+
+def choose_recipe(args):
+    """The paper's recipe or the scenes', with the options that are given."""
+    names = [field.name for field in dataclasses.fields(training.CocoRecipe)]
+    given = {
+        name: getattr(args, name)
+        for name in names
+        if getattr(args, name, None) is not None
+    }
+    recipe = training.COCO if args.data else SCENES
+    return dataclasses.replace(recipe, **given)
+
+
+def open_data(args):
+    folder, year = args.data, "2017"
+    if not folder:
+        folder, year = f"{args.output}/scenes", ""
+        if not os.path.isdir(folder):
+            scenes.write(folder, args.scenes, 200, image_size=128)
+    return {
+        split: coco.Annotations(
+            f"{folder}/annotations/instances_{split}{year}.json",
+            f"{folder}/{split}{year}",
+        )
+        for split in ("train", "val")
+    }
+
+
+def build_model(args, recipe, annotations):
+    keras.config.set_dtype_policy(recipe.precision)
+    backbone = EPSANetBackbone.from_variant(
+        recipe.model,
+        weights=args.weights,
+        freeze_stages=recipe.freeze_stages,
+        norm_eval=recipe.norm_eval,
+        synchronized=recipe.sync_bn,
+    )
+    return detection.RetinaNet(backbone, len(annotations.class_names))
+
+
+def load(annotations, recipe, **options):
+    return coco.load(
+        annotations,
+        recipe.batch_size,
+        image_size=(recipe.image_size, recipe.longer_side),
+        seed=recipe.seed,
+        **options,
+    )
+
+
+def fit(args, model, annotations, run, state, evaluator, preemption):
+    """Trains from the step of `state` to the last epoch of the recipe."""
+    recipe, steps = run.recipe, state.steps_per_epoch
+    # Twice at most: what is left of an interrupted epoch, then the others.
+    while state.epoch < recipe.epochs:
+        epoch, done = divmod(state.step, steps)
+        batches, waited = training.timed_input(
+            load(annotations, recipe, training=True, first_step=state.step)
+        )
+        model.fit(
+            batches,
+            initial_epoch=epoch,
+            epochs=epoch + 1 if done else recipe.epochs,
+            steps_per_epoch=steps - done,
+            shuffle=False,  # The batches are shuffled already.
+            callbacks=[
+                evaluator,
+                training.EpochLog(
+                    training.make_schedule(recipe, steps),
+                    recipe.batch_size,
+                    waited,
+                ),
+                keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
+                training.ScalarEvents(f"{run.path}/tensorboard"),
+                training.Checkpointing(
+                    run,
+                    state,
+                    args.checkpoint_steps,
+                    preemption,
+                    monitor="val_AP",
+                ),
+            ],
+        )
+
+
+if __name__ == "__main__":
+    main()
