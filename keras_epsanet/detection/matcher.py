@@ -25,8 +25,8 @@ def match(ious, valid, positive, negative, low_quality=None):
 
     Example:
 
-    >>> ious = keras.ops.array([[0.8, 0.1], [0.3, 0.2], [0.45, 0.0]])
-    >>> valid = keras.ops.array([True, True])
+    >>> ious = ops.array([[0.8, 0.1], [0.3, 0.2], [0.45, 0.0]])
+    >>> valid = ops.array([True, True])
     >>> indices, is_object, is_background = match(ious, valid, 0.5, 0.4, 0.0)
     >>> [bool(x) for x in is_object], int(indices[1])
     ([True, True, False], 1)

@@ -29,9 +29,9 @@ def non_max_suppression(
     Example:
 
     >>> boxes = [[[0.0, 0, 9, 9], [1, 0, 9, 9], [20, 20, 30, 30]]]
-    >>> boxes = keras.ops.array(boxes)
-    >>> scores = keras.ops.array([[0.9, 0.8, 0.7]])
-    >>> classes = keras.ops.array([[0, 0, 0]])
+    >>> boxes = ops.array(boxes)
+    >>> scores = ops.array([[0.9, 0.8, 0.7]])
+    >>> classes = ops.array([[0, 0, 0]])
     >>> indices, number = non_max_suppression(boxes, scores, classes, 0.5, 2)
     >>> [int(i) for i in indices[0]], int(number[0])
     ([0, 2], 2)
