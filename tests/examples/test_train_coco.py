@@ -40,6 +40,15 @@ def test_a_run_leaves_its_results_and_goes_on(tmp_path):
     again = run(output)
     assert "from step 8" in again.stdout and "Epoch" not in again.stdout
     assert result.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
+    image = output / "scenes/val/000000000001.jpg"
+    found = subprocess.run(
+        [sys.executable, SCRIPT.with_name("detect.py"), "--run", output]
+        + ["--output", tmp_path / "found", "--min-score", "0", image],
+        capture_output=True,
+        text=True,
+    )
+    assert f"{image}: " in found.stdout, found.stderr[-2000:]
+    assert PIL.Image.open(tmp_path / "found/000000000001.png").width > 600
     other = run(output, "--momentum", "0.5")
     assert other.returncode == 1
     assert other.stderr.endswith("Received: momentum: 0.5, not 0.9\n")
