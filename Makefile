@@ -18,7 +18,7 @@ PORTABLE = tests/detection tests/layers tests/models \
 PORTABLE_JAX = tests/detection tests/layers tests/test_fuse.py \
 	tests/models/test_epsanet.py tests/models/test_imagenet.py \
 	tests/models/test_variants.py \
-	-k "not parameters and not table_5 and not layer_names and not training_finds"
+	-k "not parameters and not table_5 and not layer_names"
 
 # Halves the time that XLA takes to compile; the tests run the code once.
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \

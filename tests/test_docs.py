@@ -17,6 +17,7 @@ TINY = {
 }
 
 
+@pytest.mark.large
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="trained on TensorFlow"
 )

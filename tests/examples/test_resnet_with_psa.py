@@ -3,6 +3,8 @@ import re
 import runpy
 import sys
 
+import pytest
+
 from keras_epsanet.layers import PSA
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/resnet_with_psa.py"
@@ -21,6 +23,7 @@ def test_the_switch_puts_psa_for_the_convolutions_of_the_blocks():
     assert changed == [(PSA, (3, 3), (stride, stride)) for stride in strides]
 
 
+@pytest.mark.large
 def test_both_networks_learn(monkeypatch, capsys):
     arguments = "--batch-size 16 --steps 5 --epochs 2"
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments.split()])

@@ -71,6 +71,7 @@ def test_fit_leaves_frozen_stages_and_statistics_alone(
     assert {"conv4_block1_1_bn/gamma", "conv4_block1_1_bn/beta"} <= paths
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(
     "name, ending",
     [
