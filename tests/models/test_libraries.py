@@ -75,9 +75,9 @@ def test_fit_leaves_frozen_stages_and_statistics_alone(
 @pytest.mark.parametrize(
     "name, ending",
     [
-        pytest.param(NAMES[0], ".keras", marks=pytest.mark.large),
+        (NAMES[0], ".keras"),
         (NAMES[1], ".pth"),
-        pytest.param(NAMES[2], ".weights.h5", marks=pytest.mark.large),
+        (NAMES[2], ".weights.h5"),
     ],
 )
 def test_reload_in_a_fresh_process_from_the_weights_of_a_classifier(
