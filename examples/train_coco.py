@@ -84,6 +84,11 @@ def parse_args():
 
 
 def train(args, preemption):
+    if "TF_CONFIG" in os.environ:
+        raise ValueError(
+            "The devices of one machine train. "
+            f"Received: TF_CONFIG={os.environ['TF_CONFIG']}"
+        )
     strategy = training.make_strategy()
     preemption.watch()
     recipe = choose_recipe(args)
