@@ -36,6 +36,11 @@ def main():
             class_names = json.load(file)
         with open(os.path.join(args.run, "recipe.json")) as file:
             recipe = training.CocoRecipe.from_json(file.read())
+        if recipe.library != "keras_epsanet":
+            raise ValueError(
+                "The detector must be one of this package. "
+                f"Received: library={recipe.library} in {args.run}"
+            )
         os.makedirs(args.output, exist_ok=True)
         for path in args.images:
             image = decode_image(path).numpy()

@@ -7,6 +7,11 @@ no download, from the weights that `train_classifier.py` made, and leaves in
 the output folder `last.weights.h5`, `model.keras`, the log and
 `predictions.png`: what it finds beside the truth.
 
+    python examples/train_coco.py --library keras_hub --weights FILE
+
+trains KerasHub's RetinaNet instead, on the same data with the same recipe
+(`--library keras_cv`: KerasCV's).
+
     python examples/train_coco.py --data COCO --weights FILE --output RUN
 
 trains with the paper's recipe on all GPUs. COCO is a folder with
@@ -19,6 +24,7 @@ Not run on COCO.
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 
@@ -26,6 +32,7 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
+import numpy as np
 
 from keras_epsanet import EPSANetBackbone, detection, training
 from keras_epsanet.data import coco, scenes
@@ -37,8 +44,9 @@ SCENES = training.CocoRecipe(
     batch_size=8,
     learning_rate=0.04,
     schedule="cosine",
-    warm_up_epochs=1,
+    warm_up_epochs=0.3,
     clipnorm=10.0,
+    epochs=6,
     freeze_stages=0,
     norm_eval=False,
 )
@@ -99,7 +107,7 @@ def train(args, preemption):
     steps //= recipe.batch_size
     with strategy.scope():
         model = build_model(args, recipe, annotations["train"])
-        model.compile(training.make_optimizer(recipe, steps))
+        compile_model(model, recipe, steps)
         state = run.restore(model, steps)
     print(
         f"{recipe.detector} on {recipe.model}, "
@@ -108,7 +116,10 @@ def train(args, preemption):
     )
     evaluation = load(annotations["val"], recipe, training=False)
     evaluator = detection.CocoEvaluator(
-        evaluation, annotations["val"], path=f"{run.path}/results.json"
+        evaluation,
+        annotations["val"],
+        path=f"{run.path}/results.json",
+        beside=paper_rows(recipe) if args.data else None,
     )
     training.trim_csv(f"{run.path}/log.csv", state.epoch)
     fit(args, model, annotations["train"], run, state, evaluator, preemption)
@@ -154,21 +165,98 @@ def open_data(args):
 
 def build_model(args, recipe, annotations):
     keras.config.set_dtype_policy(recipe.precision)
+    library = recipe.library != "keras_epsanet"
+    side = padded_side(recipe)
     backbone = EPSANetBackbone.from_variant(
         recipe.model,
         weights=args.weights,
+        image_shape=(side, side, 3) if library else (None, None, 3),
         freeze_stages=recipe.freeze_stages,
         norm_eval=recipe.norm_eval,
         synchronized=recipe.sync_bn,
     )
-    return detection.RetinaNet(backbone, len(annotations.class_names))
+    build = {
+        "keras_epsanet": detection.RetinaNet,
+        "keras_cv": build_keras_cv,
+        "keras_hub": build_keras_hub,
+    }[recipe.library]
+    return build(backbone, len(annotations.class_names))
+
+
+def build_keras_cv(backbone, num_classes):
+    import keras_cv
+
+    model = keras_cv.models.RetinaNet(
+        backbone, num_classes=num_classes, bounding_box_format="xyxy"
+    )
+    model.prediction_decoder = keras_cv.layers.NonMaxSuppression(
+        "xyxy", from_logits=True, confidence_threshold=0.05
+    )
+    return model
+
+
+def build_keras_hub(backbone, num_classes):
+    import keras_hub
+
+    model = keras_hub.models.RetinaNetObjectDetector(
+        keras_hub.models.RetinaNetBackbone(
+            backbone,
+            min_level=3,
+            max_level=7,
+            use_p5=True,  # P6 from C5.
+            image_shape=backbone.input_shape[1:],
+        ),
+        num_classes=num_classes,
+        bounding_box_format="xyxy",
+    )
+    # KerasHub 0.32 puts the prior of the classes on the boxes.
+    prior = model.classification_head.prediction_layer.bias
+    prior.assign(np.full(prior.shape, -np.log(99)))
+    wrong = model.box_head.prediction_layer.bias
+    wrong.assign(np.zeros(wrong.shape))
+    model.prediction_decoder = keras_hub.layers.NonMaxSuppression(
+        "xyxy", from_logits=True, confidence_threshold=0.05
+    )
+    return model
+
+
+def compile_model(model, recipe, steps):
+    optimizer = training.make_optimizer(recipe, steps)
+    if recipe.library == "keras_cv":
+        model.compile(
+            optimizer=optimizer,
+            classification_loss="focal",
+            box_loss="smoothl1",
+        )
+    else:
+        model.compile(optimizer)
+
+
+def paper_rows(recipe):
+    try:
+        return detection.paper_rows(recipe.detector, recipe.model)
+    except ValueError:
+        return None  # Not one of the paper's.
+
+
+def padded_side(recipe):
+    """Side of the square that the libraries' detectors get, in pixels."""
+    return math.ceil(recipe.longer_side / 128) * 128
 
 
 def load(annotations, recipe, **options):
+    """Batches for this package's detectors or, padded more, a library's."""
+    batch_size, pad_to = recipe.batch_size, 32
+    if recipe.library != "keras_epsanet":
+        pad_to = 2 * (padded_side(recipe),)
+        if not options["training"]:
+            # KerasHub's wants batches of the same size.
+            batch_size = math.gcd(batch_size, len(annotations.images))
     return coco.load(
         annotations,
-        recipe.batch_size,
+        batch_size,
         image_size=(recipe.image_size, recipe.longer_side),
+        pad_to=pad_to,
         seed=recipe.seed,
         **options,
     )
@@ -177,12 +265,17 @@ def load(annotations, recipe, **options):
 def fit(args, model, annotations, run, state, evaluator, preemption):
     """Trains from the step of `state` to the last epoch of the recipe."""
     recipe, steps = run.recipe, state.steps_per_epoch
+    adapt = {
+        "keras_cv": coco.to_keras_cv,
+        "keras_hub": coco.to_keras_hub,
+    }.get(recipe.library, lambda batch: batch)
     # Twice at most: what is left of an interrupted epoch, then the others.
     while state.epoch < recipe.epochs:
         epoch, done = divmod(state.step, steps)
-        batches, waited = training.timed_input(
-            load(annotations, recipe, training=True, first_step=state.step)
+        batches = load(
+            annotations, recipe, training=True, first_step=state.step
         )
+        batches, waited = training.timed_input(batches.map(adapt))
         model.fit(
             batches,
             initial_epoch=epoch,

@@ -10,12 +10,8 @@ import numpy as np
 
 from keras_epsanet.data.coco_annotations import Annotations
 from keras_epsanet.data.image_folder import decode_image
-from keras_epsanet.data.image_sources import (
-    CROP,
-    FILE_ORDER,
-    INT64_MAX,
-    random_key,
-)
+from keras_epsanet.data.image_sources import CROP, INT64_MAX, random_key
+from keras_epsanet.data.shape_groups import grouped_order
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Annotations", "load", "to_keras_cv", "to_keras_hub"]
@@ -51,7 +47,8 @@ def load(
 
     In training, images without objects are left out, every epoch has a new
     order, half of the images are flipped, and the batches never end; an
-    epoch has `images // batch_size` of them. In evaluation every image comes
+    epoch has `images // batch_size` of them, of wide images or of tall ones
+    but for at most one. In evaluation every image comes
     once, in the order of the file, and the last batch is smaller.
 
     Args:
@@ -111,6 +108,7 @@ def load(
             f"Received: pad_to={pad_to}, an image of {max(sizes)}"
         )
     table = _Table(annotations, chosen, sizes, max_objects)
+    order = grouped_order(sizes, batch_size, seed)
 
     def locate(number):
         """Index and flip of the worker's image of this number."""
@@ -119,11 +117,7 @@ def load(
         position += shard[0] * per_batch + number % per_batch
         per_epoch = len(chosen) // batch_size * batch_size
         epoch, index = position // per_epoch, position % per_epoch
-        index = tf.random.experimental.index_shuffle(
-            index,
-            random_key(seed, FILE_ORDER, epoch),
-            tf.constant(len(chosen) - 1, "int64"),
-        )
+        index = order(epoch, index)
         key = random_key(seed, CROP, epoch * len(chosen) + index)
         return index, tf.random.stateless_uniform((), key) < 0.5
 

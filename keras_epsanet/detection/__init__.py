@@ -4,6 +4,7 @@ from keras_epsanet.detection.anchors import AnchorGenerator
 from keras_epsanet.detection.coco_evaluator import (
     CocoEvaluator,
     evaluate_coco,
+    paper_rows,
 )
 from keras_epsanet.detection.drawing import draw, draw_beside
 from keras_epsanet.detection.retinanet import RetinaNet
@@ -15,4 +16,5 @@ __all__ = [
     "draw",
     "draw_beside",
     "evaluate_coco",
+    "paper_rows",
 ]

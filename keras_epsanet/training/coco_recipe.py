@@ -7,6 +7,8 @@ from keras_epsanet.training.recipe import Recipe
 
 # Steps of 16 images in an epoch of COCO's 117,266 images with objects.
 _STEPS = 7330
+DETECTORS = ("retinanet", "faster_rcnn", "mask_rcnn")
+LIBRARIES = ("keras_epsanet", "keras_cv", "keras_hub")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +21,9 @@ class CocoRecipe(Recipe):
     Options of `Recipe` that are not named here mean the same.
 
     Args:
-        detector: `"retinanet"`.
+        detector: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.
+        library: `"keras_epsanet"`, or whose RetinaNet is trained instead:
+            `"keras_cv"` or `"keras_hub"`.
         image_size: Shorter side of the images in pixels.
         longer_side: What the longer side must not exceed, in pixels.
         learning_rate: Float, the rate for 16 images a batch; it grows in
@@ -48,6 +52,7 @@ class CocoRecipe(Recipe):
     clipnorm: float | None = 35.0
     label_smoothing: float = 0.0
     detector: str = "retinanet"
+    library: str = "keras_epsanet"
     longer_side: int = 1333
     freeze_stages: int = 1
     norm_eval: bool = True
@@ -57,9 +62,16 @@ class CocoRecipe(Recipe):
             # JSON has no tuples.
             object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
         super().__post_init__()
-        if self.detector != "retinanet":
+        for name, allowed in (("detector", DETECTORS), ("library", LIBRARIES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(allowed)}. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+        own = self.library == "keras_epsanet"
+        if not own and self.detector != "retinanet":
             raise ValueError(
-                '`detector` must be "retinanet". '
+                f"{self.library} has no other detector than RetinaNet. "
                 f"Received: detector={self.detector}"
             )
         if self.longer_side < self.image_size:

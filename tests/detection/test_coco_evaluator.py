@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import CocoEvaluator, evaluate_coco
-from keras_epsanet.detection.coco_evaluator import COLUMNS, to_results
+from keras_epsanet.detection import CocoEvaluator, evaluate_coco, paper_rows
+from keras_epsanet.detection.coco_evaluator import (
+    COLUMNS,
+    format_table,
+    to_results,
+)
 
 pytest.importorskip("pycocotools")
 
@@ -229,3 +233,18 @@ def test_padded_predictions_are_left_out():
     assert to_results(predictions, batch, [3, 9]) == [
         {"image_id": 4, "category_id": 9, "bbox": [0, 0, 50, 25], "score": 0.5}
     ]
+
+
+def test_the_papers_rows_stand_below_the_result():
+    row = dict.fromkeys(COLUMNS, 0.5)
+    lines = format_table(row, paper_rows("mask_rcnn", "epsanet50_large"))
+    assert lines[2] == "| boxes | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |"
+    assert lines[3:] == [
+        "| paper, boxes | 41.4 | 62.3 | 45.3 | – | – | – |",
+        "| paper, masks | 37.1 | 59.0 | 39.5 | – | – | – |",
+    ]
+
+
+def test_a_detector_that_the_paper_lacks_is_refused():
+    with pytest.raises(ValueError, match="Received: detector=yolo"):
+        paper_rows("yolo", "epsanet50_small")

@@ -38,6 +38,7 @@ def test_json_gives_the_recipe_back():
     [
         {"decay_epochs": (11, 8)},
         {"detector": "yolo"},
+        {"library": "torchvision"},
         {"longer_side": 799},
         {"clipnorm": 0},
     ],
@@ -46,3 +47,9 @@ def test_a_value_out_of_range_is_refused(option):
     ((name, value),) = option.items()
     with pytest.raises(ValueError, match=f"Received: {name}="):
         CocoRecipe(**option)
+
+
+def test_the_libraries_have_retinanet_alone():
+    assert CocoRecipe(library="keras_cv").detector == "retinanet"
+    with pytest.raises(ValueError, match="Received: detector=mask_rcnn"):
+        CocoRecipe(library="keras_cv", detector="mask_rcnn")
