@@ -7,14 +7,23 @@ from keras_epsanet.detection.coco_evaluator import (
     paper_rows,
 )
 from keras_epsanet.detection.drawing import draw, draw_beside
+from keras_epsanet.detection.faster_rcnn import FasterRCNN
+from keras_epsanet.detection.mask_head import encode_masks, paste_masks
+from keras_epsanet.detection.mask_rcnn import MaskRCNN
 from keras_epsanet.detection.retinanet import RetinaNet
+from keras_epsanet.detection.roi_align import roi_align
 
 __all__ = [
     "AnchorGenerator",
     "CocoEvaluator",
+    "FasterRCNN",
+    "MaskRCNN",
     "RetinaNet",
     "draw",
     "draw_beside",
+    "encode_masks",
     "evaluate_coco",
     "paper_rows",
+    "paste_masks",
+    "roi_align",
 ]

@@ -27,6 +27,22 @@ class AddUpsampled(keras.layers.Layer):
         return input_shape[0]
 
 
+def find_features(backbone, levels):
+    """Returns the backbone's Keras tensors by level, or a clear error."""
+    features = getattr(backbone, "pyramid_outputs", {})
+    if not set(levels) <= set(features):
+        raise ValueError(
+            f"`backbone` must have `pyramid_outputs` for {', '.join(levels)}. "
+            f"Received: {', '.join(features) or 'none'} of {backbone}"
+        )
+    if backbone.input_shape[-1] != 3:
+        raise ValueError(
+            "`backbone` must have its channels last. "
+            f"Received: input_shape={backbone.input_shape}"
+        )
+    return {level: features[level] for level in levels}
+
+
 def apply_feature_pyramid(features, finest, coarsest, pooled, filters=256):
     """Makes levels of the same number of channels out of a backbone's.
 

@@ -7,11 +7,11 @@ from keras import ops
 
 from keras_epsanet.detection import boxes as box_ops
 from keras_epsanet.detection.anchors import AnchorGenerator
-from keras_epsanet.detection.detector import Detector
-from keras_epsanet.detection.fpn import apply_feature_pyramid
+from keras_epsanet.detection.detector import Detector, check_num_classes
+from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
 from keras_epsanet.detection.losses import focal_loss, global_count
 from keras_epsanet.detection.matcher import gather_objects, match
-from keras_epsanet.detection.nms import non_max_suppression
+from keras_epsanet.detection.top_k import top_k
 from keras_epsanet.layers import GroupedConv2D
 
 LEVELS = range(3, 8)
@@ -77,24 +77,13 @@ class RetinaNet(Detector):
 
     LOSSES = ("classification_loss", "box_loss")
 
-    def __init__(
-        self,
-        backbone,
-        num_classes,
-        bounding_box_format="xyxy",
-        confidence_threshold=0.05,
-        iou_threshold=0.5,
-        max_detections=100,
-        **kwargs,
-    ):
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(
-                "`num_classes` must be a positive integer. "
-                f"Received: num_classes={num_classes}"
-            )
-        features = find_features(backbone, ("P3", "P4", "P5"))
+    def __init__(self, backbone, num_classes, **kwargs):
+        check_num_classes(num_classes)
         levels = apply_feature_pyramid(
-            features, LEVELS[0], LEVELS[-1], pooled=False
+            find_features(backbone, ("P3", "P4", "P5")),
+            LEVELS[0],
+            LEVELS[-1],
+            pooled=False,
         )
         anchors = AnchorGenerator(
             [2**level for level in LEVELS], SCALES, RATIOS
@@ -109,20 +98,11 @@ class RetinaNet(Detector):
             ),
             "box_deltas": _apply_head(levels, "box", anchors.num_anchors, 4),
         }
-        super().__init__(
-            backbone.input,
-            outputs,
-            bounding_box_format=bounding_box_format,
-            **kwargs,
-        )
-        self.backbone = backbone
-        self.num_classes = num_classes
-        self.confidence_threshold = confidence_threshold
-        self.iou_threshold = iou_threshold
-        self.max_detections = max_detections
+        super().__init__(backbone, num_classes, outputs, **kwargs)
         self.anchor_generator = anchors
 
-    def compute_losses(self, images, boxes, labels, outputs):
+    def compute_losses(self, images, targets, outputs):
+        boxes, labels = targets["boxes"], targets["labels"]
         anchors = ops.concatenate(
             self.anchor_generator(*ops.shape(images)[1:3])
         )
@@ -161,9 +141,7 @@ class RetinaNet(Detector):
                 ops.cast(logits, "float32"),
                 (ops.shape(images)[0], -1),
             )
-            number = _at_most(CANDIDATES, ops.shape(logits)[1])
-            logits, chosen = ops.top_k(logits, number)
-            chosen = ops.cast(chosen, "int32")
+            logits, chosen = top_k(logits, CANDIDATES)
             scores.append(ops.sigmoid(logits))
             classes.append(chosen % self.num_classes)
             rows = chosen // self.num_classes
@@ -183,64 +161,6 @@ class RetinaNet(Detector):
         boxes = box_ops.decode(anchors, ops.cast(deltas, "float32"))
         boxes = box_ops.clip(boxes, height, width)
         return self.suppress(boxes, scores, classes)
-
-    def suppress(self, boxes, scores, classes):
-        """The best boxes as the dictionary of `predict`."""
-        kept, number = non_max_suppression(
-            boxes,
-            scores,
-            classes,
-            self.iou_threshold,
-            self.max_detections,
-            self.confidence_threshold,
-        )
-        found = ops.arange(self.max_detections)[None] < number[:, None]
-
-        def take(values):
-            return ops.where(found, ops.take_along_axis(values, kept, 1), -1)
-
-        return {
-            "boxes": ops.take_along_axis(boxes, kept[..., None], axis=1),
-            "confidence": take(scores),
-            "labels": take(classes),
-            "num_detections": number,
-        }
-
-    def get_config(self):
-        return {
-            "backbone": keras.saving.serialize_keras_object(self.backbone),
-            "num_classes": self.num_classes,
-            "bounding_box_format": self.bounding_box_format,
-            "confidence_threshold": self.confidence_threshold,
-            "iou_threshold": self.iou_threshold,
-            "max_detections": self.max_detections,
-            "name": self.name,
-            "trainable": self.trainable,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        config["backbone"] = keras.saving.deserialize_keras_object(
-            config["backbone"], custom_objects=custom_objects
-        )
-        return cls(**config)
-
-
-def find_features(backbone, levels):
-    """Returns the backbone's Keras tensors by level, or a clear error."""
-    features = getattr(backbone, "pyramid_outputs", {})
-    if not set(levels) <= set(features):
-        raise ValueError(
-            f"`backbone` must have `pyramid_outputs` for {', '.join(levels)}. "
-            f"Received: {', '.join(features) or 'none'} of {backbone}"
-        )
-    if backbone.input_shape[-1] != 3:
-        raise ValueError(
-            "`backbone` must have its channels last. "
-            f"Received: input_shape={backbone.input_shape}"
-        )
-    return {level: features[level] for level in levels}
 
 
 def _apply_head(levels, name, num_anchors, values, bias=0.0):
@@ -279,10 +199,3 @@ def _convolution(filters, name, **kwargs):
         name=name,
         **kwargs,
     )
-
-
-def _at_most(number, size):
-    """The smaller of an integer and a size, which may be a tensor."""
-    if isinstance(size, int):
-        return min(number, size)
-    return ops.minimum(number, size)

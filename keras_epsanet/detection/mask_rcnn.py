@@ -1,0 +1,83 @@
+"""Mask R-CNN as the paper used it, MMDetection's `mask_rcnn_r50_fpn_1x`."""
+
+import keras
+from keras import ops
+
+from keras_epsanet.detection import mask_head
+from keras_epsanet.detection.faster_rcnn import POSITIVE, FasterRCNN
+
+
+@keras.saving.register_keras_serializable(package="keras_epsanet")
+class MaskRCNN(FasterRCNN):
+    """Mask R-CNN of tables 3 and 4 of the paper, for any backbone.
+
+    [He et al., 2017](https://arxiv.org/abs/1703.06870): `FasterRCNN` with a
+    head that draws the mask of every object.
+
+    Training needs `"masks"` beside the boxes, `(N, objects, H, W)`, 0 or 1,
+    in pixels of the images. The dictionary of `predict` has `"masks"` in
+    addition, `(N, max_detections, 28, 28)`: the probability that the object
+    is there, from the upper left to the lower right corner of its box.
+    `paste_masks` draws them at the size of the image, `encode_masks` makes
+    COCO's run lengths of them.
+
+    Args:
+        backbone, num_classes, **kwargs: As in `FasterRCNN`.
+
+    Raises:
+        ValueError: As in `FasterRCNN`, and if a batch for training has no
+            masks.
+
+    Example:
+
+    >>> from keras_epsanet import EPSANetBackbone
+    >>> backbone = EPSANetBackbone.from_variant(
+    ...     "epsanet50_small", freeze_stages=1, norm_eval=True
+    ... )
+    >>> detector = MaskRCNN(backbone, num_classes=80, max_detections=10)
+    >>> detector.compile("sgd")
+    >>> found = detector.predict(keras.ops.zeros((1, 64, 64, 3)), verbose=0)
+    >>> found["masks"].shape
+    (1, 10, 28, 28)
+    """
+
+    LOSSES = (*FasterRCNN.LOSSES, "mask_loss")
+    LOW_QUALITY = POSITIVE
+
+    def __init__(self, backbone, num_classes, **kwargs):
+        super().__init__(backbone, num_classes, **kwargs)
+        channels = self.output["P2"].shape[-1]
+        self.mask_head = mask_head.make_mask_head(channels, num_classes)
+
+    def head_losses(self, samples, targets, outputs):
+        if "masks" not in targets:
+            raise ValueError(
+                "Mask R-CNN learns from masks. "
+                f"Received: targets {', '.join(targets)}"
+            )
+        losses = super().head_losses(samples, targets, outputs)
+        # Those of objects are the first, a quarter at most.
+        number = self.num_samples // 4
+        objects, boxes, labels, is_object = (
+            x[:, :number]
+            for x in (
+                samples.objects,
+                samples.boxes,
+                samples.labels,
+                samples.is_object,
+            )
+        )
+        logits = self.apply_head(
+            self.mask_head, boxes, outputs, mask_head.OUTPUT_SIZE
+        )
+        return *losses, mask_head.mask_loss(
+            targets["masks"], objects, boxes, labels, is_object, logits
+        )
+
+    def decode(self, images, outputs):
+        found = super().decode(images, outputs)
+        logits = self.apply_head(
+            self.mask_head, found["boxes"], outputs, mask_head.OUTPUT_SIZE
+        )
+        labels = ops.cast(found["labels"], "int32")
+        return {**found, "masks": mask_head.own_class(logits, labels)}

@@ -1,0 +1,149 @@
+"""The region proposal network of Faster and Mask R-CNN.
+
+[Ren et al., 2015](https://arxiv.org/abs/1506.01497) on a feature pyramid,
+with MMDetection's settings.
+"""
+
+import keras
+from keras import ops
+
+from keras_epsanet.detection import boxes as box_ops
+from keras_epsanet.detection.anchors import AnchorGenerator
+from keras_epsanet.detection.losses import global_count
+from keras_epsanet.detection.matcher import gather_objects, match
+from keras_epsanet.detection.nms import suppress_level
+from keras_epsanet.detection.sampler import sample
+from keras_epsanet.detection.top_k import top_k
+from keras_epsanet.layers import GroupedConv2D
+
+ANCHORS = AnchorGenerator(
+    strides=(4, 8, 16, 32, 64), scales=(8,), ratios=(0.5, 1.0, 2.0)
+)
+# IoU with an object: an anchor is the object's from the first on, background
+# below the second; an object without one gets its best from the second on.
+POSITIVE, NEGATIVE = 0.7, 0.3
+# Anchors of one image that are learnt, and how many may be of objects.
+SAMPLES, MAX_OBJECTS = 256, 128
+IOU_THRESHOLD = 0.7
+
+
+def apply_proposal_head(levels):
+    """Applies the same convolutions to all levels.
+
+    Args:
+        levels: Dictionary from `"P2"` … `"P6"` to Keras tensors of the same
+            number of channels.
+
+    Returns:
+        Two float32 Keras tensors, logits `(N, anchors)` and box deltas
+        `(N, anchors, 4)`, the anchors of all levels in a row.
+    """
+    filters = levels["P2"].shape[-1]
+    hidden = _convolution(filters, 3, "rpn_conv", activation="relu")
+    outputs = []
+    for name, values in (("rpn_logits", 1), ("rpn_deltas", 4)):
+        layer = _convolution(ANCHORS.num_anchors * values, 1, f"{name}_conv")
+        outputs.append((name, layer, (-1, values)[: values]))
+    flat = {name: [] for name, *_ in outputs}
+    for level, x in levels.items():
+        x = hidden(x)
+        for name, layer, shape in outputs:
+            flat[name].append(
+                keras.layers.Reshape(
+                    shape, dtype="float32", name=f"{name}_{level}"
+                )(layer(x))
+            )
+    return [
+        keras.layers.Concatenate(axis=1, dtype="float32", name=name)(parts)
+        for name, parts in flat.items()
+    ]
+
+
+def proposal_losses(boxes, valid, logits, deltas, image_size, seed):
+    """Losses of the anchors that are sampled.
+
+    Args:
+        boxes: Float tensor `(N, objects, 4)`, corners in pixels.
+        valid: Boolean tensor `(N, objects)`, false for padding.
+        logits: Float32 tensor `(N, anchors)`.
+        deltas: Float32 tensor `(N, anchors, 4)`.
+        image_size: Pair, height and width in pixels.
+        seed: `keras.random.SeedGenerator` of the sampling.
+
+    Returns:
+        Two scalars, cross-entropy of the logits and L1 loss of the deltas,
+        both divided by the number of sampled anchors on all replicas.
+    """
+    anchors = ops.concatenate(ANCHORS(*image_size))
+    objects, is_object, is_background = match(
+        box_ops.intersection_over_union(anchors, boxes),
+        valid,
+        POSITIVE,
+        NEGATIVE,
+        low_quality=NEGATIVE,
+    )
+    indices, chosen = sample(
+        is_object, is_background, SAMPLES, MAX_OBJECTS, seed
+    )
+    count = global_count(chosen)
+    logits = ops.take_along_axis(logits, indices, axis=1)
+    targets = ops.take_along_axis(is_object, indices, axis=1) & chosen
+    entropy = ops.binary_crossentropy(
+        ops.cast(targets, "float32"), logits, from_logits=True
+    )
+    wanted = box_ops.encode(
+        ops.take(anchors, indices, axis=0),
+        gather_objects(boxes, ops.take_along_axis(objects, indices, axis=1)),
+    )
+    errors = ops.abs(gather_objects(deltas, indices) - wanted)
+    return (
+        ops.sum(ops.where(chosen, entropy, 0.0)) / count,
+        ops.sum(ops.where(targets[..., None], errors, 0.0)) / count,
+    )
+
+
+def propose(logits, deltas, image_size, candidates, number):
+    """The boxes that are most likely objects.
+
+    Args:
+        logits, deltas, image_size: As in `proposal_losses`.
+        candidates: Integer, anchors of a level that are looked at.
+        number: Integer, boxes of an image in the result.
+
+    Returns:
+        Float32 tensor `(N, number, 4)`, corners in pixels, the best first,
+        and a boolean tensor `(N, number)`, false where there is no box.
+        Neither has a gradient.
+    """
+    logits, deltas = map(ops.stop_gradient, (logits, deltas))
+    all_boxes, all_scores = [], []
+    begin = 0
+    for anchors in ANCHORS(*image_size):
+        end = begin + ops.shape(anchors)[0]
+        best, indices = top_k(logits[:, begin:end], candidates)
+        boxes = box_ops.decode(
+            ops.take(anchors, indices, axis=0),
+            gather_objects(deltas[:, begin:end], indices),
+        )
+        boxes = box_ops.clip(boxes, *image_size)
+        scores = ops.where(box_ops.area(boxes) > 0, ops.sigmoid(best), 0.0)
+        kept, found = suppress_level(boxes, scores, IOU_THRESHOLD, number)
+        slots = ops.arange(number, dtype="int32")
+        scores = ops.take_along_axis(scores, kept, axis=1)
+        all_scores.append(ops.where(slots < found[:, None], scores, -1.0))
+        all_boxes.append(gather_objects(boxes, kept))
+        begin = end
+    scores, indices = top_k(ops.concatenate(all_scores, axis=1), number)
+    boxes = gather_objects(ops.concatenate(all_boxes, axis=1), indices)
+    return boxes, scores >= 0
+
+
+def _convolution(filters, kernel_size, name, **kwargs):
+    return GroupedConv2D(
+        filters,
+        kernel_size,
+        use_bias=True,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        name=name,
+        **kwargs,
+    )
