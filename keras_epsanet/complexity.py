@@ -95,7 +95,9 @@ def complexity(model, input_shape=None, convention="table2"):
 
     A transposed convolution is counted at its input size. Nothing is counted
     for other layers without weights and for operations of `keras.ops` that
-    are not layers.
+    are not layers. A detector's heads, its `region_heads`, are counted for as
+    many regions as tables 3 and 4 have, 1,000 boxes and 100 masks; their last
+    convolution, `mask_logits`, has no FLOPs there.
 
     A layer of your own counts for itself if it has a method
     `count_operations(input_shape)`. It gets the shape of the layer's first
@@ -148,6 +150,8 @@ def complexity(model, input_shape=None, convention="table2"):
 
     def record(name, layer, input_shape, output_shape):
         counts = _count_call(layer, input_shape, output_shape)
+        if convention == "table3" and name.endswith("/mask_logits"):
+            counts = {}
         weights = {id(weight): weight for weight in layer.trainable_weights}
         parameters = _size(weights[i] for i in weights.keys() - seen)
         seen.update(weights)
@@ -158,6 +162,9 @@ def complexity(model, input_shape=None, convention="table2"):
         )
 
     _visit_layers(model, _batch_shapes(model, input_shape), record)
+    for head, number in getattr(model, "region_heads", ()):
+        shapes = [(number, *x.shape[1:]) for x in head.inputs]
+        _visit_layers(head, shapes, record, f"{head.name}/")
     parameters = _size(model.trainable_weights)
     return Complexity(parameters, tuple(records), convention)
 

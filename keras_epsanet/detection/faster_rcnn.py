@@ -137,6 +137,11 @@ class FasterRCNN(Detector):
         # Its ROIAlign has an operation that XLA lacks.
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
+    @property
+    def region_heads(self):
+        """Pairs of a head and the number of its regions in a prediction."""
+        return [(self.box_head, PROPOSALS)]
+
     def compute_losses(self, images, targets, outputs):
         image_size = ops.shape(images)[1:3]
         boxes, labels = targets["boxes"], targets["labels"]

@@ -49,6 +49,10 @@ class MaskRCNN(FasterRCNN):
         channels = self.output["P2"].shape[-1]
         self.mask_head = mask_head.make_mask_head(channels, num_classes)
 
+    @property
+    def region_heads(self):
+        return [*super().region_heads, (self.mask_head, self.max_detections)]
+
     def head_losses(self, samples, targets, outputs):
         if "masks" not in targets:
             raise ValueError(

@@ -39,14 +39,18 @@ def apply_proposal_head(levels):
         `(N, anchors, 4)`, the anchors of all levels in a row.
     """
     filters = levels["P2"].shape[-1]
-    hidden = _convolution(filters, 3, "rpn_conv", activation="relu")
-    outputs = []
-    for name, values in (("rpn_logits", 1), ("rpn_deltas", 4)):
-        layer = _convolution(ANCHORS.num_anchors * values, 1, f"{name}_conv")
-        outputs.append((name, layer, (-1, values)[: values]))
+    hidden = _convolution(filters, 3, "rpn_conv")
+    outputs = [
+        (
+            name,
+            _convolution(ANCHORS.num_anchors * values, 1, f"{name}_conv"),
+            (-1,) if values == 1 else (-1, values),
+        )
+        for name, values in (("rpn_logits", 1), ("rpn_deltas", 4))
+    ]
     flat = {name: [] for name, *_ in outputs}
     for level, x in levels.items():
-        x = hidden(x)
+        x = ops.relu(hidden(x))
         for name, layer, shape in outputs:
             flat[name].append(
                 keras.layers.Reshape(

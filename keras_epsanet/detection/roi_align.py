@@ -106,6 +106,7 @@ def roi_align(features, boxes, images, output_size, scale=1, sampling_ratio=2):
     [2.5, 4.5, 10.5, 12.5]
     """
     boxes = ops.stop_gradient(ops.cast(boxes, "float32")) * scale
+    images = ops.cast(images, "int32")
     if keras.backend.backend() == "tensorflow":
         return _align_by_crops(
             features, boxes, images, output_size, sampling_ratio
@@ -235,6 +236,7 @@ def _align_pyramid_by_gathers(
 ):
     """The four neighbours of every sample, taken from all levels in a row."""
     _check_ratio(sampling_ratio)
+    levels = [ops.convert_to_tensor(level) for level in levels]
     channels = levels[0].shape[-1]
     sizes = [ops.shape(level)[1:3] for level in levels]
     pixels = [height * width for height, width in sizes]

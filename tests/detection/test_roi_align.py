@@ -1,0 +1,226 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.detection.roi_align import (
+    assign_levels,
+    pyramid_roi_align,
+    roi_align,
+)
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+# Corners in pixels: inside, across each border, outside, without an area.
+BOXES = np.array(
+    [
+        [1.2, 2.3, 9.7, 8.1],
+        [-3.5, -2.1, 4.4, 5.6],
+        [6.6, 5.2, 15.9, 13.3],
+        [-6, -6, -2, -2],
+        [3, 3, 3, 3],
+        [0, 0, 12, 10],
+        [0.5, 9.5, 11.5, 10],
+    ],
+    "float32",
+)
+IMAGES = np.array([0, 1, 1, 0, 1, 0, 1], "int32")
+
+
+def bilinear(features, y, x):
+    """One sample, `(C,)`; the middle of the first pixel is at 0."""
+    height, width, channels = features.shape
+    if not (-1 <= y <= height and -1 <= x <= width):
+        return np.zeros(channels)
+    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+    y0, x0 = int(y), int(x)
+    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+    v, u = y - y0, x - x0
+    return (
+        (1 - v) * (1 - u) * features[y0, x0]
+        + (1 - v) * u * features[y0, x1]
+        + v * (1 - u) * features[y1, x0]
+        + v * u * features[y1, x1]
+    )
+
+
+def expected(features, box, size, scale, ratio):
+    """Sample by sample."""
+    x1, y1, x2, y2 = (float(n) * scale - 0.5 for n in box)
+    bin_h, bin_w = max(y2 - y1, 0) / size, max(x2 - x1, 0) / size
+    number_h = ratio or max(1, int(np.ceil(bin_h)))
+    number_w = ratio or max(1, int(np.ceil(bin_w)))
+    result = np.zeros((size, size, features.shape[-1]))
+    for i in range(size):
+        for j in range(size):
+            samples = [
+                bilinear(
+                    features,
+                    y1 + bin_h * (i + (k + 0.5) / number_h),
+                    x1 + bin_w * (j + (m + 0.5) / number_w),
+                )
+                for k in range(number_h)
+                for m in range(number_w)
+            ]
+            result[i, j] = np.mean(samples, axis=0)
+    return result
+
+
+def make_features(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize(
+    "ratio", [1, 2, 3, pytest.param(0, marks=pytest.mark.skipif(
+        not TENSORFLOW, reason="offered on TensorFlow alone"))]
+)
+@pytest.mark.parametrize("size, scale", [(2, 1), (7, 1), (3, 0.5)])
+def test_values_are_those_of_a_plain_loop(size, scale, ratio):
+    features = make_features(2, 10, 12, 3)
+    found = roi_align(features, BOXES, IMAGES, size, scale, ratio)
+    for box, image, values in zip(BOXES, IMAGES, found):
+        wanted = expected(features[image], box, size, scale, ratio)
+        np.testing.assert_allclose(values, wanted, atol=1e-4)
+
+
+def test_reference_values():
+    features = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+    boxes = np.array([[0, 0, 4, 4], [3, 3, 6, 6]], "float32")
+    found = ops.convert_to_numpy(
+        roi_align(features, boxes, np.array([0, 0], "int32"), 2)
+    )
+    np.testing.assert_allclose(found[0].ravel(), [2.5, 4.5, 10.5, 12.5])
+    np.testing.assert_allclose(found[1].ravel(), [14.6875, 0, 0, 0])
+
+
+@pytest.mark.parametrize("ratio", [2, 0])
+def test_values_are_torchvisions(ratio):
+    torchvision = pytest.importorskip("torchvision")
+    torch = pytest.importorskip("torch")
+    if ratio == 0 and not TENSORFLOW:
+        pytest.skip("offered on TensorFlow alone")
+    features = make_features(2, 10, 12, 3)
+    rois = np.concatenate((IMAGES[:, None], BOXES), axis=1)
+    wanted = torchvision.ops.roi_align(
+        torch.tensor(features.transpose(0, 3, 1, 2)),
+        torch.tensor(rois, dtype=torch.float32),
+        7,
+        sampling_ratio=ratio or -1,
+        aligned=True,
+    )
+    found = roi_align(features, BOXES, IMAGES, 7, 1, ratio)
+    wanted = wanted.numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", [keras.backend.backend()])
+@pytest.mark.parametrize("ratio", [2, 0])
+def test_gradients_are_finite_differences(backend, ratio):
+    if ratio == 0 and not TENSORFLOW:
+        pytest.skip("offered on TensorFlow alone")
+    features = make_features(2, 10, 12, 1)
+    upstream = ops.array(make_features(len(BOXES), 3, 3, 1))
+
+    def total(values):
+        return ops.sum(roi_align(values, BOXES, IMAGES, 3, 1, ratio) * upstream)
+
+    gradient = gradient_of(backend, total, features)
+    # The sum is linear in the features: a difference of any size is exact.
+    for place in np.random.default_rng(1).integers(0, features.size, 40):
+        moved = features.copy()
+        moved.flat[place] += 1
+        difference = float(total(moved)) - float(total(features))
+        assert gradient.flat[place] == pytest.approx(difference, abs=1e-4)
+
+
+def gradient_of(backend, function, values):
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        values = tf.constant(values)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            result = function(values)
+        return tape.gradient(result, values).numpy()
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(values))
+    import torch
+
+    values = torch.tensor(values, requires_grad=True)
+    function(values).backward()
+    return values.grad.numpy()
+
+
+def test_every_box_is_taken_from_the_level_of_its_size():
+    levels = [make_features(2, 64 // s, 64 // s, 4) for s in (1, 2, 4, 8)]
+    boxes = np.array(
+        [
+            [[0, 0, 40, 40], [10, 20, 180, 130], [-9, 5, 300, 290]],
+            [[5, 5, 250, 255], [8, 9, 8, 9], [0, 0, 230, 60]],
+        ],
+        "float32",
+    )
+    numbers = np.array([[0, 1, 2], [2, 0, 1]])
+    np.testing.assert_array_equal(assign_levels(boxes, 4), numbers)
+    found = pyramid_roi_align(levels, (4, 8, 16, 32), boxes, 7)
+    assert tuple(found.shape) == (2, 3, 7, 7, 4)
+    for image in range(2):
+        for box in range(3):
+            level = numbers[image, box]
+            wanted = expected(
+                levels[level][image],
+                boxes[image, box],
+                7,
+                1 / (4 * 2**level),
+                2,
+            )
+            np.testing.assert_allclose(found[image, box], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "side, level", [(1, 0), (111, 0), (112, 1), (223, 1), (224, 2), (9999, 3)]
+)
+def test_levels_change_at_powers_of_two(side, level):
+    assert int(assign_levels(ops.array([0.0, 0, side, side]), 4)) == level
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_stays(dtype):
+    features = ops.cast(make_features(2, 10, 12, 3), dtype)
+    found = roi_align(features, BOXES, IMAGES, 7)
+    assert keras.backend.standardize_dtype(found.dtype) == dtype
+    exact = roi_align(ops.cast(features, "float32"), BOXES, IMAGES, 7)
+    np.testing.assert_allclose(ops.cast(found, "float32"), exact, atol=0.03)
+
+
+@pytest.mark.skipif(TENSORFLOW, reason="has it")
+def test_adaptive_sampling_is_refused_where_it_is_missing():
+    with pytest.raises(ValueError, match="Received: sampling_ratio=0"):
+        roi_align(make_features(1, 4, 4, 1), BOXES, IMAGES * 0, 2, 1, 0)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="unknown sizes are TensorFlow's")
+@pytest.mark.parametrize("ratio", [2, 0])
+def test_sizes_may_be_unknown(ratio):
+    import tensorflow as tf
+
+    features = make_features(2, 10, 12, 3)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, None, 3)),
+            tf.TensorSpec((None, 4)),
+            tf.TensorSpec((None,), "int32"),
+        ]
+    )
+    def align(features, boxes, images):
+        return roi_align(features, boxes, images, 3, 1, ratio)
+
+    np.testing.assert_allclose(
+        align(features, BOXES, IMAGES),
+        roi_align(features, BOXES, IMAGES, 3, 1, ratio),
+        atol=1e-6,
+    )
+    empty = align(features, BOXES[:0], IMAGES[:0])
+    assert empty.shape == (0, 3, 3, 3)
