@@ -1,0 +1,130 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet.detection import region_proposal
+from keras_epsanet.detection.region_proposal import (
+    ANCHORS,
+    proposal_losses,
+    propose,
+)
+
+SIZE = (64, 96)
+
+
+def all_anchors():
+    return [ops.convert_to_numpy(level) for level in ANCHORS(*SIZE)]
+
+
+def make_outputs(seed=0, images=2):
+    random = np.random.default_rng(seed)
+    number = sum(map(len, all_anchors()))
+    return (
+        random.normal(size=(images, number)).astype("float32"),
+        random.normal(0, 0.3, (images, number, 4)).astype("float32"),
+    )
+
+
+def test_anchors_of_the_first_level():
+    first = all_anchors()[0][:3]
+    halves = [(22.627, 11.314), (16, 16), (11.314, 22.627)]
+    np.testing.assert_allclose(first[:, 2:], halves, atol=1e-3)
+    np.testing.assert_allclose(first[:, :2], -first[:, 2:])
+    assert sum(len(x) for x in ANCHORS(800, 1280)) == 255_780
+
+
+@pytest.mark.parametrize("candidates, number", [(50, 20), (2000, 300)])
+def test_proposals_are_those_of_a_plain_loop(plain, candidates, number):
+    logits, deltas = make_outputs()
+    boxes, found = propose(
+        ops.array(logits), ops.array(deltas), SIZE, candidates, number
+    )
+    boxes, found = map(ops.convert_to_numpy, (boxes, found))
+    assert boxes.shape == (2, number, 4)
+    for image in range(2):
+        kept, begin = [], 0
+        for anchors in all_anchors():
+            scores = logits[image, begin : begin + len(anchors)]
+            order = np.argsort(-scores, kind="stable")[:candidates]
+            decoded = [
+                plain.decode_box(anchors[i], deltas[image, begin + i], SIZE)
+                for i in order
+            ]
+            chosen = plain.suppress(decoded, 0.7)[:number]
+            kept += [(scores[order[i]], decoded[i]) for i in chosen]
+            begin += len(anchors)
+        kept.sort(key=lambda pair: -pair[0])
+        wanted = [box for _, box in kept[:number]]
+        assert found[image].sum() == len(wanted)
+        np.testing.assert_allclose(
+            boxes[image, : len(wanted)], wanted, atol=1e-3
+        )
+
+
+def test_losses_are_those_of_a_plain_loop(plain, monkeypatch):
+    """With all anchors as samples, object by object and anchor by anchor."""
+    monkeypatch.setattr(region_proposal, "SAMPLES", 10**6)
+    monkeypatch.setattr(region_proposal, "MAX_OBJECTS", 10**6)
+    logits, deltas = make_outputs()
+    boxes = np.array(
+        [[[3, 4, 40, 38], [50, 10, 59, 22]], [[20, 20, 70, 60], [-1] * 4]],
+        "float32",
+    )
+    valid = np.array([[True, True], [True, False]])
+    anchors = np.concatenate(all_anchors())
+    entropy = error = count = objects = 0
+    for image in range(2):
+        own = boxes[image][valid[image]]
+        ious = np.array([[plain.iou(a, b) for b in own] for a in anchors])
+        best = ious.max(0)
+        for i, anchor in enumerate(anchors):
+            of = ious[i].argmax() if ious[i].max() >= 0.7 else None
+            for j in range(len(own)):
+                if best[j] >= 0.3 and ious[i, j] == best[j]:
+                    of = j
+            if of is None and ious[i].max() >= 0.3:
+                continue
+            count += 1
+            sign = 1 if of is not None else -1
+            entropy += np.log1p(np.exp(-sign * logits[image, i]))
+            if of is not None:
+                objects += 1
+                code = plain.encode_box(anchor, own[of])
+                error += np.abs(deltas[image, i] - code).sum()
+    assert objects > 3
+    found = proposal_losses(
+        *map(ops.array, (boxes, valid, logits, deltas)),
+        SIZE,
+        keras.random.SeedGenerator(0),
+    )
+    np.testing.assert_allclose(float(found[0]), entropy / count, rtol=1e-4)
+    np.testing.assert_allclose(float(found[1]), error / count, rtol=1e-4)
+
+
+def test_at_most_256_anchors_an_image_are_learnt():
+    """Each has the entropy of a logit of 0, so the mean has it too."""
+    number = sum(map(len, all_anchors()))
+    found = proposal_losses(
+        ops.array([[[3.0, 4, 40, 38]]]),
+        ops.array([[True]]),
+        ops.zeros((1, number)),
+        ops.zeros((1, number, 4)),
+        SIZE,
+        keras.random.SeedGenerator(0),
+    )
+    np.testing.assert_allclose(float(found[0]), np.log(2), rtol=1e-5)
+    assert 0 < float(found[1]) < 10
+
+
+def test_images_without_objects_teach_background():
+    logits, deltas = make_outputs()
+    found = proposal_losses(
+        ops.full((2, 3, 4), -1.0),
+        ops.zeros((2, 3), "bool"),
+        ops.array(logits),
+        ops.array(deltas),
+        SIZE,
+        keras.random.SeedGenerator(0),
+    )
+    assert 0 < float(found[0]) < 2 and float(found[1]) == 0
