@@ -59,6 +59,7 @@ def main():
                 found["labels"],
                 found["confidence"],
                 class_names,
+                masks=found.get("masks"),
                 path=os.path.join(args.output, f"{name}.png"),
             )
     except (ImportError, OSError, ValueError) as error:
@@ -102,11 +103,9 @@ def detect(model, recipe, image):
     found = model.predict(inputs[None], verbose=0)
     number = found["num_detections"][0]
     boxes = found["boxes"][0, :number] * np.tile((sides / size)[::-1], 2)
-    return {
-        "boxes": np.clip(boxes, 0, np.tile(sides[::-1], 2)),
-        "labels": found["labels"][0, :number],
-        "confidence": found["confidence"][0, :number],
-    }
+    del found["num_detections"]
+    found = {name: values[0, :number] for name, values in found.items()}
+    return {**found, "boxes": np.clip(boxes, 0, np.tile(sides[::-1], 2))}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_epsanet.data.coco_annotations import load_coco
+from keras_epsanet.detection.mask_head import encode_masks
 
 # The first six of the twelve numbers that pycocotools prints.
 COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -94,7 +95,7 @@ def evaluate_coco(annotations, results, iou_types=("bbox",)):
     for iou_type in iou_types:
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = COCOeval(
-                truth, _load_results(truth, results), iou_type
+                truth, _load_results(truth, results, iou_type), iou_type
             )
             evaluation.evaluate()
             evaluation.accumulate()
@@ -104,7 +105,13 @@ def evaluate_coco(annotations, results, iou_types=("bbox",)):
     return logs
 
 
-def _load_results(truth, results):
+def _load_results(truth, results, iou_type):
+    if iou_type == "segm":
+        # With a box it would be the box whose area counts.
+        results = [
+            {name: value for name, value in result.items() if name != "bbox"}
+            for result in results
+        ]
     if results:
         # pycocotools writes into what it is given.
         return truth.loadRes(copy.deepcopy(results))
@@ -189,7 +196,8 @@ def to_results(predictions, batch, category_ids, bounding_box_format="xyxy"):
 
     Args:
         predictions: Dictionary of `boxes`, `labels` (or `classes`),
-            `confidence` and `num_detections`, as `predict` returns it.
+            `confidence`, `num_detections` and, if there are any, `masks`, as
+            `predict` returns it.
         batch: Dictionary of `image_id`, `original_size` and `image_size`, as
             `keras_epsanet.data.coco.load` makes it.
         category_ids: List of the categories' ids by label.
@@ -220,19 +228,24 @@ def to_results(predictions, batch, category_ids, bounding_box_format="xyxy"):
     for i, number in enumerate(found["num_detections"].ravel()):
         limits = np.tile(originals[i][::-1], 2)
         corners = boxes[i, :number] * (limits / np.tile(sizes[i][::-1], 2))
+        runs = number * [None]
+        if "masks" in found:
+            masks = found["masks"][i, :number]
+            runs = encode_masks(masks, corners, *map(int, originals[i]))
         corners = np.clip(corners, 0, limits)
         corners[:, 2:] -= corners[:, :2]
-        for box, label, score in zip(
-            corners, labels[i], found["confidence"][i]
+        for box, label, score, run in zip(
+            corners, labels[i], found["confidence"][i], runs
         ):
-            results.append(
-                {
-                    "image_id": int(ids[i]),
-                    "category_id": category_ids[int(label)],
-                    "bbox": [float(x) for x in box],
-                    "score": float(score),
-                }
-            )
+            result = {
+                "image_id": int(ids[i]),
+                "category_id": category_ids[int(label)],
+                "bbox": [float(x) for x in box],
+                "score": float(score),
+            }
+            if run:
+                result["segmentation"] = run
+            results.append(result)
     return results
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_epsanet.detection.mask_head import paste_masks
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 _LONGER_SIDE = 640  # Pixels at least, so that small images can be read.
@@ -37,7 +38,7 @@ def draw(
         path: Path of the picture; its ending names the format (`.png`,
             `.jpg`, `.pdf`).
         masks: Array `(n, height, width)`, not 0 where the object is, or
-            `None`.
+            those of boxes that Mask R-CNN predicts, `(n, 28, 28)`, or `None`.
         bounding_box_format: Format of the boxes, as in
             `keras.utils.bounding_boxes`.
         min_score: Number; what has a lower score is left out.
@@ -186,6 +187,8 @@ def _objects(image, boxes, labels, scores, masks, bounding_box_format, least):
         padding = (box == -1).all() or (label is not None and label < 0)
         low = score is not None and score < least
         if not padding and not low and np.isfinite(corner).all():
+            if mask is not None and np.shape(mask) != image.shape[:2]:
+                (mask,) = paste_masks([mask], [corner], *image.shape[:2])
             objects.append((corner, label, score, mask))
     # Otherwise a large object hides the names of small ones.
     return sorted(objects, key=lambda item: -np.prod(item[0][2:] - item[0][:2]))

@@ -9,6 +9,7 @@ from keras_epsanet.training.recipe import Recipe
 _STEPS = 7330
 DETECTORS = ("retinanet", "faster_rcnn", "mask_rcnn")
 LIBRARIES = ("keras_epsanet", "keras_cv", "keras_hub")
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class CocoRecipe(Recipe):
         detector: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.
         library: `"keras_epsanet"`, or whose RetinaNet is trained instead:
             `"keras_cv"` or `"keras_hub"`.
+        optimizer: `"sgd"`, or `"adam"` for short trainings on few images,
+            which leaves momentum and L2 term aside.
         image_size: Shorter side of the images in pixels.
         longer_side: What the longer side must not exceed, in pixels.
         learning_rate: Float, the rate for 16 images a batch; it grows in
@@ -53,6 +56,7 @@ class CocoRecipe(Recipe):
     label_smoothing: float = 0.0
     detector: str = "retinanet"
     library: str = "keras_epsanet"
+    optimizer: str = "sgd"
     longer_side: int = 1333
     freeze_stages: int = 1
     norm_eval: bool = True
@@ -62,7 +66,11 @@ class CocoRecipe(Recipe):
             # JSON has no tuples.
             object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
         super().__post_init__()
-        for name, allowed in (("detector", DETECTORS), ("library", LIBRARIES)):
+        for name, allowed in (
+            ("detector", DETECTORS),
+            ("library", LIBRARIES),
+            ("optimizer", OPTIMIZERS),
+        ):
             if getattr(self, name) not in allowed:
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(allowed)}. "

@@ -1,7 +1,3 @@
-import pathlib
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -245,23 +241,3 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_losses_of_the_user_are_refused(detector):
     with pytest.raises(ValueError, match="Received: loss=mse"):
         detector.compile("sgd", loss="mse")
-
-
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="of TensorFlow"
-)
-def test_two_devices_train_as_one_with_the_whole_batch(tmp_path):
-    script = pathlib.Path(__file__).with_name("train_on_devices.py")
-    output = tmp_path / "arrays.npz"
-    subprocess.run([sys.executable, script, output], check=True)
-    arrays = dict(np.load(output))
-    one = {k[4:]: v for k, v in arrays.items() if k.startswith("one:")}
-    assert len(one) > 40 and "val_box_loss" in one
-    for name, expected in one.items():
-        np.testing.assert_allclose(
-            arrays[f"two:{name}"],
-            expected,
-            atol=1e-4,
-            rtol=1e-4,
-            err_msg=name,
-        )

@@ -1,0 +1,239 @@
+"""What all detectors must do, one test for each property."""
+
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet import EPSANetBackbone, complexity
+from keras_epsanet.detection import FasterRCNN, MaskRCNN
+
+CLASSES = 3
+TWO_STAGE = (FasterRCNN, MaskRCNN)
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def make_detector(cls, seed=0, **options):
+    keras.utils.set_random_seed(seed)
+    backbone = EPSANetBackbone(
+        (1, 1, 1, 1),
+        (16, 16, 16, 16),
+        (3, 5, 7, 9),
+        (1, 4, 4, 4),
+        reduction=4,
+        norm_eval=True,
+    )
+    options = {"num_samples": 32, "seed": seed, **options}
+    return cls(backbone, CLASSES, **options)
+
+
+def make_batch(boxes=2, images=2, size=(64, 96), seed=0):
+    """Boxes that are filled by their masks; padded by one object."""
+    random = np.random.default_rng(seed)
+    corners = random.uniform(0, 30, (images, boxes + 1, 2))
+    sides = random.uniform(8, 34, (images, boxes + 1, 2))
+    corners = np.concatenate((corners, corners + sides), -1)
+    labels = random.integers(0, CLASSES, (images, boxes + 1))
+    labels[:, boxes:] = -1
+    corners[labels < 0] = -1
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    x1, y1, x2, y2 = np.moveaxis(corners, -1, 0)[..., None, None]
+    return {
+        "images": random.normal(size=(images, *size, 3)).astype("float32"),
+        "boxes": corners.astype("float32"),
+        "labels": labels.astype("int32"),
+        "masks": ((x1 < x) & (x < x2) & (y1 < y) & (y < y2)).astype("uint8"),
+    }
+
+
+def make_backbone(name):
+    if name != "resnet50":
+        return EPSANetBackbone.from_variant(
+            name, freeze_stages=1, norm_eval=True
+        )
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone(
+        [64], [7], [64, 128, 256, 512], [3, 4, 6, 3], [1, 2, 2, 2],
+        "bottleneck_block",
+    )
+    for layer in backbone.layers:
+        if layer.name.startswith(("conv1", "stack0")):
+            layer.trainable = False
+    return backbone
+
+
+# Table 3 and 4, with stem and first stage frozen. The 271.10 of the paper is
+# 271.1067 here, not rounded up, as its 219.64 is 219.6462; Mask R-CNN on
+# ResNet-50 was counted in another way.
+@pytest.mark.skipif(not TENSORFLOW, reason="the same on all backends")
+@pytest.mark.parametrize(
+    "cls, variant, parameters, gflops",
+    [
+        (FasterRCNN, "epsanet50_small", 38_561_624, 197.07),
+        (FasterRCNN, "epsanet50_large", 43_852_048, 219.64),
+        (FasterRCNN, "resnet50", 41_527_712, 207.07),
+        (MaskRCNN, "epsanet50_small", 41_204_904, 248.53),
+        (MaskRCNN, "epsanet50_large", 46_495_328, 271.10),
+        (MaskRCNN, "resnet50", 44_170_992, None),
+    ],
+)
+def test_parameters_and_flops_of_table_3(cls, variant, parameters, gflops):
+    model = cls(make_backbone(variant), 80)
+    counted = sum(np.prod(w.shape) for w in model.trainable_weights)
+    assert counted == parameters
+    if gflops:
+        flops = complexity(model, (800, 1280, 3), convention="table3").flops
+        assert 0 <= flops / 1e9 - gflops + 0.005 < 0.012
+
+
+@pytest.mark.parametrize("cls", TWO_STAGE)
+def test_every_weight_learns(cls):
+    model = make_detector(cls)
+    model.compile(keras.optimizers.SGD(0.01, clipnorm=10))
+    before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
+    logs = model.fit(make_batch(), verbose=0).history
+    assert set(logs) == {"loss", *cls.LOSSES}
+    total = sum(logs[name][0] for name in cls.LOSSES)
+    np.testing.assert_allclose(logs["loss"][0], total, rtol=1e-5)
+    for old, weight in zip(before, model.trainable_weights):
+        new = ops.convert_to_numpy(weight)
+        # A bias before the attention's softmax over equal scales has none.
+        assert np.any(new != old) or "psa" in weight.path, weight.path
+
+
+@pytest.mark.parametrize("cls", TWO_STAGE)
+@pytest.mark.parametrize(
+    "change",
+    ["none", "no objects", "two pixels", "outside", "bfloat16", "another size"],
+)
+def test_losses_are_finite(cls, change):
+    batch = make_batch(size=(96, 64) if change == "another size" else (64, 96))
+    if change == "no objects":
+        batch["labels"][:] = batch["boxes"][:] = -1
+    if change == "two pixels":
+        batch["boxes"][:, 0] = (10, 10, 12, 11)
+    if change == "outside":
+        batch["boxes"][:, 0] = (90, 60, 130, 99)
+    if change == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = make_detector(cls)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.compile(keras.optimizers.SGD(0.01, clipnorm=10))
+    logs = model.fit(batch, epochs=2, verbose=0).history
+    assert np.isfinite([logs[name] for name in cls.LOSSES]).all()
+    if change == "no objects":
+        assert logs["box_loss"] == [0, 0]
+    found = model.predict(batch["images"], verbose=0)
+    assert np.isfinite(found["boxes"]).all()
+
+
+@pytest.mark.parametrize("cls", TWO_STAGE)
+def test_saved_it_predicts_the_same(cls, run_python, tmp_path):
+    model = make_detector(cls, confidence_threshold=0.0, max_detections=5)
+    images = make_batch()["images"]
+    model.save(tmp_path / "model.keras")
+    np.savez(
+        tmp_path / "expected.npz",
+        images=images,
+        **model.predict(images, verbose=0),
+    )
+    run_python(
+        f"""
+import keras, numpy as np
+import keras_epsanet.detection
+model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
+assert (model.num_samples, model.seed) == (32, 0)
+expected = dict(np.load({str(tmp_path / "expected.npz")!r}))
+found = model.predict(expected.pop("images"), verbose=0)
+assert found["num_detections"].min() > 0
+for name, values in expected.items():
+    np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3)
+"""
+    )
+
+
+@pytest.mark.parametrize("cls", TWO_STAGE)
+def test_predictions_follow_the_weights(cls):
+    """`predict` is compiled once, and must not keep what it saw then."""
+    model = make_detector(cls, confidence_threshold=0.0)
+    images = make_batch()["images"]
+    before = model.predict(images, verbose=0)
+    model.box_head.get_layer("class_logits").bias.assign([0.0, 5.0, 0.0, 0.0])
+    after = model.predict(images, verbose=0)
+    assert np.all(after["labels"][:, 0] == 1)
+    assert after["confidence"].max() > before["confidence"].max() + 0.3
+
+
+def test_masks_are_needed():
+    model = make_detector(MaskRCNN)
+    model.compile("sgd")
+    batch = make_batch()
+    del batch["masks"]
+    with pytest.raises(ValueError, match="Received: targets boxes, labels"):
+        model.fit(batch, verbose=0)
+
+
+@pytest.mark.parametrize("cls", TWO_STAGE)
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_samples": 3}, "num_samples=3"),
+        ({"max_detections": 0}, "max_detections=0"),
+        ({"iou_threshold": 1.5}, "iou_threshold=1.5"),
+        ({"confidence_threshold": -1}, "confidence_threshold=-1"),
+    ],
+)
+def test_bad_arguments_are_refused(cls, arguments, message):
+    with pytest.raises(ValueError, match=f"Received: {message}"):
+        make_detector(cls, **arguments)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("cls", TWO_STAGE)
+def test_training_finds_the_objects_of_an_image(cls):
+    model = make_detector(cls, num_samples=64)
+    image = np.zeros((1, 64, 96, 3), "float32")
+    image[:, 8:40, 16:56] = 3
+    image[:, 20:60, 64:90, 0] = -3
+    masks = np.zeros((1, 2, 64, 96), "uint8")
+    masks[:, 0, 8:40, 16:56] = masks[:, 1, 20:60, 64:90] = 1
+    batch = {
+        "images": image,
+        "boxes": np.array([[[16, 8, 56, 40], [64, 20, 90, 60]]], "float32"),
+        "labels": np.array([[2, 0]], "int32"),
+        "masks": masks,
+    }
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(batch, epochs=100, verbose=0)
+    found = model.predict(image, verbose=0)
+    assert set(found["labels"][0, :2]) == {0, 2}
+    for label, box in zip(batch["labels"][0], batch["boxes"][0]):
+        (best,) = np.flatnonzero(found["labels"][0, :2] == label)
+        np.testing.assert_allclose(found["boxes"][0, best], box, atol=5)
+        if cls is MaskRCNN:
+            assert found["masks"][0, best].mean() > 0.8
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="of TensorFlow")
+@pytest.mark.parametrize("name", ["RetinaNet", "FasterRCNN", "MaskRCNN"])
+def test_two_devices_train_as_one_with_the_whole_batch(name, tmp_path):
+    script = pathlib.Path(__file__).with_name("train_on_devices.py")
+    output = tmp_path / "arrays.npz"
+    subprocess.run([sys.executable, script, name, output], check=True)
+    arrays = dict(np.load(output))
+    one = {k[4:]: v for k, v in arrays.items() if k.startswith("one:")}
+    assert len(one) > 40 and "val_box_loss" in one
+    for key, expected in one.items():
+        np.testing.assert_allclose(
+            arrays[f"two:{key}"],
+            expected,
+            atol=1e-4,
+            rtol=1e-4,
+            err_msg=key,
+        )
