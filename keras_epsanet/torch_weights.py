@@ -8,16 +8,19 @@ convolution, is therefore turned round, scale by scale.
 
 import collections
 import collections.abc
-import importlib
 import os
-import pickle
 import re
 from typing import NamedTuple
 
 import numpy as np
 
-# Endings of the files that are read and written.
-ENDINGS = (".pth", ".pt", ".pth.tar", ".safetensors")
+from keras_epsanet.torch_checkpoint import (
+    check_ending,
+    import_for_files,
+    read_checkpoint,
+    to_arrays,
+    to_numpy,
+)
 
 _BLOCK = re.compile(r"conv(\d+)_block(\d+)_(0|1|2|3|psa)(?:_(conv|bn))?")
 _BLOCK_NAME = re.compile(r"conv\d+_block\d+")
@@ -63,7 +66,7 @@ def load_torch_weights(model, path_or_state_dict):
     >>> load_torch_weights(model, "epsanet50.safetensors")
     """
     if isinstance(path_or_state_dict, collections.abc.Mapping):
-        state = _arrays(path_or_state_dict, "the state dict")
+        state = to_arrays(path_or_state_dict, "the state dict")
     else:
         state = read_checkpoint(path_or_state_dict)
     assign_state_dict(model, state)
@@ -82,8 +85,8 @@ def save_torch_weights(model, path):
             the PyTorch implementation has no name for.
         ImportError: If PyTorch or safetensors is needed and not installed.
     """
-    path = _check_ending(path)
-    entries = _entries(model)
+    path = check_ending(path)
+    entries = network_entries(model)
     known = {id(entry.variable) for entry in entries}
     unknown = [w.path for w in model.weights if id(w) not in known]
     if unknown:
@@ -98,9 +101,9 @@ def save_torch_weights(model, path):
             counter = entry.key.replace("running_var", _COUNTER)
             state[counter] = np.array(0, "int64")
     if path.endswith(".safetensors"):
-        write = _import("safetensors.numpy", "safetensors").save_file
+        write = import_for_files("safetensors.numpy", "safetensors").save_file
     else:
-        torch = _import("torch", "torch")
+        torch = import_for_files("torch", "torch")
 
         def write(state, name):
             tensors = {key: torch.from_numpy(a) for key, a in state.items()}
@@ -116,48 +119,6 @@ def save_torch_weights(model, path):
             os.remove(temporary)
 
 
-def read_checkpoint(path):
-    """Reads a checkpoint of the PyTorch implementation, executing nothing.
-
-    Args:
-        path: Path of a `.pth`, `.pt`, `.pth.tar` or `.safetensors` file.
-
-    Returns:
-        A dictionary from names, without `module.`, to NumPy arrays.
-
-    Raises:
-        ValueError: If there is no such file, or it is damaged or holds
-            anything but data.
-        ImportError: If PyTorch or safetensors is needed and not installed.
-    """
-    path = _check_ending(path)
-    if not os.path.isfile(path):
-        raise ValueError(f"There is no file {path}. Received: path={path}")
-    if path.endswith(".safetensors"):
-        safetensors = _import("safetensors.numpy", "safetensors")
-        try:
-            content = safetensors.load_file(path)
-        except Exception as error:
-            raise ValueError(
-                f"{path} is damaged or not a safetensors file: {error}"
-            ) from error
-    else:
-        torch = _import("torch", "torch")
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise ValueError(
-                f"{path} is damaged, or a pickle that holds more than tensors "
-                "and plain values. Such a file can run any code when it is "
-                f"read, so it is refused: {error}"
-            ) from error
-        except Exception as error:
-            raise ValueError(
-                f"{path} is damaged or not a PyTorch checkpoint: {error}"
-            ) from error
-    return _arrays(content, path)
-
-
 def assign_state_dict(model, state, skip_classifier=False):
     """Assigns a state dict of NumPy arrays to a model, all or nothing.
 
@@ -169,16 +130,30 @@ def assign_state_dict(model, state, skip_classifier=False):
     Raises:
         ValueError: If an entry is missing, unexpected or of another shape.
     """
-    entries = _entries(model)
+    entries = network_entries(model)
     if skip_classifier:
         entries = [e for e in entries if not e.key.startswith("fc.")]
     has_classifier = any(e.key.startswith("fc.") for e in entries)
     state = {
         key: array
         for key, array in state.items()
-        if not key.endswith(_COUNTER)
-        and (has_classifier or not key.startswith("fc."))
+        if has_classifier or not key.startswith("fc.")
     }
+    assign_entries(entries, state)
+
+
+def assign_entries(entries, state):
+    """Assigns arrays to the variables of the same names, all or nothing.
+
+    Args:
+        entries: List of `Entry`.
+        state: Dictionary from the PyTorch names to arrays.
+            `num_batches_tracked` is ignored.
+
+    Raises:
+        ValueError: If a name is missing, unexpected or of another shape.
+    """
+    state = {k: v for k, v in state.items() if not k.endswith(_COUNTER)}
     wanted = {entry.key: entry.torch_shape for entry in entries}
     problems = {
         "missing": [key for key in wanted if key not in state],
@@ -203,7 +178,7 @@ def assign_state_dict(model, state, skip_classifier=False):
         entry.variable.assign(entry.from_torch(state[entry.key]))
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """A variable, its PyTorch name, and how their layouts differ."""
 
     key: str
@@ -212,6 +187,9 @@ class _Entry(NamedTuple):
     squeezed: bool = False  # PyTorch has a 1×1 convolution, Keras a matrix.
     scales: int = 1  # Scales whose order is reversed ...
     scale_axis: int = 0  # ... along this axis of the PyTorch array.
+    # Height and width of a map whose pixels are the inputs of a matrix:
+    # PyTorch has the channel first, Keras last.
+    window: tuple | None = None
 
     @property
     def torch_shape(self):
@@ -219,12 +197,18 @@ class _Entry(NamedTuple):
         return shape + (1, 1) if self.squeezed else shape
 
     def to_torch(self):
-        array = _numpy(self.variable.numpy()).transpose(self.axes)
-        array = self._reverse_scales(array).reshape(self.torch_shape)
+        array = to_numpy(self.variable.numpy()).transpose(self.axes)
+        if self.window:
+            array = array.reshape(len(array), *self.window, -1)
+            array = array.transpose(0, 3, 1, 2)
+        array = self._reverse_scales(array.reshape(self.torch_shape))
         return np.ascontiguousarray(array)
 
     def from_torch(self, array):
         shape = tuple(self.variable.shape[axis] for axis in self.axes)
+        if self.window:
+            array = array.reshape(len(array), -1, *self.window)
+            array = array.transpose(0, 2, 3, 1)
         array = self._reverse_scales(array.reshape(shape))
         return array.transpose(np.argsort(self.axes))
 
@@ -235,7 +219,7 @@ class _Entry(NamedTuple):
         return np.concatenate(parts[::-1], axis=self.scale_axis)
 
 
-def _entries(model):
+def network_entries(model):
     """Lists the variables of a model that the implementation has as well."""
     layers = {layer.name: layer for layer in model.layers}
     blocks = {m[0] for m in map(_BLOCK_NAME.match, layers) if m}
@@ -274,14 +258,14 @@ def _layer_entries(prefix, layer, scales):
     if prefix.endswith("conv2"):
         for i, convolution in enumerate(layer.spc.convolutions, start=1):
             key = f"{prefix}.conv_{i}.weight"
-            yield _Entry(key, convolution.kernel, (3, 2, 0, 1))
+            yield Entry(key, convolution.kernel, (3, 2, 0, 1))
         for name, dense in (("fc1", layer.se.fc1), ("fc2", layer.se.fc2)):
             key = f"{prefix}.se.{name}"
-            yield _Entry(f"{key}.weight", dense.kernel, (1, 0), squeezed=True)
-            yield _Entry(f"{key}.bias", dense.bias, (0,))
+            yield Entry(f"{key}.weight", dense.kernel, (1, 0), squeezed=True)
+            yield Entry(f"{key}.bias", dense.bias, (0,))
     elif prefix == "fc":
-        yield _Entry("fc.weight", layer.kernel, (1, 0))
-        yield _Entry("fc.bias", layer.bias, (0,))
+        yield Entry("fc.weight", layer.kernel, (1, 0))
+        yield Entry("fc.bias", layer.bias, (0,))
     elif hasattr(layer, "gamma"):
         for name, variable in (
             ("weight", layer.gamma),
@@ -289,60 +273,12 @@ def _layer_entries(prefix, layer, scales):
             ("running_mean", layer.moving_mean),
             ("running_var", layer.moving_variance),
         ):
-            yield _Entry(f"{prefix}.{name}", variable, (0,), scales=scales)
+            yield Entry(f"{prefix}.{name}", variable, (0,), scales=scales)
     else:
-        yield _Entry(
+        yield Entry(
             f"{prefix}.weight",
             layer.kernel,
             (3, 2, 0, 1),
             scales=scales,
             scale_axis=1,
         )
-
-
-def _arrays(content, source):
-    """Turns what a checkpoint holds into names and NumPy arrays."""
-    if isinstance(content, collections.abc.Mapping):
-        content = content.get("state_dict", content)
-    if not isinstance(content, collections.abc.Mapping) or not all(
-        isinstance(key, str) and hasattr(value, "shape")
-        for key, value in content.items()
-    ):
-        raise ValueError(
-            "A checkpoint must be a dictionary of tensors, or hold one as "
-            f'its entry "state_dict". {source} does not.'
-        )
-    return {
-        key.removeprefix("module."): _numpy(value)
-        for key, value in content.items()
-    }
-
-
-def _numpy(tensor):
-    """NumPy array of a tensor or array; 16-bit floats become float32."""
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
-        if tensor.is_floating_point() and tensor.dtype.itemsize == 2:
-            tensor = tensor.float()
-        tensor = tensor.numpy()
-    array = np.asarray(tensor)
-    return array.astype("float32") if array.dtype.itemsize == 2 else array
-
-
-def _check_ending(path):
-    path = os.fspath(path)
-    if not path.endswith(ENDINGS):
-        raise ValueError(
-            f"`path` must end in {', '.join(ENDINGS)}. Received: path={path}"
-        )
-    return path
-
-
-def _import(module, package):
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"Reading and writing PyTorch's files needs {package}: "
-            "pip install keras-epsanet[torch]"
-        ) from error

@@ -10,6 +10,7 @@ from keras_epsanet.detection.drawing import draw, draw_beside
 from keras_epsanet.detection.faster_rcnn import FasterRCNN
 from keras_epsanet.detection.mask_head import encode_masks, paste_masks
 from keras_epsanet.detection.mask_rcnn import MaskRCNN
+from keras_epsanet.detection.mmdet_weights import load_mmdet_weights
 from keras_epsanet.detection.retinanet import RetinaNet
 from keras_epsanet.detection.roi_align import roi_align
 
@@ -23,6 +24,7 @@ __all__ = [
     "draw_beside",
     "encode_masks",
     "evaluate_coco",
+    "load_mmdet_weights",
     "paper_rows",
     "paste_masks",
     "roi_align",

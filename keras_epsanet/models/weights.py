@@ -5,7 +5,7 @@ import warnings
 
 import keras
 
-from keras_epsanet import torch_weights
+from keras_epsanet import torch_checkpoint, torch_weights
 
 KERAS_ENDINGS = (".weights.h5", ".keras")
 
@@ -28,7 +28,7 @@ def check_weights(weights):
             "them. Use weights=None to train from scratch, or the path of "
             'weights that you trained. Received: weights="imagenet"'
         )
-    endings = KERAS_ENDINGS + torch_weights.ENDINGS
+    endings = KERAS_ENDINGS + torch_checkpoint.ENDINGS
     if not str(weights).endswith(endings):
         raise ValueError(
             "`weights` must be None or the path of a file that ends in "
@@ -53,7 +53,7 @@ def load_weights(model, path, build_like):
         ValueError: If the file cannot be read or is not one of this network.
     """
     path = str(path)
-    if path.endswith(torch_weights.ENDINGS):
+    if path.endswith(torch_checkpoint.ENDINGS):
         _load_torch(model, path)
         return
     try:
@@ -76,7 +76,7 @@ def load_weights(model, path, build_like):
 
 
 def _load_torch(model, path):
-    state = torch_weights.read_checkpoint(path)
+    state = torch_checkpoint.read_checkpoint(path)
     classifiers = [x for x in model.layers if x.name == "predictions"]
     found = wanted = 0
     if classifiers and "fc.bias" in state:

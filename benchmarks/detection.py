@@ -1,0 +1,138 @@
+"""Times training steps of detectors against each other, by ratios.
+
+    python benchmarks/detection.py
+    python benchmarks/detection.py --detector mask_rcnn --against retinanet
+
+The first compares this package's RetinaNet with KerasCV's, which gets four
+convolutions in its heads as well; both on the same kind of backbone. The
+second takes one of this package's detectors. All run in one process, in turns,
+with random weights, images and boxes, and only ratios of neighbouring steps
+are printed.
+"""
+
+import argparse
+import os
+
+# On processors without AVX-512 TensorFlow leaves its fast kernels off.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import keras
+import numpy as np
+from latency import measure_ratios
+
+from keras_epsanet import EPSANetBackbone, detection
+
+CLASSES = 80
+OBJECTS = 8  # In every image.
+DETECTORS = {
+    "retinanet": detection.RetinaNet,
+    "faster_rcnn": detection.FasterRCNN,
+    "mask_rcnn": detection.MaskRCNN,
+}
+
+
+def build(name, variant, image_size):
+    backbone = EPSANetBackbone.from_variant(
+        variant,
+        image_shape=(image_size, image_size, 3),
+        freeze_stages=1,
+        norm_eval=True,
+    )
+    optimizer = keras.optimizers.SGD(0.001, momentum=0.9, clipnorm=10)
+    if name == "keras_cv":
+        model = build_keras_cv(backbone)
+        model.compile(
+            optimizer=optimizer,
+            classification_loss="focal",
+            box_loss="smoothl1",
+        )
+    else:
+        model = DETECTORS[name](backbone, CLASSES)
+        model.compile(optimizer)
+    return model
+
+
+def build_keras_cv(backbone):
+    import keras_cv
+
+    PredictionHead = keras_cv.models.retinanet.PredictionHead
+    return keras_cv.models.RetinaNet(
+        backbone,
+        CLASSES,
+        "xyxy",
+        classification_head=PredictionHead(
+            output_filters=9 * CLASSES,
+            bias_initializer=keras.initializers.Constant(-np.log(99)),
+            num_conv_layers=4,
+        ),
+        box_head=PredictionHead(
+            output_filters=9 * 4, bias_initializer="zeros", num_conv_layers=4
+        ),
+    )
+
+
+def make_batch(batch_size, image_size):
+    random = np.random.default_rng(0)
+    corners = random.uniform(0, image_size / 2, (batch_size, OBJECTS, 2))
+    sides = random.uniform(16, image_size / 2, (batch_size, OBJECTS, 2))
+    shape = (batch_size, image_size, image_size, 3)
+    masks = np.zeros((batch_size, OBJECTS, image_size, image_size), "uint8")
+    masks[..., : image_size // 2, :] = 1
+    return {
+        "images": random.normal(size=shape).astype("float32"),
+        "boxes": np.concatenate((corners, corners + sides), -1).astype(
+            "float32"
+        ),
+        "labels": random.integers(CLASSES, size=(batch_size, OBJECTS)),
+        "masks": masks,
+    }
+
+
+def make_step(name, model, batch):
+    images = batch["images"]
+    targets = {key: value for key, value in batch.items() if key != "images"}
+    if name == "keras_cv":
+        targets = {"boxes": batch["boxes"], "classes": batch["labels"]}
+    elif name != "mask_rcnn":
+        del targets["masks"]
+    return lambda: model.train_on_batch(images, targets)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--detector", choices=DETECTORS, default="retinanet")
+    parser.add_argument(
+        "--against", choices=("keras_cv", *DETECTORS), default="keras_cv"
+    )
+    parser.add_argument("--model", default="epsanet50_small")
+    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=15)
+    args = parser.parse_args()
+    batch = make_batch(args.batch_size, args.image_size)
+    names = (args.detector, args.against)
+    models = [build(name, args.model, args.image_size) for name in names]
+    steps = [
+        make_step(name, model, batch) for name, model in zip(names, models)
+    ]
+    print(
+        f"training step, {args.detector} / {args.against} on {args.model}, "
+        f"{keras.backend.backend()}, batch {args.batch_size}, "
+        f"{args.image_size}×{args.image_size}"
+    )
+    print("trainable", *(f"{sum_sizes(model):,}" for model in models))
+    low, median, high = np.percentile(
+        measure_ratios(steps, args.repeats), (25, 50, 75)
+    )
+    print(
+        f"median {median:.2f}  quartiles {low:.2f}–{high:.2f}  "
+        f"of {args.repeats} ratios"
+    )
+
+
+def sum_sizes(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet import EPSANetBackbone, save_torch_weights
+from keras_epsanet.detection import (
+    FasterRCNN,
+    MaskRCNN,
+    RetinaNet,
+    load_mmdet_weights,
+)
+from keras_epsanet.detection.mmdet_weights import detector_entries
+from keras_epsanet.torch_checkpoint import read_checkpoint
+
+CLASSES = 3
+# Channels of the backbone's levels.
+LEVELS = (16, 16, 16, 16)
+
+
+def make_backbone():
+    return EPSANetBackbone(
+        (1, 1, 1, 1),
+        LEVELS,
+        (3, 5, 7, 9),
+        (1, 4, 4, 4),
+        reduction=4,
+        expansion=1,
+    )
+
+
+def convolutions(*layers):
+    """Shapes of weights and biases by (name, outputs, inputs, size)."""
+    shapes = {}
+    for name, outputs, inputs, size in layers:
+        shapes[f"{name}.weight"] = (outputs, inputs, size, size)
+        shapes[f"{name}.bias"] = (outputs,)
+    return shapes
+
+
+def linear(*layers):
+    return {
+        key: shape[:2]
+        for key, shape in convolutions(*((*x, 1) for x in layers)).items()
+    }
+
+
+def neck(levels, outputs):
+    return convolutions(
+        *((f"neck.lateral_convs.{i}.conv", 256, 16, 1) for i in range(levels)),
+        *(
+            (f"neck.fpn_convs.{i}.conv", 256, inputs, 3)
+            for i, inputs in enumerate(outputs)
+        ),
+    )
+
+
+# As in the state dicts of MMDetection 2 and 3.
+RETINANET = {
+    # P6 is made from the backbone.
+    **neck(3, (256, 256, 256, 16, 256)),
+    **convolutions(
+        *(
+            (f"bbox_head.{tower}_convs.{i}.conv", 256, 256, 3)
+            for tower in ("cls", "reg")
+            for i in range(4)
+        ),
+        ("bbox_head.retina_cls", 9 * CLASSES, 256, 3),
+        ("bbox_head.retina_reg", 9 * 4, 256, 3),
+    ),
+}
+FASTER_RCNN = {
+    **neck(4, 4 * (256,)),
+    **convolutions(
+        ("rpn_head.rpn_conv", 256, 256, 3),
+        ("rpn_head.rpn_cls", 3, 256, 1),
+        ("rpn_head.rpn_reg", 12, 256, 1),
+    ),
+    **linear(
+        ("roi_head.bbox_head.shared_fcs.0", 1024, 256 * 49),
+        ("roi_head.bbox_head.shared_fcs.1", 1024, 1024),
+        ("roi_head.bbox_head.fc_cls", CLASSES + 1, 1024),
+        ("roi_head.bbox_head.fc_reg", 4 * CLASSES, 1024),
+    ),
+}
+MASK_RCNN = {
+    **FASTER_RCNN,
+    **convolutions(
+        *(
+            (f"roi_head.mask_head.convs.{i}.conv", 256, 256, 3)
+            for i in range(4)
+        ),
+        ("roi_head.mask_head.upsample", 256, 256, 2),
+        ("roi_head.mask_head.conv_logits", CLASSES, 256, 1),
+    ),
+}
+DETECTORS = [
+    (RetinaNet, RETINANET),
+    (FasterRCNN, FASTER_RCNN),
+    (MaskRCNN, MASK_RCNN),
+]
+
+
+def make_state(shapes, tmp_path):
+    """Random entries, those of the backbone as the authors name them."""
+    random = np.random.default_rng(0)
+    state = {
+        name: random.normal(0, 0.02, shape).astype("float32")
+        for name, shape in shapes.items()
+    }
+    path = str(tmp_path / "backbone.safetensors")
+    save_torch_weights(make_backbone(), path)
+    for name, array in read_checkpoint(path).items():
+        state[f"backbone.{name}"] = array
+    return state
+
+
+@pytest.mark.parametrize("cls, shapes", DETECTORS)
+def test_all_entries_are_loaded(cls, shapes, tmp_path):
+    pytest.importorskip("safetensors")
+    model = cls(make_backbone(), CLASSES)
+    state = make_state(shapes, tmp_path)
+    load_mmdet_weights(model, {"state_dict": state})
+    entries = detector_entries(model)
+    assert {id(e.variable) for e in entries} >= {
+        id(weight) for weight in model.trainable_weights
+    }
+    for entry in entries:
+        np.testing.assert_array_equal(entry.to_torch(), state[entry.key])
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "another shape"])
+def test_a_checkpoint_that_does_not_fit_changes_nothing(change, tmp_path):
+    pytest.importorskip("safetensors")
+    model = FasterRCNN(make_backbone(), CLASSES)
+    before = [ops.convert_to_numpy(w) for w in model.weights]
+    state = make_state(FASTER_RCNN, tmp_path)
+    key = "rpn_head.rpn_cls.bias"
+    if change == "unexpected":
+        key = "roi_head.mask_head.conv_logits.bias"
+    array = state.pop(key, np.zeros(CLASSES))
+    if change != "missing":
+        state[key] = array if change == "unexpected" else array[:2]
+    with pytest.raises(ValueError, match=f"{change}.*{key}"):
+        load_mmdet_weights(model, state)
+    for old, weight in zip(before, model.weights):
+        np.testing.assert_array_equal(old, ops.convert_to_numpy(weight))
+
+
+def test_heads_compute_what_pytorchs_do(tmp_path):
+    """The order of the pixels in the first matrix, the transposed kernel."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    functional = torch.nn.functional
+    model = MaskRCNN(make_backbone(), CLASSES)
+    state = make_state(MASK_RCNN, tmp_path)
+    load_mmdet_weights(model, state)
+
+    def apply(function, name, x, **options):
+        weight, bias = (
+            torch.tensor(state[f"roi_head.{name}.{kind}"])
+            for kind in ("weight", "bias")
+        )
+        return function(x, weight, bias, **options)
+
+    x = np.random.default_rng(1).normal(size=(2, 7, 7, 256)).astype("float32")
+    flat = torch.tensor(x.transpose(0, 3, 1, 2)).flatten(1)
+    for i in range(2):
+        flat = apply(functional.linear, f"bbox_head.shared_fcs.{i}", flat)
+        flat = flat.relu()
+    logits, deltas = map(ops.convert_to_numpy, model.box_head(x))
+    wanted = apply(functional.linear, "bbox_head.fc_cls", flat).numpy()
+    np.testing.assert_allclose(logits, wanted, atol=1e-4)
+    wanted = apply(functional.linear, "bbox_head.fc_reg", flat).numpy()
+    np.testing.assert_allclose(deltas.reshape(2, -1), wanted, atol=1e-4)
+
+    x = np.random.default_rng(1).normal(size=(2, 14, 14, 256))
+    x = x.astype("float32")
+    y = torch.tensor(x.transpose(0, 3, 1, 2))
+    for i in range(4):
+        name = f"mask_head.convs.{i}.conv"
+        y = apply(functional.conv2d, name, y, padding=1).relu()
+    y = apply(functional.conv_transpose2d, "mask_head.upsample", y, stride=2)
+    y = apply(functional.conv2d, "mask_head.conv_logits", y.relu())
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.mask_head(x)),
+        y.numpy().transpose(0, 2, 3, 1),
+        atol=1e-4,
+    )
+
+
+def test_another_backbone_keeps_its_weights():
+    images = keras.Input((64, 64, 3))
+    levels, x = {}, keras.layers.AveragePooling2D(2)(images)
+    for level in (2, 3, 4, 5):
+        x = keras.layers.AveragePooling2D(2)(x)
+        levels[f"P{level}"] = x = keras.layers.Conv2D(16, 1)(x)
+    backbone = keras.Model(images, x)
+    backbone.pyramid_outputs = levels
+    model = RetinaNet(backbone, CLASSES)
+    random = np.random.default_rng(0)
+    state = {k: random.normal(size=v) for k, v in RETINANET.items()}
+    before = backbone.get_weights()
+    load_mmdet_weights(model, {**state, "backbone.conv1.weight": np.ones(3)})
+    for old, new in zip(before, backbone.get_weights()):
+        np.testing.assert_array_equal(old, new)
+    bias = model.get_layer("box_output").bias
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(bias),
+        state["bbox_head.retina_reg.bias"],
+        rtol=1e-6,
+    )
