@@ -13,9 +13,10 @@ PORTABLE = tests/detection tests/layers tests/models \
 	tests/test_complexity.py tests/test_docstrings.py tests/test_fuse.py \
 	tests/test_saving.py
 
-# XLA takes minutes to compile each large network for a CPU; `make test-all`
-# runs all of them on JAX too.
+# XLA takes minutes to compile each large network or the training of a
+# detector for a CPU; `make test-all` runs all of them on JAX too.
 PORTABLE_JAX = tests/detection tests/layers tests/test_fuse.py \
+	--ignore tests/detection/test_detectors.py \
 	tests/models/test_epsanet.py tests/models/test_imagenet.py \
 	tests/models/test_variants.py \
 	-k "not parameters and not table_5 and not layer_names"
