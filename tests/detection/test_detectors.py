@@ -155,10 +155,8 @@ def test_shapes_may_change(compiled, change):
     assert np.isfinite([logs[name] for name in compiled.LOSSES]).all()
 
 
-@pytest.mark.parametrize(
-    "policy",
-    ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.large)],
-)
+@pytest.mark.large
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(policy):
     keras.config.set_dtype_policy(policy)
     try:
@@ -253,7 +251,7 @@ def test_training_finds_the_objects_of_an_image(cls):
     [
         "RetinaNet",
         pytest.param("FasterRCNN", marks=pytest.mark.large),
-        "MaskRCNN",
+        pytest.param("MaskRCNN", marks=pytest.mark.large),
     ],
 )
 def test_two_devices_train_as_one_with_the_whole_batch(name, tmp_path):
