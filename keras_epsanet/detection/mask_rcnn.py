@@ -60,8 +60,13 @@ class MaskRCNN(FasterRCNN):
                 f"Received: targets {', '.join(targets)}"
             )
         losses = super().head_losses(samples, targets, outputs)
-        # Those of objects are the first, a quarter at most.
+        # Those of objects are the first, a quarter at most. The head costs
+        # more than all the rest, so it draws no more than there are, except
+        # on JAX, whose shapes are fixed.
         number = self.num_samples // 4
+        if keras.backend.backend() != "jax":
+            counts = ops.sum(ops.cast(samples.is_object, "int32"), axis=1)
+            number = ops.clip(ops.max(counts), 1, number)
         objects, boxes, labels, is_object = (
             x[:, :number]
             for x in (
