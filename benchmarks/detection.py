@@ -9,12 +9,20 @@ second takes one of this package's detectors. All run in one process, in turns,
 on TensorFlow, with random weights that stay as they are, random images and
 boxes, and only ratios of neighbouring steps are printed.
 
+    python benchmarks/detection.py --detector mask_rcnn --memory \
+        --image-size 800 1344 --batch-size 1
+
+prints the resident size that its training reaches, less that before it was
+built. For CPUs: what a GPU holds is not resident.
+
 Mask R-CNN draws the proposals that are on objects, up to 128 in an image: the
 more objects, the longer its step (`--objects 100`: all 128).
 """
 
 import argparse
 import os
+import resource
+import sys
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -37,7 +45,7 @@ DETECTORS = {
 def build(name, variant, image_size):
     backbone = EPSANetBackbone.from_variant(
         variant,
-        image_shape=(image_size, image_size, 3),
+        image_shape=(*image_size, 3),
         freeze_stages=1,
         norm_eval=True,
     )
@@ -76,11 +84,12 @@ def build_keras_cv(backbone):
 
 def make_batch(batch_size, image_size, objects):
     random = np.random.default_rng(0)
-    corners = random.uniform(0, image_size / 2, (batch_size, objects, 2))
-    sides = random.uniform(16, image_size / 2, (batch_size, objects, 2))
-    shape = (batch_size, image_size, image_size, 3)
-    masks = np.zeros((batch_size, objects, image_size, image_size), "uint8")
-    masks[..., : image_size // 2, :] = 1
+    half = min(image_size) / 2
+    corners = random.uniform(0, half, (batch_size, objects, 2))
+    sides = random.uniform(16, half, (batch_size, objects, 2))
+    shape = (batch_size, *image_size, 3)
+    masks = np.zeros((batch_size, objects, *image_size), "uint8")
+    masks[..., : image_size[0] // 2, :] = 1
     return {
         "images": random.normal(size=shape).astype("float32"),
         "boxes": np.concatenate((corners, corners + sides), -1).astype(
@@ -111,12 +120,30 @@ def main():
         "--against", choices=("keras_cv", *DETECTORS), default="keras_cv"
     )
     parser.add_argument("--model", default="epsanet50_small")
-    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        default=(256, 256),
+        metavar=("HEIGHT", "WIDTH"),
+    )
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--objects", type=int, default=8, metavar="N")
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     batch = make_batch(args.batch_size, args.image_size, args.objects)
+    if args.memory:
+        before = largest_size()
+        step = make_step(
+            args.detector,
+            build(args.detector, args.model, args.image_size),
+            batch,
+        )
+        for _ in range(3):
+            step()
+        print(f"{(largest_size() - before) / 1e9:.2f} GB")
+        return
     names = (args.detector, args.against)
     models = [build(name, args.model, args.image_size) for name in names]
     steps = [
@@ -124,7 +151,7 @@ def main():
     ]
     print(
         f"training step, {args.detector} / {args.against} on {args.model}, "
-        f"batch {args.batch_size}, {args.image_size}×{args.image_size}"
+        f"batch {args.batch_size}, {'×'.join(map(str, args.image_size))}"
     )
     print("trainable", *(f"{sum_sizes(model):,}" for model in models))
     low, median, high = np.percentile(
@@ -134,6 +161,12 @@ def main():
         f"median {median:.2f}  quartiles {low:.2f}–{high:.2f}  "
         f"of {args.repeats} ratios"
     )
+
+
+def largest_size():
+    """Bytes that the process has had resident at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def sum_sizes(model):

@@ -53,14 +53,10 @@ SCENES = training.CocoRecipe(
     epochs=3,
     warm_up_epochs=0.1,
     clipnorm=10.0,
+    num_samples=64,
     freeze_stages=0,
     norm_eval=False,
 )
-DETECTORS = {
-    "retinanet": detection.RetinaNet,
-    "faster_rcnn": detection.FasterRCNN,
-    "mask_rcnn": detection.MaskRCNN,
-}
 
 
 def main():
@@ -113,7 +109,7 @@ def train(args, preemption):
     recipe = choose_recipe(args)
     keras.utils.set_random_seed(recipe.seed)
     run = training.RunFolder(args.output, recipe)
-    annotations = open_data(args)
+    annotations = open_data(args, recipe)
     steps = len([x for x in annotations["train"].images if len(x.labels)])
     steps //= recipe.batch_size
     with strategy.scope():
@@ -163,12 +159,12 @@ def choose_recipe(args):
     return dataclasses.replace(recipe, **given)
 
 
-def open_data(args):
+def open_data(args, recipe):
     folder, year = args.data, "2017"
     if not folder:
         folder, year = f"{args.output}/scenes", ""
         if not os.path.isdir(folder):
-            scenes.write(folder, args.scenes, 200, image_size=SCENES.image_size)
+            scenes.write(folder, args.scenes, 200, image_size=recipe.image_size)
     return {
         split: coco.Annotations(
             f"{folder}/annotations/instances_{split}{year}.json",
@@ -190,11 +186,20 @@ def build_model(args, recipe, annotations):
         norm_eval=recipe.norm_eval,
         synchronized=recipe.sync_bn,
     )
-    build = {
-        "keras_cv": build_keras_cv,
-        "keras_hub": build_keras_hub,
-    }.get(recipe.library, DETECTORS[recipe.detector])
-    return build(backbone, len(annotations.class_names))
+    num_classes = len(annotations.class_names)
+    if recipe.library == "keras_cv":
+        return build_keras_cv(backbone, num_classes)
+    if recipe.library == "keras_hub":
+        return build_keras_hub(backbone, num_classes)
+    if recipe.detector == "retinanet":
+        return detection.RetinaNet(backbone, num_classes)
+    cls = detection.MaskRCNN if has_masks(recipe) else detection.FasterRCNN
+    return cls(
+        backbone,
+        num_classes,
+        num_samples=recipe.num_samples,
+        seed=recipe.seed,
+    )
 
 
 def build_keras_cv(backbone, num_classes):

@@ -17,7 +17,8 @@ class MaskRCNN(FasterRCNN):
     Training needs `"masks"` beside the boxes, `(N, objects, H, W)`, 0 or 1,
     in pixels of the images. The dictionary of `predict` has `"masks"` in
     addition, `(N, max_detections, 28, 28)`: the probability that the object
-    is there, from the upper left to the lower right corner of its box.
+    is there, from the upper left to the lower right corner of its box; 0
+    beyond the last object.
     `paste_masks` draws them at the size of the image, `encode_masks` makes
     COCO's run lengths of them.
 
@@ -60,13 +61,11 @@ class MaskRCNN(FasterRCNN):
                 f"Received: targets {', '.join(targets)}"
             )
         losses = super().head_losses(samples, targets, outputs)
-        # Those of objects are the first, a quarter at most. The head costs
-        # more than all the rest, so it draws no more than there are, except
-        # on JAX, whose shapes are fixed.
-        number = self.num_samples // 4
-        if keras.backend.backend() != "jax":
-            counts = ops.sum(ops.cast(samples.is_object, "int32"), axis=1)
-            number = ops.clip(ops.max(counts), 1, number)
+        # Those of objects are the first, a quarter at most.
+        number = _largest(
+            ops.sum(ops.cast(samples.is_object, "int32"), axis=1),
+            self.num_samples // 4,
+        )
         objects, boxes, labels, is_object = (
             x[:, :number]
             for x in (
@@ -85,8 +84,33 @@ class MaskRCNN(FasterRCNN):
 
     def decode(self, images, outputs):
         found = super().decode(images, outputs)
+        number = _largest(found["num_detections"], self.max_detections)
         logits = self.apply_head(
-            self.mask_head, found["boxes"], outputs, mask_head.OUTPUT_SIZE
+            self.mask_head,
+            found["boxes"][:, :number],
+            outputs,
+            mask_head.OUTPUT_SIZE,
         )
-        labels = ops.cast(found["labels"], "int32")
-        return {**found, "masks": mask_head.own_class(logits, labels)}
+        labels = ops.cast(found["labels"], "int32")[:, :number]
+        masks = mask_head.own_class(logits, labels)
+        batch, _, height, width = ops.shape(masks)
+        rest = ops.zeros((batch, self.max_detections - number, height, width))
+        masks = ops.concatenate((masks, rest), axis=1)
+        return {
+            **found,
+            "masks": ops.reshape(
+                masks, (batch, self.max_detections, height, width)
+            ),
+        }
+
+
+def _largest(counts, limit):
+    """The largest of the counts, from 1 to `limit`.
+
+    The mask head costs more than all the rest, so it sees no more boxes than
+    there are; on JAX, whose shapes are fixed, as many as there can be.
+    """
+    if keras.backend.backend() == "jax":
+        return limit
+    number = ops.clip(ops.max(ops.cast(counts, "int32")), 1, limit)
+    return int(number) if keras.backend.backend() == "torch" else number

@@ -10,6 +10,8 @@ _STEPS = 7330
 DETECTORS = ("retinanet", "faster_rcnn", "mask_rcnn")
 LIBRARIES = ("keras_epsanet", "keras_cv", "keras_hub")
 OPTIMIZERS = ("sgd", "adam")
+# Of classifiers only.
+UNUSED = ("label_smoothing", "augmentations", "antialias")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +21,8 @@ class CocoRecipe(Recipe):
     The defaults are those of MMDetection's 1× schedule with which section
     4.2 of the paper trained: SGD with a rate of 0.01 for 16 images a step,
     a warm-up over 500 steps, a tenth of the rate after epochs 8 and 11.
-    Options of `Recipe` that are not named here mean the same.
+    Options of `Recipe` that are not named here mean the same, but for
+    `label_smoothing`, `augmentations` and `antialias`, which have no use.
 
     Args:
         detector: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.
@@ -28,6 +31,8 @@ class CocoRecipe(Recipe):
         optimizer: `"sgd"`, or `"adam"` for short trainings on few images,
             which leaves momentum and L2 term aside.
         image_size: Shorter side of the images in pixels.
+        num_samples: Integer, proposals of an image from which the heads of
+            Faster and Mask R-CNN learn.
         longer_side: What the longer side must not exceed, in pixels.
         learning_rate: Float, the rate for 16 images a batch; it grows in
             proportion to `batch_size`.
@@ -57,6 +62,7 @@ class CocoRecipe(Recipe):
     detector: str = "retinanet"
     library: str = "keras_epsanet"
     optimizer: str = "sgd"
+    num_samples: int = 512
     longer_side: int = 1333
     freeze_stages: int = 1
     norm_eval: bool = True
@@ -75,6 +81,13 @@ class CocoRecipe(Recipe):
                 raise ValueError(
                     f"`{name}` must be one of {', '.join(allowed)}. "
                     f"Received: {name}={getattr(self, name)}"
+                )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in UNUSED and value != field.default:
+                raise ValueError(
+                    f"`{field.name}` has no use for detectors. "
+                    f"Received: {field.name}={value}"
                 )
         own = self.library == "keras_epsanet"
         if not own and self.detector != "retinanet":

@@ -55,3 +55,17 @@ def test_memory():
     first, second = ([float(x) for x in line.split()] for line in lines[2:])
     assert first[:2] == [1, 32] and first[-2:] == [1, 1]
     assert second[2] > 0
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="timed on TensorFlow"
+)
+def test_detection():
+    sizes = ["--batch-size", "1", "--image-size", "64", "96", "--objects", "2"]
+    arguments = ["--detector", "mask_rcnn", "--against", "retinanet", *sizes]
+    lines = run("detection.py", *arguments, "--repeats", "2")
+    assert lines[-2] == "trainable 41,204,904 34,777,260"
+    assert re.search(r"^median [\d.]+  quartiles", lines[-1])
+    (line,) = run("detection.py", *sizes, "--memory")
+    assert float(line.removesuffix(" GB")) > 0.3

@@ -156,6 +156,28 @@ def test_shapes_may_change(compiled, change):
 
 
 @pytest.mark.large
+@pytest.mark.skipif(not TENSORFLOW, reason="its graph takes any sizes")
+@pytest.mark.parametrize("cls", TWO_STAGE)
+def test_a_thousand_random_steps_stay_finite(cls):
+    random = np.random.default_rng(0)
+
+    def make_batches():
+        for seed in range(1000):
+            size = random.choice((32, 64, 96), 2)
+            yield make_batch(random.integers(6), size=size, seed=seed)
+
+    model = make_detector(cls)
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9, clipnorm=10))
+    logs = model.fit(make_batches(), verbose=0).history
+    # Means over all steps.
+    assert np.isfinite([logs[name] for name in cls.LOSSES]).all()
+    for weight in model.weights:
+        assert np.isfinite(ops.convert_to_numpy(weight)).all(), weight.path
+    found = model.predict(make_batch()["images"], verbose=0)
+    assert all(np.isfinite(x).all() for x in found.values())
+
+
+@pytest.mark.large
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(policy):
     keras.config.set_dtype_policy(policy)

@@ -25,6 +25,15 @@ def run(output, *options):
     )
 
 
+def detect(run, output, image):
+    return subprocess.run(
+        [sys.executable, SCRIPT.with_name("detect.py"), "--run", run]
+        + ["--output", output, "--min-score", "0", image],
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.large
 def test_a_run_leaves_its_results_and_goes_on(tmp_path):
     output = tmp_path / "run"
@@ -41,17 +50,38 @@ def test_a_run_leaves_its_results_and_goes_on(tmp_path):
     assert "from step 8" in again.stdout and "Epoch" not in again.stdout
     assert result.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
     image = output / "scenes/val/000000000001.jpg"
-    found = subprocess.run(
-        [sys.executable, SCRIPT.with_name("detect.py"), "--run", output]
-        + ["--output", tmp_path / "found", "--min-score", "0", image],
-        capture_output=True,
-        text=True,
-    )
+    found = detect(output, tmp_path / "found", image)
     assert f"{image}: " in found.stdout, found.stderr[-2000:]
     assert PIL.Image.open(tmp_path / "found/000000000001.png").width > 600
     other = run(output, "--momentum", "0.5")
     assert other.returncode == 1
     assert other.stderr.endswith("Received: momentum: 0.5, not 0.9\n")
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("library", ["keras_hub", "keras_cv"])
+def test_the_detector_of_a_library_is_trained(library, tmp_path):
+    pytest.importorskip(library)
+    result = run(tmp_path / "run", "--library", library, "--epochs", "1")
+    assert result.returncode == 0, result.stderr[-2000:]
+    with open(tmp_path / "run/log.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["val_AP"]) <= 1
+    assert PIL.Image.open(tmp_path / "run/predictions.png").width > 600
+
+
+@pytest.mark.large
+def test_masks_are_learnt_and_drawn(tmp_path):
+    output = tmp_path / "run"
+    result = run(output, "--detector", "mask_rcnn", "--epochs", "1")
+    assert result.returncode == 0, result.stderr[-2000:]
+    with open(output / "log.csv") as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["val_mask_AP"]) <= 1
+    image = output / "scenes/val/000000000001.jpg"
+    found = detect(output, tmp_path / "found", image)
+    assert f"{image}: " in found.stdout, found.stderr[-2000:]
+    assert PIL.Image.open(tmp_path / "found/000000000001.png").width > 600
 
 
 def test_data_that_is_not_there_is_named(tmp_path):

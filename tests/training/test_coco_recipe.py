@@ -41,6 +41,8 @@ def test_json_gives_the_recipe_back():
         {"library": "torchvision"},
         {"longer_side": 799},
         {"clipnorm": 0},
+        {"label_smoothing": 0.1},
+        {"antialias": False},
     ],
 )
 def test_a_value_out_of_range_is_refused(option):
