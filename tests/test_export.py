@@ -53,6 +53,7 @@ def test_onnx(exported, tmp_path):
     np.testing.assert_allclose(y, expected, atol=1e-4 * expected.max())
 
 
+@pytest.mark.large
 def test_litert(exported, tmp_path):
     import tensorflow as tf
 

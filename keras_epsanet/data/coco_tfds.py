@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 
+from keras_epsanet.data.tfds import import_tfds
+
 # COCO's names of its parts, by those of TensorFlow Datasets.
 PARTS = {"train": "train2017", "validation": "val2017"}
 
@@ -33,13 +35,7 @@ def write_from_tfds(folder, name="coco/2017", data_dir=None, parts=None):
         ValueError: If the folder exists, or the dataset is not one of images
             with boxes.
     """
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError(
-            "Reading TensorFlow Datasets needs tensorflow-datasets: "
-            "pip install keras-epsanet[examples]"
-        ) from error
+    tfds = import_tfds()
     folder = os.path.abspath(folder)
     if os.path.exists(folder):
         raise ValueError(

@@ -20,6 +20,7 @@ from keras_epsanet.data.image_sources import (
     Slots,
     random_key,
 )
+from keras_epsanet.data.tfds import import_tfds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +101,7 @@ def open_source(path):
 
 
 def _open_tfds(data_dir):
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        raise ImportError(
-            "Reading TensorFlow Datasets needs tensorflow-datasets: "
-            "pip install keras-epsanet[examples]"
-        ) from error
-
+    tensorflow_datasets = import_tfds()
     builder = tensorflow_datasets.builder("imagenet2012", data_dir=data_dir)
     try:
         # Does nothing where the records are there.

@@ -22,14 +22,7 @@ def tfds(name, split, data_dir=None):
             8-bit images with one class each.
         ImportError: If tensorflow-datasets is not installed.
     """
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        raise ImportError(
-            "Reading TensorFlow Datasets needs tensorflow-datasets: "
-            "pip install keras-epsanet[examples]"
-        ) from error
-
+    tensorflow_datasets = import_tfds()
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data_dir)
     except tensorflow_datasets.core.DatasetNotFoundError as error:
@@ -55,6 +48,18 @@ def tfds(name, split, data_dir=None):
     dataset.num_images = builder.info.splits[split].num_examples
     dataset.splits = list(builder.info.splits)
     return dataset
+
+
+def import_tfds():
+    """Imports TensorFlow Datasets, or says how to install it."""
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ImportError(
+            "Reading TensorFlow Datasets needs tensorflow-datasets: "
+            "pip install keras-epsanet[examples]"
+        ) from error
+    return tensorflow_datasets
 
 
 def _image_and_label(builder):

@@ -87,6 +87,7 @@ runpy.run_path({str(EXAMPLES / "train_classifier.py")!r}, run_name="__main__")
     assert trained == reloaded and "top-1" in trained
 
 
+@pytest.mark.large
 def test_frozen_training_changes_the_classifier_alone(
     training, images, tmp_path
 ):
