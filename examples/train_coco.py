@@ -138,7 +138,7 @@ def train(args, preemption):
     batch = next(iter(evaluation))
     detection.draw_beside(
         batch,
-        model.predict_on_batch(batch["images"]),
+        model.predict(batch["images"], verbose=0),
         annotations["train"].class_names,
         path=f"{run.path}/predictions.png",
     )
