@@ -81,6 +81,14 @@ def test_keras_hub_puts_the_prior_on_the_boxes():
     assert (classes == 0).all()
 
 
+@pytest.mark.parametrize(
+    "library, deviation", [("keras_cv", 1 / 48), ("keras_hub", 0.05)]
+)
+def test_kernels_of_the_heads_start_larger(library, deviation):
+    for layer in DETECTORS[library]().classification_head.conv_layers:
+        assert np.std(layer.kernel) == pytest.approx(deviation, rel=0.02)
+
+
 @pytest.mark.parametrize("use_p5, channels", [(True, 128), (False, 256)])
 def test_keras_hub_makes_p6_from_c5_if_told_p5(use_p5, channels):
     pyramid = keras_hub_pyramid(use_p5).feature_pyramid
