@@ -83,7 +83,7 @@ def decode_boxes(proposals, valid, logits, deltas, image_size):
         classes `(N, proposals * classes)`; scores of 0 where there is no
         proposal.
     """
-    number, num_classes = deltas.shape[1:3]
+    number, num_classes = ops.shape(deltas)[1:3]
     boxes = box_ops.decode(proposals[:, :, None], deltas, STDS)
     boxes = box_ops.clip(boxes, *image_size)
     scores = ops.softmax(logits)[..., :-1] * ops.cast(

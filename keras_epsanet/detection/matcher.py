@@ -45,7 +45,7 @@ def match(ious, valid, positive, negative, low_quality=None):
     forced = (ious == best_of_object) & enough
     is_forced = ops.any(forced, axis=-1)
     # Of several objects the last, as in MMDetection's loop.
-    numbers = ops.arange(1, forced.shape[-1] + 1, dtype="int32")
+    numbers = ops.arange(1, ops.shape(forced)[-1] + 1, dtype="int32")
     last = ops.max(ops.where(forced, numbers, 0), axis=-1) - 1
     return (
         ops.where(is_forced, last, indices),

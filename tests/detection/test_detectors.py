@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet import EPSANetBackbone, complexity
-from keras_epsanet.detection import FasterRCNN, MaskRCNN
+from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
 
 CLASSES = 3
 TWO_STAGE = (FasterRCNN, MaskRCNN)
@@ -27,7 +27,8 @@ def make_detector(cls, seed=0, **options):
         reduction=4,
         norm_eval=True,
     )
-    options = {"num_samples": 32, "seed": seed, **options}
+    if cls is not RetinaNet:
+        options = {"num_samples": 32, "seed": seed, **options}
     return cls(backbone, CLASSES, **options)
 
 
@@ -48,6 +49,21 @@ def make_batch(boxes=2, images=2, size=(64, 96), seed=0):
         "labels": labels.astype("int32"),
         "masks": ((x1 < x) & (x < x2) & (y1 < y) & (y < y2)).astype("uint8"),
     }
+
+
+def of_unknown_sizes(make_batches):
+    """Batches whose images and numbers of objects may have any size."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_generator(
+        make_batches,
+        output_signature={
+            "images": tf.TensorSpec((None, None, None, 3), "float32"),
+            "boxes": tf.TensorSpec((None, None, 4), "float32"),
+            "labels": tf.TensorSpec((None, None), "int32"),
+            "masks": tf.TensorSpec((None, None, None, None), "uint8"),
+        },
+    )
 
 
 def make_backbone(name):
@@ -157,6 +173,22 @@ def test_shapes_may_change(compiled, change):
 
 @pytest.mark.large
 @pytest.mark.skipif(not TENSORFLOW, reason="its graph takes any sizes")
+@pytest.mark.parametrize("cls", (RetinaNet, *TWO_STAGE))
+def test_sizes_may_be_unknown(cls):
+    model = make_detector(cls)
+    model.compile(keras.optimizers.SGD(0.0))
+    batch = make_batch()
+    batches = of_unknown_sizes(lambda: iter([batch]))
+    logs = model.fit(batches, verbose=0).history
+    assert np.isfinite([logs[name] for name in model.LOSSES]).all()
+    found = model.predict(batches, verbose=0)
+    wanted = model.predict(batch["images"], verbose=0)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-4)
+
+
+@pytest.mark.large
+@pytest.mark.skipif(not TENSORFLOW, reason="its graph takes any sizes")
 @pytest.mark.parametrize("cls", TWO_STAGE)
 def test_a_thousand_random_steps_stay_finite(cls):
     random = np.random.default_rng(0)
@@ -168,7 +200,7 @@ def test_a_thousand_random_steps_stay_finite(cls):
 
     model = make_detector(cls)
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9, clipnorm=10))
-    logs = model.fit(make_batches(), verbose=0).history
+    logs = model.fit(of_unknown_sizes(make_batches), verbose=0).history
     # Means over all steps.
     assert np.isfinite([logs[name] for name in cls.LOSSES]).all()
     for weight in model.weights:
