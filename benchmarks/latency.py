@@ -10,14 +10,16 @@ third against the PyTorch code of the paper's authors in a clone of
 https://github.com/murufeng/EPSANet, eager and channels-last unless `--layout`
 says otherwise. `--against plain` compares the fused network (`fuse`) with the
 one it was made from, in inference; `--against size` another `--image-size`
-with 224.
+with 224. `--against tensorflow` compares another KERAS_BACKEND with
+TensorFlow, `--against no_onednn` TensorFlow with itself without its oneDNN
+kernels.
 
-All run in one process, in turns, with random weights and images: Keras'
-`predict_on_batch` and `train_on_batch` (SGD with momentum), for PyTorch the
-same steps. Only the ratios of neighbouring runs are printed, for bare times
-say more about the machine and what else it does. `jit_compile` is left to
-Keras, which means XLA with JAX and on TensorFlow's GPUs, not on TensorFlow's
-CPUs. KERAS_BACKEND chooses the backend.
+All run in turns, the last two in two processes, the others in one, with random
+weights and images: Keras' `predict_on_batch` and `train_on_batch` (SGD with
+momentum), for PyTorch the same steps. Only the ratios of neighbouring runs are
+printed, for bare times say more about the machine and what else it does.
+`jit_compile` is left to Keras, which means XLA with JAX and on TensorFlow's
+GPUs, not on TensorFlow's CPUs. KERAS_BACKEND chooses the backend.
 
 What was measured on which machine stands in the README.
 """
@@ -25,6 +27,7 @@ What was measured on which machine stands in the README.
 import argparse
 import functools
 import importlib
+import multiprocessing
 import os
 import sys
 import time
@@ -131,6 +134,34 @@ def reference_runs(folder, variant, args):
     return {"inference": infer, "training": train}
 
 
+def runs_elsewhere(args, **environment):
+    """The same in another process with other environment variables."""
+    context = multiprocessing.get_context("spawn")
+    connection, end = context.Pipe()
+    before = dict(os.environ)
+    os.environ.update(environment)
+    context.Process(target=serve, args=(end, args), daemon=True).start()
+    os.environ.clear()
+    os.environ.update(before)
+
+    def run(mode):
+        connection.send(mode)
+        return connection.recv()
+
+    return {
+        mode: functools.partial(run, mode) for mode in ("inference", "training")
+    }
+
+
+def serve(connection, args):
+    keras.config.set_dtype_policy(args.dtype)
+    model = build_model(args.model, args.image_size)
+    runs = keras_runs(model, args.batch_size)
+    while True:
+        runs[connection.recv()]()
+        connection.send("done")
+
+
 def measure_ratios(runs, repeats):
     """Times two functions in turns and returns the ratios of the times."""
     for run in runs:
@@ -155,7 +186,10 @@ def parse_args():
     )
     parser.add_argument(
         "--against",
-        choices=("resnet", "stock", "plain", "size", "reference"),
+        choices=(
+            *("resnet", "stock", "plain", "size", "reference"),
+            *("tensorflow", "no_onednn"),
+        ),
         default="resnet",
     )
     parser.add_argument("--reference", metavar="CLONE")
@@ -208,6 +242,12 @@ def main():
     if args.against == "reference":
         other = f"authors' PyTorch ({args.layout})"
         runs.append(reference_runs(args.reference, args.model, args))
+    elif args.against == "tensorflow":
+        other = "TensorFlow"
+        runs.append(runs_elsewhere(args, KERAS_BACKEND="tensorflow"))
+    elif args.against == "no_onednn":
+        other = "without oneDNN"
+        runs.append(runs_elsewhere(args, TF_ENABLE_ONEDNN_OPTS="0"))
     else:
         runs.append(keras_runs(network, args.batch_size))
 

@@ -23,7 +23,7 @@ def run(script, *arguments):
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("against", ["plain", "size"])
+@pytest.mark.parametrize("against", ["plain", "size", "no_onednn"])
 def test_latency(against):
     lines = run("latency.py", "--against", against, *SMALL)
     assert re.search(r"inference +median [\d.]+", lines[1])
