@@ -3,7 +3,7 @@
     python benchmarks/convolution.py
 
 For every convolution of the PSA modules of a network: how long TensorFlow's
-grouped kernel and one convolution per group take on a CPU, relative to the
+grouped kernel and gradients group by group take on a CPU, relative to the
 form that `keras_epsanet/layers/grouped_convolution.py` chooses, forward and
 forward with both gradients. Each number is the median of `--repeats` ratios
 of neighbouring runs. Below 1 the choice is wrong for this machine. Not run to
@@ -11,6 +11,7 @@ its end yet: the forms were chosen by a run of each alone.
 """
 
 import argparse
+import contextlib
 import os
 import time
 from unittest import mock
@@ -24,13 +25,18 @@ import numpy as np
 import tensorflow as tf
 
 import keras_epsanet
-from keras_epsanet.layers import grouped_convolution
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
+# What is replaced in the package for each form.
+LAYERS = "keras_epsanet.layers."
 FORMS = {
     "chosen": {},
-    "native": {"_choose_tile": lambda *args: (1, 1)},
-    "per group": {"_tensorflow_has_grouped_gradient": lambda dtype: False},
+    "native": {LAYERS + "pixel_tiles.LANES": 0},
+    "per group": {
+        LAYERS + "grouped_convolution._tensorflow_lacks_onednn": (
+            lambda dtype: True
+        )
+    },
 }
 
 
@@ -75,7 +81,9 @@ def build_runs(form, shape, batch_size):
             outputs = layer(images)
         return tape.gradient(outputs, [images, layer.kernel.value], upstream)
 
-    with mock.patch.multiple(grouped_convolution, **FORMS[form]):
+    with contextlib.ExitStack() as stack:
+        for name, value in FORMS[form].items():
+            stack.enter_context(mock.patch(name, value))
         forward()
         gradients()  # Both are traced now.
     return forward, gradients

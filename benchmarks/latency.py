@@ -25,6 +25,7 @@ What was measured on which machine stands in the README.
 """
 
 import argparse
+import contextlib
 import functools
 import importlib
 import multiprocessing
@@ -157,9 +158,10 @@ def serve(connection, args):
     keras.config.set_dtype_policy(args.dtype)
     model = build_model(args.model, args.image_size)
     runs = keras_runs(model, args.batch_size)
-    while True:
-        runs[connection.recv()]()
-        connection.send("done")
+    with contextlib.suppress(EOFError):  # The other process has ended.
+        while True:
+            runs[connection.recv()]()
+            connection.send("done")
 
 
 def measure_ratios(runs, repeats):

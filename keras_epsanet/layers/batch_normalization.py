@@ -7,9 +7,11 @@ import keras
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation, fused, that can keep its moving statistics.
 
-    On TensorFlow, images with the channels last are normalised by one kernel
-    forward and one backward, where Keras' layer makes several passes over
-    them.
+    In training on TensorFlow, images with the channels last are normalised by
+    one kernel forward and one backward, where Keras' layer makes several
+    passes over them. In inference Keras' products and sums are as fast, and
+    for single images ten times faster: merged into a convolution of oneDNN,
+    the kernel takes a slow path there.
 
     Detectors are trained in small batches, whose statistics are too noisy.
     They normalise with the moving statistics of the classifier while scale
@@ -46,22 +48,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.norm_eval = norm_eval
 
     def call(self, inputs, training=None, mask=None):
-        training = bool(training and self.trainable and not self.norm_eval)
-        if mask is None and self._can_be_fused(inputs):
+        learns = bool(training and self.trainable and not self.norm_eval)
+        if mask is None and self._can_be_fused(inputs, training):
             fused = {
                 "tensorflow": self._call_tensorflow,
                 "torch": self._call_torch,
             }[keras.backend.backend()]
-            return fused(inputs, training)
-        return super().call(inputs, training=training, mask=mask)
+            return fused(inputs, learns)
+        return super().call(inputs, training=learns, mask=mask)
 
-    def _can_be_fused(self, inputs):
+    def _can_be_fused(self, inputs, training):
         if len(inputs.shape) != 4 or self.synchronized or self.renorm:
             return False
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if keras.backend.backend() == "tensorflow":
             return (
-                self.axis in (-1, 3)
+                bool(training)
+                and self.axis in (-1, 3)
                 and dtype != "float64"
                 and self.variable_dtype == "float32"
             )

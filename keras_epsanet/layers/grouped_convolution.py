@@ -65,7 +65,8 @@ def _convolve_tensorflow(inputs, kernel, strides, groups, data_format):
             "channels_last",
         )
         return tf.transpose(outputs, (0, 3, 1, 2))
-    if tuple(kernel.shape[:2]) == (1, 1) and tuple(strides) != (1, 1):
+    pointwise = tuple(kernel.shape[:2]) == (1, 1)
+    if pointwise and tuple(strides) != (1, 1):
         # The strided kernel's gradient is several times slower. (Without
         # strides, a slice of everything would hold up exported graphs.)
         inputs, strides = inputs[:, :: strides[0], :: strides[1]], (1, 1)
@@ -74,13 +75,16 @@ def _convolve_tensorflow(inputs, kernel, strides, groups, data_format):
         (n - 1) // stride + 1
         for n, stride in zip(ops.shape(inputs)[1:3], strides)
     ]
-    if groups == 1 or _tensorflow_has_gpu():
+    if _tensorflow_has_gpu() or (
+        groups == 1
+        and not (pointwise and _tensorflow_lacks_onednn(kernel.dtype))
+    ):
         inputs, padding = _pad_tensorflow(inputs, kernel, strides, sizes)
         return tf.nn.conv2d(inputs, kernel, strides, padding)
     tiles = PixelTiles(kernel.shape, strides, groups, sizes)
     whole = [-(-n // tile) * tile for n, tile in zip(sizes, tiles.shape)]
     inputs, padding = _pad_tensorflow(inputs, kernel, strides, whole)
-    outputs = _convolve_grouped_tensorflow(
+    outputs = _convolve_tensorflow_cpu(
         inputs, kernel, strides, groups, padding, tiles
     )
     if all(isinstance(n, int) and n == w for n, w in zip(sizes, whole)):
@@ -117,13 +121,12 @@ def _pad_tensorflow(inputs, kernel, strides, output_sizes):
     return inputs, padding
 
 
-def _convolve_grouped_tensorflow(
-    inputs, kernel, strides, groups, padding, tiles
-):
-    """Convolution of several groups, for a CPU.
+def _convolve_tensorflow_cpu(inputs, kernel, strides, groups, padding, tiles):
+    """Convolution with gradients for a CPU.
 
     The inputs' gradient is that of the plain convolution, whose lanes are
-    the channels of the inputs, of which a group has enough.
+    the channels of the inputs, of which a group has enough. Without oneDNN it
+    is that of the tiles, group by group.
     """
     import tensorflow as tf
 
@@ -139,14 +142,18 @@ def _convolve_grouped_tensorflow(
             )
 
         def gradient(upstream):
-            if not _tensorflow_has_grouped_gradient(kernel.dtype):
+            if _tensorflow_lacks_onednn(kernel.dtype):
                 parts = zip(
                     tf.split(inputs, groups, -1),
-                    tf.split(kernel, groups, -1),
-                    tf.split(upstream, groups, -1),
+                    tf.split(tiles.expand(kernel), groups, -1),
+                    tf.split(tiles.to_channels(upstream), groups, -1),
                 )
-                parts = [_gradients(*x, strides, padding) for x in parts]
-                return [tf.concat(x, -1) for x in zip(*parts)]
+                gradients = _gradients
+                if tuple(kernel.shape[:2]) == (1, 1):
+                    gradients = _pointwise_gradients
+                parts = [gradients(*x, tiles.strides, padding) for x in parts]
+                of_inputs, of_tiles = [tf.concat(x, -1) for x in zip(*parts)]
+                return of_inputs, tiles.reduce(of_tiles)
             if tiles.shape == (1, 1):
                 return _gradients(inputs, kernel, upstream, strides, padding)
             return (
@@ -169,6 +176,21 @@ def _convolve_grouped_tensorflow(
 
 def _gradients(*args):
     return _inputs_gradient(*args), _kernel_gradient(*args)
+
+
+def _pointwise_gradients(inputs, kernel, upstream, strides, padding):
+    """As products of matrices."""
+    import tensorflow as tf
+
+    pixels = tf.reshape(inputs, (-1, kernel.shape[2]))
+    of_pixels = tf.reshape(upstream, (-1, kernel.shape[3]))
+    return (
+        tf.reshape(
+            tf.matmul(of_pixels, kernel[0, 0], transpose_b=True),
+            tf.shape(inputs),
+        ),
+        tf.matmul(pixels, of_pixels, transpose_a=True)[None, None],
+    )
 
 
 def _inputs_gradient(inputs, kernel, upstream, strides, padding):
@@ -208,10 +230,10 @@ def _tensorflow_has_gpu():
 
 
 @functools.cache
-def _tensorflow_has_grouped_gradient(dtype):
+def _tensorflow_lacks_onednn(dtype):
     """Asks TensorFlow for the gradient of a tiny grouped convolution.
 
-    A CPU has it through oneDNN only, which depends on the processor, the
+    A CPU has it through oneDNN only, whose use depends on the processor, the
     build, TF_ENABLE_ONEDNN_OPTS and the data type.
     """
     import tensorflow as tf
@@ -238,8 +260,8 @@ def _tensorflow_has_grouped_gradient(dtype):
             tf.errors.InvalidArgumentError,
             tf.errors.UnimplementedError,
         ):
-            return False
-    return True
+            return True
+    return False
 
 
 def _convolve_jax(inputs, kernel, strides, groups, data_format):

@@ -43,17 +43,18 @@ def test_config_round_trip():
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", [True, False, "norm_eval"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])
 @pytest.mark.parametrize("affine", [True, False])
 def test_equals_keras_layer(axis, training, dtype, affine, value_and_gradients):
+    norm_eval = training == "norm_eval"
     options = {"axis": axis, "momentum": 0.9, "epsilon": 1e-5, "dtype": dtype}
     options.update(scale=affine, center=affine)
     x = np.random.default_rng(0).standard_normal((4, 3, 5, 6)) * 3 + 1
     weight = np.random.default_rng(1).standard_normal(x.shape)
     weight = weight.astype("float32")
 
-    def results(layer):
+    def results(layer, training):
         layer.build(x.shape)
         generator = np.random.default_rng(2)
         for variable in layer.weights:
@@ -71,8 +72,11 @@ def test_equals_keras_layer(axis, training, dtype, affine, value_and_gradients):
 
     tolerance = 0.05 if "bfloat16" in dtype else 1e-4
     for ours, theirs in zip(
-        results(BatchNormalization(**options)),
-        results(keras.layers.BatchNormalization(**options)),
+        results(BatchNormalization(norm_eval=norm_eval, **options), training),
+        results(
+            keras.layers.BatchNormalization(**options),
+            training and not norm_eval,
+        ),
         strict=True,
     ):
         np.testing.assert_allclose(
@@ -81,3 +85,21 @@ def test_equals_keras_layer(axis, training, dtype, affine, value_and_gradients):
             rtol=tolerance,
             atol=tolerance,
         )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="merged by TensorFlow"
+)
+def test_inference_is_not_merged_into_convolutions():
+    import tensorflow as tf
+
+    def kernels(training):
+        layer = BatchNormalization()
+        graph = tf.function(layer).get_concrete_function(
+            tf.TensorSpec((None, 4, 4, 8)), training=training
+        )
+        return {operation.type for operation in graph.graph.get_operations()}
+
+    # Single images would be ten times slower.
+    assert "FusedBatchNormV3" in kernels(training=True)
+    assert "FusedBatchNormV3" not in kernels(training=False)
