@@ -42,6 +42,7 @@ def test_saved_model(exported, tmp_path):
     np.testing.assert_allclose(y, expected, atol=1e-4 * expected.max())
 
 
+@pytest.mark.large
 def test_onnx(exported, tmp_path):
     import onnxruntime
 

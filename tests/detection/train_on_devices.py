@@ -60,11 +60,10 @@ def train(strategy, detector):
     if detector != "RetinaNet":
         # Rounding decides which proposals are sampled in later steps.
         data = data.take(1)
-    logs = model.fit(data, verbose=0).history
-    logs |= {
-        f"val_{k}": v
-        for k, v in model.evaluate(data, verbose=0, return_dict=True).items()
-    }
+    # Before the weights differ by rounding, which decides about proposals too.
+    found = model.evaluate(data, verbose=0, return_dict=True)
+    logs = {f"val_{name}": value for name, value in found.items()}
+    logs |= model.fit(data, verbose=0).history
     weights = {
         variable.path: variable.numpy()
         for variable in model.trainable_variables

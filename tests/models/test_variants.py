@@ -139,6 +139,7 @@ def test_golden_training(
     assert np.quantile(errors, 0.95) < 0.05
 
 
+@pytest.mark.large
 @pytest.mark.skipif(BACKEND == "jax", reason="minutes of compilation")
 @pytest.mark.parametrize("variant", ["epsanet101_small", "epsanet101_large"])
 def test_every_trainable_parameter_gets_a_gradient(
