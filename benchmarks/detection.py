@@ -21,8 +21,6 @@ more objects, the longer its step (`--objects 100`: all 128).
 
 import argparse
 import os
-import resource
-import sys
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -31,6 +29,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from latency import measure_ratios
+from memory import largest_size
 
 from keras_epsanet import EPSANetBackbone, detection
 
@@ -161,12 +160,6 @@ def main():
         f"median {median:.2f}  quartiles {low:.2f}–{high:.2f}  "
         f"of {args.repeats} ratios"
     )
-
-
-def largest_size():
-    """Bytes that the process has had resident at most."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def sum_sizes(model):

@@ -26,6 +26,16 @@ import time
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
+def largest_size():
+    """Bytes that the process has had resident at most."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts for `ru_maxrss` what the process was started from.
+    with open("/proc/self/status", encoding="ascii") as file:
+        sizes = dict(line.split(":", 1) for line in file)
+    return int(sizes["VmHWM"].removesuffix("kB\n")) * 1024
+
+
 def measure_here(name, mode, batch_size, image_size):
     """Prints the seconds of a step and the bytes of the largest size."""
     import keras
@@ -34,11 +44,7 @@ def measure_here(name, mode, batch_size, image_size):
     import keras_epsanet
     from keras_epsanet.models.variants import MODEL_CONFIGS
 
-    def largest():
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-    before = largest()
+    before = largest_size()
     shape = (image_size, image_size, 3)
     if name in MODEL_CONFIGS:
         model = keras_epsanet.EPSANet(input_shape=shape, **MODEL_CONFIGS[name])
@@ -60,7 +66,7 @@ def measure_here(name, mode, batch_size, image_size):
         else:
             model.predict_on_batch(images)
         seconds.append(time.perf_counter() - start)
-    print(min(seconds[1:]), largest() - before)
+    print(min(seconds[1:]), largest_size() - before)
 
 
 def measure(*arguments):

@@ -39,7 +39,7 @@ def test_code_of_the_detection_page_runs(tmp_path, monkeypatch):
         "images": random.standard_normal((2, 64, 64, 3)).astype("float32"),
         "boxes": np.array([[[8, 8, 40, 40], [-1] * 4]] * 2, "float32"),
         "labels": np.array([[3, -1]] * 2),
-        "masks": random.integers(0, 10, (2, 64, 64, 1)),
+        "segments": random.integers(0, 10, (2, 64, 64, 1)),
     }
     exec(compile(code, "detection.md", "exec"), names)
     assert names["found"]["boxes"].shape == (2, 100, 4)

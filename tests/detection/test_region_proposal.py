@@ -34,7 +34,10 @@ def test_anchors_of_the_first_level():
     assert sum(len(x) for x in ANCHORS(800, 1280)) == 255_780
 
 
-@pytest.mark.parametrize("candidates, number", [(50, 20), (2000, 300)])
+@pytest.mark.parametrize(
+    "candidates, number",
+    [(50, 20), pytest.param(2000, 300, marks=pytest.mark.large)],
+)
 def test_proposals_are_those_of_a_plain_loop(plain, candidates, number):
     logits, deltas = make_outputs()
     boxes, found = propose(

@@ -52,7 +52,7 @@ def test_parameters_and_defaults(variant):
     assert model.layers[-1].activation is keras.activations.softmax
 
 
-def test_large_with_the_kernels_of_the_text_is_larger_than_published():
+def test_parameters_of_large_with_the_kernels_of_the_text():
     model = keras_epsanet.EPSANet50Large(kernel_sizes=(3, 5, 7, 9))
     assert round(parameters(model) / 1e6, 2) == 30.10
 
