@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet import EPSANet50Large, EPSANet50Small
+from keras_epsanet.layers import PSA
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("models are exported from TensorFlow", allow_module_level=True)
@@ -70,3 +71,38 @@ def test_litert(exported, tmp_path):
     (output,) = interpreter.get_output_details()
     y = interpreter.get_tensor(output["index"])
     np.testing.assert_allclose(y, expected, atol=1e-4 * expected.max())
+
+
+def test_litert_int8_attends_as_it_likes(tmp_path):
+    # LiteRT cannot divide by the int8 0, which stands for some number.
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 64), batch_size=1)
+    psa = PSA(64)
+    _, attention = psa(inputs, return_attention=True)
+    model = keras.Model(inputs, attention)
+    for weight in psa.se.weights:
+        weight.assign(2 * keras.random.normal(weight.shape))
+    x = np.random.default_rng(0).standard_normal((100, 1, 8, 8, 64))
+    x = x.astype("float32")
+    expected = np.stack([model(each) for each in x])
+    assert np.ptp(expected) > 0.1  # From one scale to another.
+    model.export(tmp_path / "model", format="tf_saved_model", verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(tmp_path / "model")
+    )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([each] for each in x)
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+    ]
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    (output,) = interpreter.get_output_details()
+    for each, attention in zip(x, expected):
+        interpreter.set_tensor(image["index"], each)
+        interpreter.invoke()
+        found = interpreter.get_tensor(output["index"])
+        np.testing.assert_allclose(found, attention, atol=0.05)

@@ -117,10 +117,9 @@ class PSA(keras.layers.Layer):
             (-1, len(self.kernel_sizes), self.spc.scale_filters),
         )
         weights = self.se.excite(descriptors)
-        # Equations 8 and 9: softmax over the scales. The weights lie in
-        # (0, 1), so that their exponentials need no shift by the maximum.
-        exponentials = ops.exp(weights)
-        attention = exponentials / ops.sum(exponentials, axis=1, keepdims=True)
+        # Equations 8 and 9: softmax over the scales. (LiteRT refuses to divide
+        # by an int8 of 0, whatever number it stands for.)
+        attention = ops.softmax(weights, axis=1)
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         factors = ops.reshape(attention, (-1, self.filters))
         outputs = self.weigh(features, factors)
