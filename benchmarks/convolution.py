@@ -4,7 +4,7 @@
 
 For every convolution of the PSA modules of a network: how long TensorFlow's
 grouped kernel and gradients group by group take on a CPU, relative to the
-form that `keras_epsanet/layers/grouped_convolution.py` chooses, forward and
+form that `keras_epsanet/layers/tensorflow_convolution.py` chooses, forward and
 forward with both gradients. Each number is the median of `--repeats` ratios
 of neighbouring runs. Below 1 the choice is wrong for this machine. Not run to
 its end yet: the forms were chosen by a run of each alone.
@@ -33,9 +33,7 @@ FORMS = {
     "chosen": {},
     "native": {LAYERS + "pixel_tiles.LANES": 0},
     "per group": {
-        LAYERS + "grouped_convolution._tensorflow_lacks_onednn": (
-            lambda dtype: True
-        )
+        LAYERS + "tensorflow_convolution.lacks_onednn": lambda dtype: True
     },
 }
 

@@ -157,15 +157,11 @@ def choose_recipe(args):
         if getattr(args, name, None) is not None
     }
     changes = {}
-    if is_rcnn(args):
+    if args.detector not in (None, "retinanet"):
         # MMDetection clips the gradients of RetinaNet alone.
         changes = {"clipnorm": None} if args.data else SCENES_RCNN
     recipe = training.COCO if args.data else SCENES
     return dataclasses.replace(recipe, **{**changes, **given})
-
-
-def is_rcnn(args):
-    return args.detector in ("faster_rcnn", "mask_rcnn")
 
 
 def open_data(args, recipe):
@@ -173,9 +169,10 @@ def open_data(args, recipe):
     if not folder:
         folder, year = f"{args.output}/scenes", ""
         if not os.path.isdir(folder):
-            count = NUM_SCENES_RCNN if is_rcnn(args) else NUM_SCENES
-            if args.scenes is not None:
-                count = args.scenes
+            count = args.scenes
+            if count is None:
+                is_rcnn = recipe.detector != "retinanet"
+                count = NUM_SCENES_RCNN if is_rcnn else NUM_SCENES
             scenes.write(folder, count, 200, image_size=recipe.image_size)
     return {
         split: coco.Annotations(
@@ -256,12 +253,13 @@ def build_keras_hub(backbone, num_classes):
 
 
 def compile_model(model, recipe, steps):
-    optimizer = training.make_optimizer(recipe, steps)
     if recipe.optimizer == "adam":
         optimizer = keras.optimizers.Adam(
             training.make_schedule(recipe, steps),
             global_clipnorm=recipe.clipnorm,
         )
+    else:
+        optimizer = training.make_optimizer(recipe, steps)
     if recipe.library == "keras_cv":
         model.compile(
             optimizer=optimizer,

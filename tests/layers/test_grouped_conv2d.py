@@ -217,7 +217,8 @@ def test_trains_with_and_without_onednn_and_never_uses_xla(run_python, onednn):
     output = run_python(
         """
 import keras, numpy as np, tensorflow as tf
-from keras_epsanet.layers import GroupedConv2D, grouped_convolution
+from keras_epsanet.layers import GroupedConv2D
+from keras_epsanet.layers.tensorflow_convolution import lacks_onednn
 
 stock = keras.layers.Conv2D(16, 3, groups=4)
 layer = GroupedConv2D(16, 3, groups=4)
@@ -237,7 +238,7 @@ def compiled(function):
     return sum(f.attr["_XlaMustCompile"].b for f in functions)
 
 norm = float(tf.norm(gradient(x)))
-native = not grouped_convolution._tensorflow_lacks_onednn(tf.float32)
+native = not lacks_onednn(tf.float32)
 graph = gradient.get_concrete_function(x).graph
 convolutions = [
     o for o in graph.get_operations() if o.type == "Conv2DBackpropFilter"

@@ -1,0 +1,204 @@
+"""Grouped convolution on TensorFlow."""
+
+import functools
+
+import tensorflow as tf
+from keras import ops
+
+from keras_epsanet.layers.pixel_tiles import PixelTiles
+
+
+def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
+    """As `grouped_convolution`, of a kernel that fits the inputs."""
+    kernel = tf.convert_to_tensor(kernel)  # For `tf.custom_gradient`.
+    if data_format == "channels_first":
+        # TensorFlow has no channels-first convolutions for every type on a
+        # CPU, and a GPU's layout pass removes the transpositions it can.
+        outputs = convolve_tensorflow(
+            tf.transpose(inputs, (0, 2, 3, 1)),
+            kernel,
+            strides,
+            groups,
+            "channels_last",
+        )
+        return tf.transpose(outputs, (0, 3, 1, 2))
+    pointwise = tuple(kernel.shape[:2]) == (1, 1)
+    if pointwise and tuple(strides) != (1, 1):
+        # The strided kernel's gradient is several times slower. (Without
+        # strides, a slice of everything would hold up exported graphs.)
+        inputs, strides = inputs[:, :: strides[0], :: strides[1]], (1, 1)
+
+    sizes = [
+        (n - 1) // stride + 1
+        for n, stride in zip(ops.shape(inputs)[1:3], strides)
+    ]
+    if _has_gpu() or (
+        groups == 1 and not (pointwise and lacks_onednn(kernel.dtype))
+    ):
+        inputs, padding = _pad(inputs, kernel, strides, sizes)
+        return tf.nn.conv2d(inputs, kernel, strides, padding)
+    tiles = PixelTiles(kernel.shape, strides, groups, sizes)
+    whole = [-(-n // tile) * tile for n, tile in zip(sizes, tiles.shape)]
+    inputs, padding = _pad(inputs, kernel, strides, whole)
+    outputs = _convolve_on_cpu(inputs, kernel, strides, groups, padding, tiles)
+    if all(isinstance(n, int) and n == w for n, w in zip(sizes, whole)):
+        return outputs
+    outputs = outputs[:, : sizes[0], : sizes[1]]
+    known = [n if isinstance(n, int) else None for n in sizes]
+    outputs.set_shape((None, *known, None))
+    return outputs
+
+
+def _pad(inputs, kernel, strides, output_sizes):
+    """Pads for odd kernels; returns the inputs and what is left to pad.
+
+    No row is padded that is never read: besides the work, oneDNN's gradient
+    of some even widths is 20 times slower. Explicit paddings in `conv2d`
+    itself would do without the copy, but oneDNN has no gradient for them.
+    """
+    # Without strides, "SAME" is half of the kernel on every side.
+    padding = "SAME" if tuple(strides) == (1, 1) else "VALID"
+    pads = []
+    for size, k, stride, output_size in zip(
+        ops.shape(inputs)[1:3], kernel.shape, strides, output_sizes
+    ):
+        if padding == "SAME":
+            pads.append((0, output_size - size))
+        else:
+            end = (output_size - 1) * stride + k - size - k // 2
+            after = max(end, 0) if isinstance(end, int) else tf.maximum(end, 0)
+            pads.append((k // 2, after))
+    if any(not isinstance(n, int) or n > 0 for pad in pads for n in pad):
+        inputs = tf.pad(inputs, [(0, 0), *pads, (0, 0)])
+    return inputs, padding
+
+
+def _convolve_on_cpu(inputs, kernel, strides, groups, padding, tiles):
+    """Convolution with gradients for a CPU.
+
+    The inputs' gradient is that of the plain convolution, whose lanes are
+    the channels of the inputs, of which a group has enough. Without oneDNN it
+    is that of the tiles, group by group.
+    """
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        if tiles.shape == (1, 1):
+            outputs = tf.nn.conv2d(inputs, kernel, strides, padding)
+        else:
+            outputs = tiles.to_pixels(
+                tf.nn.conv2d(
+                    inputs, tiles.expand(kernel), tiles.strides, padding
+                )
+            )
+
+        def gradient(upstream):
+            if lacks_onednn(kernel.dtype):
+                parts = zip(
+                    tf.split(inputs, groups, -1),
+                    tf.split(tiles.expand(kernel), groups, -1),
+                    tf.split(tiles.to_channels(upstream), groups, -1),
+                )
+                gradients = _gradients
+                if tuple(kernel.shape[:2]) == (1, 1):
+                    gradients = _pointwise_gradients
+                parts = [gradients(*x, tiles.strides, padding) for x in parts]
+                of_inputs, of_tiles = [tf.concat(x, -1) for x in zip(*parts)]
+                return of_inputs, tiles.reduce(of_tiles)
+            if tiles.shape == (1, 1):
+                return _gradients(inputs, kernel, upstream, strides, padding)
+            return (
+                _inputs_gradient(inputs, kernel, upstream, strides, padding),
+                tiles.reduce(
+                    _kernel_gradient(
+                        inputs,
+                        tiles.expand(kernel),
+                        tiles.to_channels(upstream),
+                        tiles.strides,
+                        padding,
+                    )
+                ),
+            )
+
+        return outputs, gradient
+
+    return convolve(inputs, kernel)
+
+
+def _gradients(*args):
+    return _inputs_gradient(*args), _kernel_gradient(*args)
+
+
+def _pointwise_gradients(inputs, kernel, upstream, strides, padding):
+    """As products of matrices."""
+    pixels = tf.reshape(inputs, (-1, kernel.shape[2]))
+    of_pixels = tf.reshape(upstream, (-1, kernel.shape[3]))
+    return (
+        tf.reshape(
+            tf.matmul(of_pixels, kernel[0, 0], transpose_b=True),
+            tf.shape(inputs),
+        ),
+        tf.matmul(pixels, of_pixels, transpose_a=True)[None, None],
+    )
+
+
+def _inputs_gradient(inputs, kernel, upstream, strides, padding):
+    return tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(inputs),
+        filter=kernel,
+        out_backprop=upstream,
+        strides=[1, *strides, 1],
+        padding=padding,
+    )
+
+
+def _kernel_gradient(inputs, kernel, upstream, strides, padding):
+    sizes = list(zip(inputs.shape[1:3], kernel.shape))
+    if padding == "SAME" and any(n is not None and n < k for n, k in sizes):
+        # oneDNN computes "SAME" several times slower for such kernels.
+        pads = [(k // 2, k // 2) for _, k in sizes]
+        inputs, padding = tf.pad(inputs, [(0, 0), *pads, (0, 0)]), "VALID"
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=inputs,
+        filter_sizes=kernel.shape,
+        out_backprop=upstream,
+        strides=[1, *strides, 1],
+        padding=padding,
+    )
+
+
+def _has_gpu():
+    with tf.init_scope():
+        return bool(tf.config.list_logical_devices("GPU"))
+
+
+@functools.cache
+def lacks_onednn(dtype):
+    """Asks TensorFlow for the gradient of a tiny grouped convolution.
+
+    A CPU has it through oneDNN only, whose use depends on the processor, the
+    build, TF_ENABLE_ONEDNN_OPTS and the data type.
+    """
+    # Out of the graph that is being traced. No tape: none records in there.
+    with tf.init_scope(), tf.device("CPU:0"):
+        image = tf.zeros((1, 3, 3, 4), dtype)
+        kernel = tf.zeros((3, 3, 2, 4), dtype)
+        options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=image.shape,
+                filter=kernel,
+                out_backprop=image,
+                **options,
+            )
+            tf.raw_ops.Conv2DBackpropFilter(
+                input=image,
+                filter_sizes=kernel.shape,
+                out_backprop=image,
+                **options,
+            )
+        except (
+            tf.errors.InvalidArgumentError,
+            tf.errors.UnimplementedError,
+        ):
+            return True
+    return False
