@@ -4,7 +4,7 @@
 
 For every convolution of the PSA modules of a network: how long TensorFlow's
 grouped kernel and gradients group by group take on a CPU, relative to the
-form that `keras_epsanet/layers/tensorflow_convolution.py` chooses, forward and
+form that `keras_epsanet/ops/grouped_conv_tensorflow.py` chooses, forward and
 forward with both gradients. Each number is the median of `--repeats` ratios
 of neighbouring runs. Below 1 the choice is wrong for this machine. Not run to
 its end yet: the forms were chosen by a run of each alone.
@@ -28,12 +28,12 @@ import keras_epsanet
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 # What is replaced in the package for each form.
-LAYERS = "keras_epsanet.layers."
+OPS = "keras_epsanet.ops."
 FORMS = {
     "chosen": {},
-    "native": {LAYERS + "pixel_tiles.LANES": 0},
+    "native": {OPS + "pixel_tiles.LANES": 0},
     "per group": {
-        LAYERS + "tensorflow_convolution.lacks_onednn": lambda dtype: True
+        OPS + "grouped_conv_tensorflow.lacks_onednn": lambda dtype: True
     },
 }
 

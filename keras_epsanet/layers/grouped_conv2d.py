@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_epsanet.layers.grouped_convolution import grouped_convolution
+from keras_epsanet.ops.grouped_conv import grouped_convolution
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

@@ -218,7 +218,7 @@ def test_trains_with_and_without_onednn_and_never_uses_xla(run_python, onednn):
         """
 import keras, numpy as np, tensorflow as tf
 from keras_epsanet.layers import GroupedConv2D
-from keras_epsanet.layers.tensorflow_convolution import lacks_onednn
+from keras_epsanet.ops.grouped_conv_tensorflow import lacks_onednn
 
 stock = keras.layers.Conv2D(16, 3, groups=4)
 layer = GroupedConv2D(16, 3, groups=4)

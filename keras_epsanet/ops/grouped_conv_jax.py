@@ -4,7 +4,7 @@ import functools
 
 import jax
 
-from keras_epsanet.layers.pixel_tiles import PixelTiles
+from keras_epsanet.ops.pixel_tiles import PixelTiles
 
 
 def convolve_jax(inputs, kernel, strides, groups, data_format):

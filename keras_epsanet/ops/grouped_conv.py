@@ -19,15 +19,17 @@ def grouped_convolution(inputs, kernel, strides, groups, data_format):
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
-        from keras_epsanet.layers.tensorflow_convolution import (
+        from keras_epsanet.ops.grouped_conv_tensorflow import (
             convolve_tensorflow as convolve,
         )
     elif backend == "jax":
-        from keras_epsanet.layers.jax_convolution import (
+        from keras_epsanet.ops.grouped_conv_jax import (
             convolve_jax as convolve,
         )
     else:
-        convolve = _convolve_torch
+        from keras_epsanet.ops.grouped_conv_torch import (
+            convolve_torch as convolve,
+        )
     inputs = ops.convert_to_tensor(inputs)
     kernel = _crop_to_reach(
         ops.convert_to_tensor(kernel), inputs.shape, data_format
@@ -50,25 +52,3 @@ def _crop_to_reach(kernel, input_shape, data_format):
         return kernel
     start = [(size - reached) // 2 for size, reached in zip(sizes, reach)]
     return ops.slice(kernel, (*start, 0, 0), (*reach, *kernel.shape[2:]))
-
-
-def _convolve_torch(inputs, kernel, strides, groups, data_format):
-    import torch
-
-    # A permuted view of a channels-last tensor is PyTorch's own
-    # channels-last layout, so nothing is copied, but for tensors that Keras
-    # made with the channels first, as its pooling does: all that follows
-    # would be as they are, and slow.
-    if data_format == "channels_last":
-        inputs = inputs.permute(0, 3, 1, 2)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    outputs = torch.nn.functional.conv2d(
-        inputs,
-        kernel.permute(3, 2, 0, 1),
-        stride=strides,
-        padding=(kernel.shape[0] // 2, kernel.shape[1] // 2),
-        groups=groups,
-    )
-    if data_format == "channels_last":
-        outputs = outputs.permute(0, 2, 3, 1)
-    return outputs

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_epsanet.layers.pixel_tiles import LANES, PixelTiles
+from keras_epsanet.ops.pixel_tiles import LANES, PixelTiles
 
 
 def random(*shape):

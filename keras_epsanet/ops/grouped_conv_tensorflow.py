@@ -5,7 +5,7 @@ import functools
 import tensorflow as tf
 from keras import ops
 
-from keras_epsanet.layers.pixel_tiles import PixelTiles
+from keras_epsanet.ops.pixel_tiles import PixelTiles
 
 
 def convolve_tensorflow(inputs, kernel, strides, groups, data_format):

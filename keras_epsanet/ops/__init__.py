@@ -1,0 +1,1 @@
+"""What the layers compute with: convolutions in the form that is fastest."""
