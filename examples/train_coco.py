@@ -40,6 +40,7 @@ import numpy as np
 
 from keras_epsanet import EPSANetBackbone, detection, training
 from keras_epsanet.data import coco, scenes
+from keras_epsanet.models.variants import MODEL_CONFIGS
 
 # A short training on few small scenes, from a small network's weights, for
 # which the paper's SGD is too slow.
@@ -94,11 +95,9 @@ def parse_args():
         metavar="N",
         help="steps from one checkpoint to the next (default: 1000)",
     )
-    for field in dataclasses.fields(training.CocoRecipe):
-        if field.type in (int, float, str):
-            parser.add_argument(
-                f"--{field.name.replace('_', '-')}", type=field.type
-            )
+    training.CocoRecipe.add_options(
+        parser.add_argument_group("recipe"), model=MODEL_CONFIGS
+    )
     return parser.parse_args()
 
 
@@ -150,18 +149,12 @@ def train(args, preemption):
 
 def choose_recipe(args):
     """The paper's recipe or the scenes', with the options that are given."""
-    names = [field.name for field in dataclasses.fields(training.CocoRecipe)]
-    given = {
-        name: getattr(args, name)
-        for name in names
-        if getattr(args, name, None) is not None
-    }
     changes = {}
-    if args.detector not in (None, "retinanet"):
+    if getattr(args, "detector", "retinanet") != "retinanet":
         # MMDetection clips the gradients of RetinaNet alone.
         changes = {"clipnorm": None} if args.data else SCENES_RCNN
     recipe = training.COCO if args.data else SCENES
-    return dataclasses.replace(recipe, **{**changes, **given})
+    return dataclasses.replace(recipe, **changes).with_options(args)
 
 
 def open_data(args, recipe):

@@ -20,8 +20,6 @@ exits with 75 after a SIGTERM, for which it has saved.
 """
 
 import argparse
-import dataclasses
-import json
 import os
 import shutil
 import sys
@@ -51,7 +49,7 @@ MODELS = {
     "epsanet101_large": keras_epsanet.EPSANet101Large,
     "tiny": tiny,
 }
-SMOKE = training.Recipe(
+SMOKE = training.ImageNetRecipe(
     model="tiny", image_size=32, epochs=3, batch_size=16, decay_epochs=2
 )
 
@@ -134,27 +132,13 @@ def parse_args():
         "recipe", "default: as in the paper, or as in --recipe"
     )
     group.add_argument("--recipe", metavar="FILE", help="a recipe.json")
-    for field in dataclasses.fields(training.Recipe):
-        option = f"--{field.name.replace('_', '-')}"
-        if isinstance(field.default, bool):
-            group.add_argument(
-                option, action=argparse.BooleanOptionalAction, default=None
-            )
-        elif field.name == "model":
-            group.add_argument(option, choices=MODELS)
-        else:
-            kind = READERS.get(field.name, type(field.default))
-            group.add_argument(option, type=kind)
+    training.ImageNetRecipe.add_options(group, model=MODELS)
     args = parser.parse_args()
     if args.checkpoint_steps is None:
         args.checkpoint_steps = 3 if args.smoke else 1000
     if args.checkpoint_steps < 1:
         parser.error("--checkpoint-steps must be positive")
     return args
-
-
-# How to read the options whose default is `None`.
-READERS = {"augmentations": json.loads, "clipnorm": float, "ema": float}
 
 
 def choose_recipe(args):
@@ -164,15 +148,10 @@ def choose_recipe(args):
         path = os.path.join(args.output, "recipe.json")
     if path is not None:
         with open(path) as file:
-            recipe = training.Recipe.from_json(file.read())
+            recipe = training.ImageNetRecipe.from_json(file.read())
     else:
         recipe = SMOKE if args.smoke else training.IMAGENET
-    given = {
-        field.name: getattr(args, field.name)
-        for field in dataclasses.fields(training.Recipe)
-        if getattr(args, field.name) is not None
-    }
-    return dataclasses.replace(recipe, **given)
+    return recipe.with_options(args)
 
 
 def open_source(args):

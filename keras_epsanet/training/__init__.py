@@ -12,7 +12,14 @@ from keras_epsanet.training.callbacks import (
     swap_in_average,
 )
 from keras_epsanet.training.checkpoints import RunFolder, State
+from keras_epsanet.training.classifier_recipe import ClassifierRecipe
 from keras_epsanet.training.coco_recipe import COCO, CocoRecipe
+from keras_epsanet.training.from_recipe import (
+    make_loss,
+    make_optimizer,
+    make_schedule,
+)
+from keras_epsanet.training.imagenet_recipe import IMAGENET, ImageNetRecipe
 from keras_epsanet.training.logs import (
     EpochLog,
     ScalarEvents,
@@ -20,13 +27,7 @@ from keras_epsanet.training.logs import (
     trim_csv,
 )
 from keras_epsanet.training.loss_scale import LossScale
-from keras_epsanet.training.recipe import (
-    IMAGENET,
-    Recipe,
-    make_loss,
-    make_optimizer,
-    make_schedule,
-)
+from keras_epsanet.training.recipe import Recipe
 from keras_epsanet.training.schedule import EpochSchedule
 from keras_epsanet.training.sgd_l2 import SGDL2
 from keras_epsanet.training.strategy import (
@@ -38,11 +39,13 @@ from keras_epsanet.training.strategy import (
 __all__ = [
     "COCO",
     "Checkpointing",
+    "ClassifierRecipe",
     "CocoRecipe",
     "EpochLog",
     "EpochSchedule",
     "EvaluateAverage",
     "IMAGENET",
+    "ImageNetRecipe",
     "LossScale",
     "PREEMPTED",
     "Preemption",

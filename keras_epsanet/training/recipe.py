@@ -1,61 +1,25 @@
-"""What a training depends on, as data: the paper's recipe and its options."""
+"""What a training depends on, as data; what every kind of training has."""
 
+import argparse
 import dataclasses
 import json
-import math
 from typing import ClassVar
 
-import keras
-
-from keras_epsanet.training.loss_scale import LossScale
-from keras_epsanet.training.schedule import EpochSchedule
-from keras_epsanet.training.sgd_l2 import SGDL2
+from keras_epsanet.training import recipe_fields as kinds
+from keras_epsanet.training.recipe_fields import field
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("step", "cosine")
 
 
-def _check(recipe, name, expected, test):
-    value = getattr(recipe, name)
-    if not test(value):
-        raise ValueError(
-            f"`{name}` must be {expected}. Received: {name}={value}"
-        )
-
-
-def _is_number(value):
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
-
-
-def _is_positive(value):
-    return _is_number(value) and value > 0
-
-
-def _is_fraction(value):
-    return _is_number(value) and 0 <= value < 1
-
-
-def _are_rising(value):
-    if not isinstance(value, (list, tuple)):
-        return _is_positive(value)
-    return all(map(_is_positive, value)) and list(value) == sorted(value)
-
-
-def _is_positive_integer(value):
-    return isinstance(value, int) and _is_positive(value)
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that decides which weights a training ends with.
 
-    The defaults are those of section 4.1 of the paper. Two trainings with
-    the same recipe on the same data and devices see the same images in the
-    same order.
+    Two trainings with the same recipe on the same data and devices see the
+    same images in the same order. `ImageNetRecipe`, `CocoRecipe` and
+    `ClassifierRecipe` add the fields and the defaults of their trainings;
+    the defaults here are those of section 4.1 of the paper.
 
     Args:
         model: Name of the network, such as `"epsanet50_small"`.
@@ -65,8 +29,8 @@ class Recipe:
             devices and in all accumulated parts together.
         accumulation_steps: Integer, parts in which a batch is computed one
             after the other, for want of memory.
-        learning_rate: Float, the rate for 256 images a batch; it grows in
-            proportion to `batch_size`.
+        learning_rate: Float, the rate for `images_per_rate` images a batch;
+            it grows in proportion to `batch_size`.
         schedule: `"step"`: times `decay_factor` after every `decay_epochs`;
             `"cosine"`: along half a cosine to 0.
         decay_epochs: Number of epochs, or a tuple of the epochs after each
@@ -80,15 +44,11 @@ class Recipe:
             the paper's training.
         clipnorm: Float, the most that the norm of the gradients can be, or
             `None`.
-        label_smoothing: Float from 0 to below 1.
         ema: Float, share of the average of the weights that each step keeps,
             or `None` for no average. Where there is one, it is what is
             evaluated and saved in the end.
         precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         sync_bn: Whether BatchNorm takes its statistics over all devices.
-        augmentations: As in `keras_epsanet.data.imagenet.training_batches`:
-            list of names or dictionary from names to arguments, or `None`.
-        antialias: As in `keras_epsanet.data.imagenet.training_batches`.
         seed: Integer, of the initial weights, the order and the crops.
 
     Raises:
@@ -106,76 +66,50 @@ class Recipe:
 'ema: 0.9999, not None']
     """
 
-    # Of section 4.1: the rate is 0.1 for 256 images.
+    # Number of images for which `learning_rate` is given.
     images_per_rate: ClassVar[int] = 256
 
-    model: str = "epsanet50_small"
-    image_size: int = 224
-    epochs: int = 120
-    batch_size: int = 256
-    accumulation_steps: int = 1
-    learning_rate: float = 0.1
-    schedule: str = "step"
-    decay_epochs: float | tuple = 30
-    decay_factor: float = 0.1
-    warm_up_epochs: float = 0
-    momentum: float = 0.9
-    nesterov: bool = False
-    l2: float = 1e-4
-    l2_on_all: bool = True
-    clipnorm: float | None = None
-    label_smoothing: float = 0.1
-    ema: float | None = None
-    precision: str = "float32"
-    sync_bn: bool = False
-    augmentations: list | dict | None = None
-    antialias: bool = True
-    seed: int = 0
+    model: str = field("epsanet50_small", kinds.NAME)
+    image_size: int = field(224, kinds.POSITIVE_INTEGER)
+    epochs: int = field(120, kinds.POSITIVE_INTEGER)
+    batch_size: int = field(256, kinds.POSITIVE_INTEGER)
+    accumulation_steps: int = field(1, kinds.POSITIVE_INTEGER)
+    learning_rate: float = field(0.1, kinds.POSITIVE)
+    schedule: str = field("step", kinds.one_of(*SCHEDULES))
+    decay_epochs: float | tuple = field(30, kinds.EPOCHS)
+    decay_factor: float = field(0.1, kinds.POSITIVE)
+    warm_up_epochs: float = field(0, kinds.NOT_NEGATIVE)
+    momentum: float = field(0.9, kinds.FRACTION)
+    nesterov: bool = field(False, kinds.SWITCH)
+    l2: float = field(1e-4, kinds.NOT_NEGATIVE)
+    l2_on_all: bool = field(True, kinds.SWITCH)
+    clipnorm: float | None = field(None, kinds.optional(kinds.POSITIVE))
+    ema: float | None = field(None, kinds.optional(kinds.FRACTION))
+    precision: str = field("float32", kinds.one_of(*PRECISIONS))
+    sync_bn: bool = field(False, kinds.SWITCH)
+    seed: int = field(0, kinds.SEED)
 
     def __post_init__(self):
-        for name in ("image_size", "epochs", "batch_size"):
-            _check(self, name, "a positive integer", _is_positive_integer)
-        _check(
-            self,
-            "accumulation_steps",
-            "a positive integer that divides batch_size="
-            f"{self.batch_size}",
-            lambda n: _is_positive_integer(n) and self.batch_size % n == 0,
-        )
-        for name in ("learning_rate", "decay_factor"):
-            _check(self, name, "a positive number", _is_positive)
-        _check(
-            self,
-            "decay_epochs",
-            "a positive number or a tuple of rising ones",
-            _are_rising,
-        )
-        _check(
-            self,
-            "warm_up_epochs",
-            f"a number from 0 to below epochs={self.epochs}",
-            lambda x: _is_number(x) and 0 <= x < self.epochs,
-        )
-        _check(
-            self, "l2", "a number from 0", lambda x: x == 0 or _is_positive(x)
-        )
-        for name in ("momentum", "label_smoothing"):
-            _check(self, name, "a number from 0 to below 1", _is_fraction)
-        for name, word, test in (
-            ("clipnorm", "a positive number", _is_positive),
-            ("ema", "a number from 0 to below 1", _is_fraction),
-        ):
-            _check(
-                self,
-                name,
-                f"{word} or None",
-                lambda x, test=test: x is None or test(x),
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            value = kinds.check(f.name, f.metadata["kind"], value)
+            object.__setattr__(self, f.name, value)
+        if self.batch_size % self.accumulation_steps:
+            raise ValueError(
+                "`accumulation_steps` must divide batch_size="
+                f"{self.batch_size}. "
+                f"Received: accumulation_steps={self.accumulation_steps}"
             )
-        for name, allowed in (
-            ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
-        ):
-            _check(self, name, f"one of {allowed}", allowed.__contains__)
+        if self.warm_up_epochs >= self.epochs:
+            raise ValueError(
+                f"`warm_up_epochs` must be below epochs={self.epochs}. "
+                f"Received: warm_up_epochs={self.warm_up_epochs}"
+            )
+        if self.nesterov and not self.momentum:
+            raise ValueError(
+                "`nesterov` needs a momentum. "
+                f"Received: nesterov=True, momentum={self.momentum}"
+            )
 
     @property
     def peak_learning_rate(self):
@@ -199,10 +133,10 @@ class Recipe:
             text: String.
 
         Returns:
-            A `Recipe`.
+            A recipe of this class.
 
         Raises:
-            ValueError: If it is not the JSON of a recipe.
+            ValueError: If it is not the JSON of such a recipe.
         """
         try:
             return cls(**json.loads(text))
@@ -216,7 +150,7 @@ class Recipe:
         """Lists the options in which two recipes differ.
 
         Args:
-            other: `Recipe`.
+            other: Recipe of the same class.
 
         Returns:
             List of strings, one for each option, such as
@@ -229,88 +163,51 @@ class Recipe:
             if value != others[name]
         ]
 
+    @classmethod
+    def add_options(cls, parser, **choices):
+        """Adds an option for every field to the parser of a command line.
 
-# Section 4.1 of the paper.
-IMAGENET = Recipe()
+        `--batch-size 64` for `batch_size`, `--sync-bn` and `--no-sync-bn`
+        for a switch, `none` for `None`. What is not given is not in the
+        parsed arguments, whose values are checked as those of the class.
 
+        Args:
+            parser: `argparse.ArgumentParser` or a group of it.
+            **choices: For single fields the values that are allowed here,
+                as in `model=["epsanet50_small"]`.
 
-def make_schedule(recipe, steps_per_epoch):
-    """Makes the learning rate of every step of `fit`.
+        Example:
 
-    Args:
-        recipe: `Recipe`.
-        steps_per_epoch: Integer, steps of `fit` in an epoch; with
-            accumulation several of them are one update.
+        >>> parser = argparse.ArgumentParser()
+        >>> Recipe.add_options(parser)
+        >>> vars(parser.parse_args(["--decay-epochs", "30,60,90"]))
+        {'decay_epochs': (30, 60, 90)}
+        """
+        for f in dataclasses.fields(cls):
+            kind = f.metadata["kind"]
+            settings = {"default": argparse.SUPPRESS}
+            if kind.read is None:
+                settings["action"] = argparse.BooleanOptionalAction
+            elif f.name in choices:
+                settings["choices"] = choices[f.name]
+            else:
+                settings["type"] = kinds.reader(f.name, kind)
+                settings["metavar"] = f.name.rpartition("_")[2].upper()
+                settings["help"] = kind.expected
+            parser.add_argument(f"--{f.name.replace('_', '-')}", **settings)
 
-    Returns:
-        An `EpochSchedule`.
+    def with_options(self, arguments):
+        """Returns the recipe with the options that were given.
 
-    Example:
+        Args:
+            arguments: What a parser with `add_options` returned.
 
-    >>> schedule = make_schedule(IMAGENET, steps_per_epoch=5004)
-    >>> [round(float(schedule(30 * 5004 + i)), 6) for i in (-1, 0)]
-    [0.1, 0.01]
-    """
-    return EpochSchedule(
-        recipe.peak_learning_rate,
-        steps_per_epoch=steps_per_epoch,
-        epochs=recipe.epochs,
-        kind=recipe.schedule,
-        decay_epochs=recipe.decay_epochs,
-        decay_factor=recipe.decay_factor,
-        warm_up_epochs=recipe.warm_up_epochs,
-    )
+        Returns:
+            A recipe of the same class.
 
-
-def make_optimizer(recipe, steps_per_epoch):
-    """Makes the optimizer of a recipe.
-
-    Args:
-        recipe: `Recipe`.
-        steps_per_epoch: As in `make_schedule`.
-
-    Returns:
-        `SGDL2`, in a `LossScale` for `mixed_float16`.
-
-    Example:
-
-    >>> make_optimizer(IMAGENET, steps_per_epoch=5004).l2
-    0.0001
-    """
-    accumulated = recipe.accumulation_steps
-    optimizer = SGDL2(
-        make_schedule(recipe, steps_per_epoch),
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        l2=recipe.l2,
-        global_clipnorm=recipe.clipnorm,
-        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
-        use_ema=recipe.ema is not None,
-        ema_momentum=0.99 if recipe.ema is None else recipe.ema,
-    )
-    if not recipe.l2_on_all:
-        optimizer.exclude_from_l2(var_names=["bias", "gamma", "beta"])
-    if recipe.precision == "mixed_float16":
-        return LossScale(optimizer)
-    return optimizer
-
-
-def make_loss(recipe):
-    """Makes the loss of a recipe, for a network that returns logits.
-
-    Args:
-        recipe: `Recipe`.
-
-    Returns:
-        `keras.losses.CategoricalCrossentropy` of logits and one-hot labels,
-        both `(N, classes)`.
-
-    Example:
-
-    >>> loss = make_loss(IMAGENET)
-    >>> print(round(float(loss([[1.0, 0.0]], [[1.0, 0.0]])), 4))
-    0.3633
-    """
-    return keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=recipe.label_smoothing
-    )
+        Raises:
+            ValueError: If the options do not fit one another.
+        """
+        names = {f.name for f in dataclasses.fields(self)}
+        given = {k: v for k, v in vars(arguments).items() if k in names}
+        return dataclasses.replace(self, **given)

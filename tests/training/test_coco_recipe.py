@@ -1,3 +1,5 @@
+import json
+
 import keras
 import pytest
 
@@ -33,6 +35,15 @@ def test_json_gives_the_recipe_back():
     assert COCO.differences(CocoRecipe(epochs=24)) == ["epochs: 12, not 24"]
 
 
+def test_json_of_version_0_1_0_is_read_without_a_classifier_s_fields():
+    former = {"label_smoothing": 0.0, "augmentations": None, "antialias": True}
+    content = {**json.loads(COCO.to_json()), **former}
+    assert CocoRecipe.from_json(json.dumps(content)) == COCO
+    content["label_smoothing"] = 0.1
+    with pytest.raises(ValueError, match="'label_smoothing'"):
+        CocoRecipe.from_json(json.dumps(content))
+
+
 @pytest.mark.parametrize(
     "option",
     [
@@ -41,8 +52,8 @@ def test_json_gives_the_recipe_back():
         {"library": "torchvision"},
         {"longer_side": 799},
         {"clipnorm": 0},
-        {"label_smoothing": 0.1},
-        {"antialias": False},
+        {"freeze_stages": -1},
+        {"norm_eval": 1},
     ],
 )
 def test_a_value_out_of_range_is_refused(option):

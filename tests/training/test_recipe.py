@@ -1,3 +1,4 @@
+import argparse
 import dataclasses
 
 import keras
@@ -5,7 +6,13 @@ import numpy as np
 import pytest
 
 from keras_epsanet import training
-from keras_epsanet.training import IMAGENET, Recipe
+from keras_epsanet.training import (
+    COCO,
+    IMAGENET,
+    ClassifierRecipe,
+    ImageNetRecipe,
+    Recipe,
+)
 
 STEPS = 5004  # In an epoch of ImageNet, 1,281,167 // 256.
 
@@ -117,9 +124,24 @@ def test_the_loss_is_smoothed_cross_entropy_of_logits():
     assert float(loss) == pytest.approx(expected, rel=1e-6)
 
 
-def test_json_gives_the_recipe_back():
-    recipe = Recipe(ema=0.999, clipnorm=1.0, augmentations={"mixup": 0.2})
-    assert Recipe.from_json(recipe.to_json()) == recipe
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(ema=0.999, clipnorm=1.0, decay_epochs=[0.5, 60]),
+        IMAGENET,
+        COCO,
+        ClassifierRecipe(augmentations=["mix_up"]),
+        ImageNetRecipe(
+            decay_epochs=(30, 60, 90),
+            augmentations={"mix_up": {}, "rand_augment": {"factor": [0, 1]}},
+        ),
+    ],
+    ids=lambda recipe: type(recipe).__name__,
+)
+def test_json_gives_the_recipe_back(recipe):
+    copy = type(recipe).from_json(recipe.to_json())
+    assert copy == recipe and not recipe.differences(copy)
+    assert vars(copy) == vars(recipe)
 
 
 @pytest.mark.parametrize("text", ["{", '{"batchsize": 3}', "3"])
@@ -133,7 +155,7 @@ def test_differences_name_option_and_both_values():
     assert IMAGENET.differences(other) == [
         "epochs: 120, not 90", "ema: None, not 0.9"
     ]
-    assert IMAGENET.differences(Recipe()) == []
+    assert IMAGENET.differences(ImageNetRecipe()) == []
 
 
 @pytest.mark.parametrize(
@@ -141,6 +163,17 @@ def test_differences_name_option_and_both_values():
     [
         {"epochs": 0},
         {"batch_size": 2.5},
+        {"batch_size": "64"},
+        {"seed": -1},
+        {"seed": 2**31},
+        {"seed": True},
+        {"sync_bn": "false"},
+        {"nesterov": 1},
+        {"l2_on_all": None},
+        {"model": ""},
+        {"decay_epochs": ()},
+        {"decay_epochs": (60, 30)},
+        {"decay_epochs": "30"},
         {"image_size": True},
         {"accumulation_steps": 3},
         {"learning_rate": float("nan")},
@@ -159,5 +192,117 @@ def test_differences_name_option_and_both_values():
 )
 def test_a_value_out_of_range_is_refused(option):
     ((name, value),) = option.items()
-    with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}={value}"):
-        Recipe(**option)
+    with pytest.raises(ValueError) as caught:
+        ImageNetRecipe(**option)
+    assert f"`{name}`" in str(caught.value)
+    assert str(caught.value).endswith(f"Received: {name}={value}")
+
+
+@pytest.mark.parametrize("cls", [ImageNetRecipe, ClassifierRecipe])
+@pytest.mark.parametrize(
+    "augmentations, message",
+    [
+        (["foo"], "names among rand_augment"),
+        ("mix_up", "`augmentations` must be names among"),
+        ({"mix_up": {"alhpa": 1}}, "'alhpa'"),
+        ({"mix_up": 0.2}, "mapping"),
+    ],
+)
+def test_augmentations_that_cannot_be_made_are_refused(
+    cls, augmentations, message
+):
+    with pytest.raises(ValueError, match=f"{message}.*Received: "):
+        cls(augmentations=augmentations)
+
+
+def test_numbers_of_numpy_become_those_of_json():
+    recipe = Recipe(epochs=np.int64(3), learning_rate=np.float32(0.5))
+    assert type(recipe.epochs) is int and type(recipe.learning_rate) is float
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+def parse(cls, *arguments):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    cls.add_options(parser)
+    return parser.parse_args(arguments)
+
+
+# As text, and what becomes of it. Every field of every recipe stands here.
+OPTIONS = {
+    "model": ("tiny", "tiny"),
+    "image_size": ("96", 96),
+    "epochs": ("7", 7),
+    "batch_size": ("12", 12),
+    "accumulation_steps": ("2", 2),
+    "learning_rate": ("1e-3", 1e-3),
+    "schedule": ("cosine", "cosine"),
+    "decay_epochs": ("0.5,2,3.5", (0.5, 2, 3.5)),
+    "decay_factor": ("0.5", 0.5),
+    "warm_up_epochs": ("0.5", 0.5),
+    "momentum": ("0.5", 0.5),
+    "nesterov": (None, True),
+    "l2": ("0", 0),
+    "l2_on_all": (None, False),
+    "clipnorm": ("2.5", 2.5),
+    "ema": ("0.5", 0.5),
+    "precision": ("mixed_bfloat16", "mixed_bfloat16"),
+    "sync_bn": (None, True),
+    "seed": ("3", 3),
+    "label_smoothing": ("0.25", 0.25),
+    "augmentations": ("mix_up,cut_mix", ("mix_up", "cut_mix")),
+    "antialias": (None, False),
+    "flip": (None, True),
+    "freeze": (None, True),
+    "val_share": ("0.5", 0.5),
+    "patience": ("2", 2),
+    "detector": ("mask_rcnn", "mask_rcnn"),
+    "library": ("keras_cv", "keras_cv"),
+    "optimizer": ("adam", "adam"),
+    "num_samples": ("8", 8),
+    "longer_side": ("1000", 1000),
+    "freeze_stages": ("0", 0),
+    "norm_eval": (None, False),
+}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(), IMAGENET, COCO, ClassifierRecipe()],
+    ids=lambda recipe: type(recipe).__name__,
+)
+def test_every_field_is_an_option_of_the_command_line(recipe):
+    assert recipe.with_options(parse(type(recipe))) == recipe
+    for field in dataclasses.fields(recipe):
+        text, value = OPTIONS[field.name]
+        option = f"--{field.name.replace('_', '-')}"
+        if text is None:
+            option = option if value else option.replace("--", "--no-")
+            arguments = [option]
+        else:
+            arguments = [option, text]
+        changed = recipe.with_options(parse(type(recipe), *arguments))
+        expected = dataclasses.replace(recipe, **{field.name: value})
+        assert changed == expected, arguments
+        assert type(getattr(changed, field.name)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--epochs 0", "`epochs` must be a positive integer. Received: epochs"),
+        ("--epochs big", "`epochs` must be a positive integer. Received: epo"),
+        ("--seed -1", "`seed` must be an integer from 0 to"),
+        ("--learning-rate nan", "must be a positive number"),
+        ("--augmentations foo", "names among rand_augment"),
+        ("--decay-epochs 60,30", "a tuple of rising ones"),
+        ("--sync-bn=false", "ignored explicit argument"),
+    ],
+)
+def test_the_command_line_has_the_same_checks(arguments, message):
+    with pytest.raises(argparse.ArgumentError, match=message):
+        parse(ImageNetRecipe, *arguments.split())
+
+
+def test_none_takes_an_optional_field_away():
+    changed = COCO.with_options(parse(type(COCO), "--clipnorm", "none"))
+    assert COCO.clipnorm and changed.clipnorm is None

@@ -1,0 +1,92 @@
+"""What a recipe says, as objects of Keras: rate, optimizer and loss."""
+
+import keras
+
+from keras_epsanet.training.loss_scale import LossScale
+from keras_epsanet.training.schedule import EpochSchedule
+from keras_epsanet.training.sgd_l2 import SGDL2
+
+
+def make_schedule(recipe, steps_per_epoch):
+    """Makes the learning rate of every step of `fit`.
+
+    Args:
+        recipe: `Recipe`.
+        steps_per_epoch: Integer, steps of `fit` in an epoch; with
+            accumulation several of them are one update.
+
+    Returns:
+        An `EpochSchedule`.
+
+    Example:
+
+    >>> from keras_epsanet.training import IMAGENET
+    >>> schedule = make_schedule(IMAGENET, steps_per_epoch=5004)
+    >>> [round(float(schedule(30 * 5004 + i)), 6) for i in (-1, 0)]
+    [0.1, 0.01]
+    """
+    return EpochSchedule(
+        recipe.peak_learning_rate,
+        steps_per_epoch=steps_per_epoch,
+        epochs=recipe.epochs,
+        kind=recipe.schedule,
+        decay_epochs=recipe.decay_epochs,
+        decay_factor=recipe.decay_factor,
+        warm_up_epochs=recipe.warm_up_epochs,
+    )
+
+
+def make_optimizer(recipe, steps_per_epoch):
+    """Makes the optimizer of a recipe.
+
+    Args:
+        recipe: `Recipe`.
+        steps_per_epoch: As in `make_schedule`.
+
+    Returns:
+        `SGDL2`, in a `LossScale` for `mixed_float16`.
+
+    Example:
+
+    >>> from keras_epsanet.training import IMAGENET
+    >>> make_optimizer(IMAGENET, steps_per_epoch=5004).l2
+    0.0001
+    """
+    accumulated = recipe.accumulation_steps
+    optimizer = SGDL2(
+        make_schedule(recipe, steps_per_epoch),
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        l2=recipe.l2,
+        global_clipnorm=recipe.clipnorm,
+        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
+        use_ema=recipe.ema is not None,
+        ema_momentum=0.99 if recipe.ema is None else recipe.ema,
+    )
+    if not recipe.l2_on_all:
+        optimizer.exclude_from_l2(var_names=["bias", "gamma", "beta"])
+    if recipe.precision == "mixed_float16":
+        return LossScale(optimizer)
+    return optimizer
+
+
+def make_loss(recipe):
+    """Makes the loss of a recipe, for a network that returns logits.
+
+    Args:
+        recipe: `Recipe` with a `label_smoothing`.
+
+    Returns:
+        `keras.losses.CategoricalCrossentropy` of logits and one-hot labels,
+        both `(N, classes)`.
+
+    Example:
+
+    >>> from keras_epsanet.training import IMAGENET
+    >>> loss = make_loss(IMAGENET)
+    >>> print(round(float(loss([[1.0, 0.0]], [[1.0, 0.0]])), 4))
+    0.3633
+    """
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=recipe.label_smoothing
+    )
