@@ -1,20 +1,20 @@
-"""Batch normalisation with the settings of the published implementation."""
+"""Batch normalization with the settings of the published implementation."""
 
 import keras
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalisation, fused, that can keep its moving statistics.
+    """Keras' batch normalization, fused, that can keep its moving statistics.
 
-    In training on TensorFlow, images with the channels last are normalised by
+    In training on TensorFlow, images with the channels last are normalized by
     one kernel forward and one backward, where Keras' layer makes several
     passes over them. In inference Keras' products and sums are as fast, and
     for single images ten times faster: merged into a convolution of oneDNN,
     the kernel takes a slow path there.
 
     Detectors are trained in small batches, whose statistics are too noisy.
-    They normalise with the moving statistics of the classifier while scale
+    They normalize with the moving statistics of the classifier while scale
     and shift still learn; Keras' `trainable=False` would freeze all four.
 
     Args:

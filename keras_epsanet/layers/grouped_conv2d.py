@@ -19,6 +19,10 @@ class GroupedConv2D(keras.layers.Conv2D):
     calls the framework's grouped kernel directly, or one ordinary
     convolution per group where the framework has no gradient for it.
 
+    As that of `keras.layers.Conv2D`, its `quantize` raises a
+    NotImplementedError: `keras.Model.quantize` passes over it with a warning
+    and quantizes the dense layers, those of `SEWeight` included.
+
     Args:
         filters: Integer, number of output channels, divisible by `groups`.
         kernel_size: Odd positive integer or pair of them, in pixels.

@@ -5,12 +5,13 @@ import collections
 import keras
 from keras import ops
 
+from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.se_weight import SEWeight
 from keras_epsanet.layers.spc import SPC, check_pyramid
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class PSA(keras.layers.Layer):
+class PSA(CompositeLayer):
     """Pyramid split attention (equations 6 to 11).
 
     Features of several scales come from `SPC`; one `SEWeight`, shared by
@@ -32,7 +33,9 @@ class PSA(keras.layers.Layer):
             channels (equation 4 as printed) instead of all.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and
+            `kernel_constraint` of all convolutions and of `SEWeight`, as in
+            `GroupedConv2D`, and the arguments of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Tensor `(N, H, W, C)`, channels-first `(N, C, H, W)`.
@@ -79,21 +82,23 @@ class PSA(keras.layers.Layer):
         self.strides = strides
         self.reduction = reduction
         self.split_input = split_input
-        self.spc = SPC(
-            filters,
+        self.spc = self.make_sublayer(
+            SPC,
+            "spc",
+            filters=filters,
             kernel_sizes=kernel_sizes,
             groups=self.groups,
             strides=strides,
             split_input=split_input,
             data_format=data_format,
-            name="spc",
-            dtype=self.dtype_policy,
+            **self.kernel_arguments(0),
         )
-        self.se = SEWeight(
+        self.se = self.make_sublayer(
+            SEWeight,
+            "se",
             reduction=reduction,
             data_format=data_format,
-            name="se",
-            dtype=self.dtype_policy,
+            **self.kernel_arguments(1),
         )
         self.data_format = self.spc.data_format
         self.input_spec = keras.layers.InputSpec(ndim=4)

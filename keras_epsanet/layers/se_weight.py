@@ -3,11 +3,12 @@
 import keras
 from keras import ops
 
+from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import fan_out_normal
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class SEWeight(keras.layers.Layer):
+class SEWeight(CompositeLayer):
     """Weight of every channel from the channel means (equations 1 and 2).
 
     `weights = sigmoid(W1 relu(W0 mean(x)))`, with `mean` over the pixels
@@ -18,7 +19,9 @@ class SEWeight(keras.layers.Layer):
             channels; at most the number of channels.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and
+            `kernel_constraint` of both stages, as in `GroupedConv2D`, and
+            the arguments of `keras.layers.Layer`.
 
     Input shape:
         `(N, H, W, C)`, channels-first `(N, C, H, W)`.
@@ -48,8 +51,11 @@ class SEWeight(keras.layers.Layer):
                 f"Received: reduction={reduction}"
             )
         self.reduction = reduction
-        self.pool = keras.layers.GlobalAveragePooling2D(
-            data_format=data_format, keepdims=True, dtype=self.dtype_policy
+        self.pool = self.make_sublayer(
+            keras.layers.GlobalAveragePooling2D,
+            "pool",
+            data_format=data_format,
+            keepdims=True,
         )
         self.data_format = self.pool.data_format
         self.input_spec = keras.layers.InputSpec(ndim=4)
@@ -66,18 +72,19 @@ class SEWeight(keras.layers.Layer):
                 "`reduction` must be at most the number of channels, "
                 f"{channels}. Received: reduction={self.reduction}"
             )
-        self.fc1 = self._stage(channels, channels // self.reduction, "fc1")
-        self.fc2 = self._stage(channels // self.reduction, channels, "fc2")
+        hidden = channels // self.reduction
+        self.fc1 = self._make_stage(1, channels, hidden)
+        self.fc2 = self._make_stage(2, hidden, channels)
 
-    def _stage(self, inputs, outputs, name):
+    def _make_stage(self, number, inputs, outputs):
         # Kernel as every convolution of the network, bias as PyTorch's.
         bound = inputs**-0.5
-        stage = keras.layers.Dense(
-            outputs,
-            kernel_initializer=fan_out_normal(),
+        stage = self.make_sublayer(
+            keras.layers.Dense,
+            f"fc{number}",
+            units=outputs,
+            **self.kernel_arguments(number, default=fan_out_normal()),
             bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-            name=name,
-            dtype=self.dtype_policy,
         )
         stage.build((None, inputs))
         return stage

@@ -6,11 +6,12 @@ import math
 import keras
 from keras import ops
 
+from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class SPC(keras.layers.Layer):
+class SPC(CompositeLayer):
     """Multi-scale features from parallel convolutions (equations 3 to 5).
 
     Branch i is a grouped convolution with kernel `kernel_sizes[i]` to
@@ -33,7 +34,9 @@ class SPC(keras.layers.Layer):
             channels instead of all.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
-        **kwargs: Arguments of `keras.layers.Layer`.
+        **kwargs: `kernel_initializer`, `kernel_regularizer` and
+            `kernel_constraint` of each convolution, as in `GroupedConv2D`,
+            and the arguments of `keras.layers.Layer`.
 
     Input shape:
         `(N, H, W, C)`, channels-first `(N, C, H, W)`.
@@ -78,14 +81,15 @@ class SPC(keras.layers.Layer):
         self.strides = strides
         self.split_input = split_input
         self.convolutions = [
-            GroupedConv2D(
-                self.scale_filters,
-                size,
+            self.make_sublayer(
+                GroupedConv2D,
+                f"conv_{i}",
+                filters=self.scale_filters,
+                kernel_size=size,
                 strides=strides,
                 groups=branch_groups,
                 data_format=data_format,
-                name=f"conv_{i}",
-                dtype=self.dtype_policy,
+                **self.kernel_arguments(i),
             )
             for i, (size, branch_groups) in enumerate(
                 zip(self.kernel_sizes, self.groups), start=1
@@ -126,9 +130,17 @@ class SPC(keras.layers.Layer):
         channels = branch_shape[self._channel_axis]
         if any(channels % groups for groups in self.groups):
             common = math.gcd(channels, self.scale_filters)
+            wanted = math.lcm(*self.groups)
+            of_scale = ""
+            if self.split_input:
+                wanted *= len(self.kernel_sizes)
+                of_scale = " of each scale"
             raise ValueError(
-                f"`groups` must divide the {channels} input channels of each "
-                f"scale. groups={_fitting(self.groups, common)} would fit. "
+                f"`groups` of {self.path} must divide the {channels} input "
+                f"channels{of_scale}. "
+                f"groups={_fitting(self.groups, common)} would fit; or let a "
+                f"1×1 convolution in front make {wanted} channels, or a "
+                "multiple of it. "
                 f"Received: groups={self.groups}, "
                 f"input_shape={tuple(input_shape)}"
             )

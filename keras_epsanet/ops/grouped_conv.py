@@ -8,7 +8,8 @@ def grouped_convolution(inputs, kernel, strides, groups, data_format):
     """Grouped 2D convolution, padded by half of the kernel on every side.
 
     Args:
-        inputs: Tensor `(N, H, W, C)`, channels-first `(N, C, H, W)`.
+        inputs: Tensor `(N, H, W, C)`, channels-first `(N, C, H, W)`, of any
+            type: it is cast to the kernel's.
         kernel: Tensor `(height, width, C / groups, filters)`.
         strides: Pair of integers, in pixels.
         groups: Integer, number of groups.
@@ -30,10 +31,9 @@ def grouped_convolution(inputs, kernel, strides, groups, data_format):
         from keras_epsanet.ops.grouped_conv_torch import (
             convolve_torch as convolve,
         )
-    inputs = ops.convert_to_tensor(inputs)
-    kernel = _crop_to_reach(
-        ops.convert_to_tensor(kernel), inputs.shape, data_format
-    )
+    kernel = ops.convert_to_tensor(kernel)
+    inputs = ops.convert_to_tensor(inputs, dtype=kernel.dtype)
+    kernel = _crop_to_reach(kernel, inputs.shape, data_format)
     return convolve(inputs, kernel, strides, groups, data_format)
 
 

@@ -1,4 +1,4 @@
-"""Grouped convolution that computes tiles of neighbouring pixels as channels.
+"""Grouped convolution that computes tiles of neighboring pixels as channels.
 
 Vectors of a CPU hold the channels of a group, and most of their lanes are
 empty where a group has few output channels. A tile of `rows` × `columns`

@@ -36,12 +36,6 @@ def test_without_norm_eval_the_statistics_move():
     np.testing.assert_allclose(layer.moving_mean.numpy(), [0.5], atol=1e-6)
 
 
-def test_config_round_trip():
-    config = BatchNormalization(axis=1, norm_eval=True, name="b").get_config()
-    assert config["norm_eval"] is True
-    assert BatchNormalization.from_config(config).get_config() == config
-
-
 @pytest.mark.parametrize("axis", [-1, 1])
 @pytest.mark.parametrize("training", [True, False, "norm_eval"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_bfloat16"])

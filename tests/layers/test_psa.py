@@ -169,14 +169,6 @@ def test_attention_is_an_output_of_a_reloaded_model(tmp_path):
         )
 
 
-def test_config_round_trip():
-    layer = PSA(
-        32, (3, 5), (2, 4), 2, reduction=8, split_input=True, name="psa"
-    )
-    config = layer.get_config()
-    assert PSA.from_config(config).get_config() == config
-
-
 def test_narrow_psa_names_groups_and_reduction_that_fit():
     with pytest.raises(ValueError) as error:
         PSA(32)
@@ -197,3 +189,17 @@ def test_wrong_rank_and_unknown_channels_are_refused():
         PSA(64)(np.ones((8, 8, 64)))
     with pytest.raises(ValueError, match="input channels must be known"):
         PSA(64).build((None, 8, 8, None))
+
+
+@pytest.mark.parametrize("split_input, channels", [(False, 16), (True, 64)])
+def test_too_few_channels_name_what_fits(split_input, channels):
+    with pytest.raises(ValueError) as error:
+        PSA(64, split_input=split_input, name="first")(np.ones((1, 4, 4, 4)))
+    message = str(error.value)
+    assert "`groups` of first/spc must divide the" in message
+    fitting = (1, 1, 1, 1) if split_input else (1, 4, 4, 4)
+    assert f"groups={fitting} would fit" in message
+    assert f"convolution in front make {channels} channels" in message
+    assert "Received: groups=(1, 4, 8, 16), input_shape=(1, 4, 4, 4)" in message
+    x = np.ones((1, 4, 4, channels))
+    assert PSA(64, split_input=split_input)(x).shape[-1] == 64

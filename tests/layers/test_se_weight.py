@@ -49,11 +49,6 @@ def test_initial_values_are_those_of_the_published_code():
         np.testing.assert_allclose(bias.var(), bound**2 / 3, rtol=0.25)
 
 
-def test_config_round_trip():
-    config = SEWeight(4, data_format="channels_first", name="s").get_config()
-    assert SEWeight.from_config(config).get_config() == config
-
-
 @pytest.mark.parametrize("reduction", [0, -2, 1.5])
 def test_reduction_must_be_positive(reduction):
     with pytest.raises(ValueError, match=f"Received: reduction={reduction}"):

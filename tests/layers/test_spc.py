@@ -50,12 +50,6 @@ def test_split_input_convolves_a_part_of_the_channels():
     ]
 
 
-def test_config_round_trip():
-    layer = SPC(16, (3, 5), (2, 4), 2, split_input=True, name="spc")
-    config = layer.get_config()
-    assert SPC.from_config(config).get_config() == config
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -1,0 +1,73 @@
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("TensorFlow's forms", allow_module_level=True)
+
+import tensorflow as tf
+
+from keras_epsanet.ops import grouped_conv_tensorflow
+from keras_epsanet.ops.grouped_conv import grouped_convolution
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+def test_what_a_cpu_lacks_is_found_out(dtype):
+    dtype = tf.as_dtype(dtype)
+    image = tf.zeros((1, 3, 3, 4), dtype)
+    try:
+        tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=image.shape,
+            filter=tf.zeros((3, 3, 2, 4), dtype),
+            out_backprop=image,
+            strides=[1, 1, 1, 1],
+            padding="SAME",
+        )
+        fails = False
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        fails = True
+    grouped_conv_tensorflow.lacks_onednn.cache_clear()
+    # Asked while a graph is traced.
+    found = []
+    tf.function(
+        lambda: found.append(grouped_conv_tensorflow.lacks_onednn(dtype))
+    )()
+    assert found == [fails]
+
+
+@pytest.mark.parametrize("kind", ["GPU", "TPU"])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_accelerators_get_one_convolution_that_xla_differentiates(
+    monkeypatch, kind, strides
+):
+    random = np.random.default_rng(0)
+    inputs = tf.constant(random.standard_normal((2, 17, 20, 8)), "float32")
+    kernel = tf.constant(random.standard_normal((5, 5, 2, 8)), "float32")
+
+    def gradients(inputs, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch((inputs, kernel))
+            outputs = grouped_convolution(
+                inputs, kernel, (strides, strides), 4, "channels_last"
+            )
+            loss = tf.reduce_sum(outputs**2)
+        return outputs, *tape.gradient(loss, (inputs, kernel))
+
+    expected = tf.function(gradients)(inputs, kernel)
+    monkeypatch.setattr(
+        tf.config,
+        "list_logical_devices",
+        lambda device_type=None: [kind] * (device_type == kind),
+    )
+    # What a TPU runs is compiled by XLA.
+    compiled = tf.function(gradients, jit_compile=True)
+    graph = compiled.get_concrete_function(inputs, kernel).graph
+    kinds = [operation.type for operation in graph.get_operations()]
+    assert [x for x in kinds if x.startswith("Conv2D")] == [
+        "Conv2D",
+        "Conv2DBackpropInput",
+        "Conv2DBackpropFilter",
+    ]
+    assert "Transpose" not in kinds  # Nothing is tiled.
+    for ours, theirs in zip(compiled(inputs, kernel), expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
