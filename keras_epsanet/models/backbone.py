@@ -6,6 +6,11 @@ import keras
 
 from keras_epsanet.models.arguments import refuse_unknown
 from keras_epsanet.models.epsanet import EPSANet
+from keras_epsanet.models.layer_states import (
+    changed_configs,
+    layer_configs,
+    rebuild,
+)
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 
@@ -39,8 +44,8 @@ class EPSANetBackbone(keras.Model):
             too.
         name: Name of the model.
         trainable: Whether it trains, as if `trainable` was set afterwards.
-        **kwargs: Not used; an unknown argument is an error that names the
-            one that may be meant.
+        **kwargs: `layers`, as `get_config` returns it. An unknown argument
+            is an error that names the one that may be meant.
 
     Attributes:
         data_format: `"channels_last"` or `"channels_first"`.
@@ -97,6 +102,7 @@ class EPSANetBackbone(keras.Model):
         trainable=True,
         **kwargs,
     ):
+        changes = kwargs.pop("layers", {})
         known = inspect.signature(EPSANetBackbone.__init__).parameters
         refuse_unknown("EPSANetBackbone", kwargs, known)
         stages = len(stackwise_num_blocks)
@@ -125,8 +131,28 @@ class EPSANetBackbone(keras.Model):
             dtype=dtype,
             prefix=prefix,
         )
-        super().__init__(network.input, network.output, name=name)
-        self.dtype_policy = network.dtype_policy
+        front = []
+        if input_tensor is not None:
+            front = keras.Model(network.input, input_tensor).layers
+        for layer in network.layers:
+            if not trainable or _is_frozen(layer, freeze_stages, prefix):
+                layer.trainable = False
+        own = [
+            layer
+            for layer in network.layers
+            if layer not in front
+            and not isinstance(layer, keras.layers.InputLayer)
+        ]
+        built_configs, policy = layer_configs(own), network.dtype_policy
+        if changes:
+            network = rebuild(network, changes)
+        # Not as an attribute, which would set the flags of all layers.
+        super().__init__(
+            network.input, network.output, name=name, trainable=trainable
+        )
+        self.dtype_policy = policy
+        self._built_configs = built_configs
+        self._has_front = input_tensor is not None
         stem = self.get_layer(f"{prefix}conv1_conv")
         self._config = {
             "stackwise_num_blocks": tuple(stackwise_num_blocks),
@@ -143,17 +169,6 @@ class EPSANetBackbone(keras.Model):
             "data_format": stem.data_format,
             "prefix": prefix,
         }
-        self._has_front = input_tensor is not None
-        for layer in filter(self._is_frozen, self.layers):
-            layer.trainable = False
-        if not trainable:
-            self.trainable = False
-
-    def _is_frozen(self, layer):
-        """Whether `freeze_stages` fixes a layer."""
-        stages, prefix = self._config["freeze_stages"], self._config["prefix"]
-        frozen = range(1, stages + 2) if stages else ()
-        return layer.name.startswith(tuple(f"{prefix}conv{i}_" for i in frozen))
 
     @property
     def data_format(self):
@@ -221,10 +236,10 @@ class EPSANetBackbone(keras.Model):
         config = {
             "name": self.name,
             "trainable": self.trainable,
-            **self._config,
             "input_tensor": None,
-            "dtype": keras.dtype_policies.serialize(self._policies()),
-            "trainable_layers": self._flags_set_by_hand(),
+            **self._config,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "layers": self._changed_layers(),
         }
         if self._has_front:
             stem = self.get_layer(f"{self._config['prefix']}conv1_conv")
@@ -241,47 +256,24 @@ class EPSANetBackbone(keras.Model):
                 config["input_tensor"], custom_objects=custom_objects
             )
             config["input_tensor"] = front.output
-        flags = config.pop("trainable_layers", {})
-        backbone = cls(**config)
-        # A layer before those within it, which take its flag.
-        for path, flag in sorted(flags.items()):
-            layer = backbone
-            for name in path.split("/"):
-                layer = _children(layer)[name]
-            layer.trainable = flag
-        return backbone
+        return cls(**config)
 
-    def _policies(self):
-        """The policy, with those of the layers that were quantized."""
-        if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
-            return self.dtype_policy
-        policies = keras.dtype_policies.DTypePolicyMap(self.dtype_policy)
-        for layer in self._flatten_layers(include_self=False):
-            if getattr(layer, "quantization_mode", None) is not None:
-                policies[layer.path] = layer.dtype_policy
-        return policies if len(policies) else self.dtype_policy
-
-    def _flags_set_by_hand(self):
-        """Returns `trainable` of all layers that the arguments do not give."""
-        flags = {}
-
-        def visit(parent, path, expected):
-            for name, layer in _children(parent).items():
-                wanted = expected and not (
-                    parent is self and self._is_frozen(layer)
-                )
-                if layer.trainable != wanted:
-                    flags[path + name] = layer.trainable
-                visit(layer, f"{path}{name}/", layer.trainable)
-
-        visit(self, "", self.trainable)
-        return flags
+    def _changed_layers(self):
+        """Returns by layer what its config has that no argument gives."""
+        stages, prefix = self._config["freeze_stages"], self._config["prefix"]
+        layers = [self.get_layer(name) for name in self._built_configs]
+        before = {
+            layer.name: {
+                **self._built_configs[layer.name],
+                "trainable": self.trainable
+                and not _is_frozen(layer, stages, prefix),
+            }
+            for layer in layers
+        }
+        return changed_configs(before, layer_configs(layers))
 
 
-def _children(layer):
-    """Returns the layers within a layer or model by their names."""
-    if isinstance(layer, keras.Model):
-        children = layer.layers
-    else:
-        children = layer._flatten_layers(include_self=False, recursive=False)
-    return {child.name: child for child in children}
+def _is_frozen(layer, stages, prefix):
+    """Whether `freeze_stages` fixes a layer."""
+    frozen = range(1, stages + 2) if stages else ()
+    return layer.name.startswith(tuple(f"{prefix}conv{i}_" for i in frozen))
