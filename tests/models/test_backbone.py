@@ -306,7 +306,6 @@ def test_states_within_layers_survive(copy, tmp_path, randomize):
     backbone.get_layer("conv2_block1_psa").se.fc1.enable_lora(2)
     copied = copy(backbone, tmp_path)
     assert flags(copied) == flags(backbone)
-    assert copied.get_config() == backbone.get_config()
     quantized = copied.get_layer("conv3_block1_psa").se.fc1
     assert quantized.quantization_mode == "int8"
     if copy is through_file:
