@@ -1,6 +1,10 @@
-"""EPSANet, pyramid split attention, for Keras 3."""
+"""EPSANet, pyramid split attention, for Keras 3.
 
-from keras_epsanet import data, layers
+All that a saved file can hold is registered here, so that
+`keras.saving.load_model` needs no other import.
+"""
+
+from keras_epsanet import data, detection, layers, training
 from keras_epsanet.complexity import complexity
 from keras_epsanet.fuse import fuse
 from keras_epsanet.models.backbone import EPSANetBackbone
@@ -26,9 +30,11 @@ __all__ = [
     "complexity",
     "data",
     "decode_predictions",
+    "detection",
     "fuse",
     "layers",
     "load_torch_weights",
     "preprocess_input",
     "save_torch_weights",
+    "training",
 ]

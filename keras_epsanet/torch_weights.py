@@ -9,11 +9,11 @@ convolution, is therefore turned round, scale by scale.
 import collections
 import collections.abc
 import os
-import re
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_epsanet.models.layer_names import BLOCK, network_layers
 from keras_epsanet.torch_checkpoint import (
     check_ending,
     import_for_files,
@@ -22,17 +22,15 @@ from keras_epsanet.torch_checkpoint import (
     to_numpy,
 )
 
-_BLOCK = re.compile(r"conv(\d+)_block(\d+)_(0|1|2|3|psa)(?:_(conv|bn))?")
-_BLOCK_NAME = re.compile(r"conv\d+_block\d+")
 _IN_BLOCK = {
-    ("0", "conv"): "downsample.0",
-    ("0", "bn"): "downsample.1",
-    ("1", "conv"): "conv1",
-    ("1", "bn"): "bn1",
-    ("psa", None): "conv2",
-    ("2", "bn"): "bn2",
-    ("3", "conv"): "conv3",
-    ("3", "bn"): "bn3",
+    "0_conv": "downsample.0",
+    "0_bn": "downsample.1",
+    "1_conv": "conv1",
+    "1_bn": "bn1",
+    "psa": "conv2",
+    "2_bn": "bn2",
+    "3_conv": "conv3",
+    "3_bn": "bn3",
 }
 _OUTSIDE = {"conv1_conv": "conv1", "conv1_bn": "bn1", "predictions": "fc"}
 _COUNTER = "num_batches_tracked"
@@ -42,9 +40,10 @@ def load_torch_weights(model, path_or_state_dict):
     """Loads the weights of the PyTorch implementation into a model.
 
     Args:
-        model: An EPSANet or `EPSANetBackbone`. One without classifier
-            ignores the entries `fc.*`. Layers that are not of the network,
-            such as a `Rescaling` in front of it, are left alone.
+        model: An EPSANet or `EPSANetBackbone`, whatever the prefix of its
+            layers. One without classifier ignores the entries `fc.*`.
+            Layers that are not of the network, such as a `Rescaling` in
+            front of it, are left alone.
         path_or_state_dict: Path of a `.pth`, `.pt`, `.pth.tar` or
             `.safetensors` file, or a dictionary of tensors or arrays: a
             state dict, or the dictionary that the training script saves,
@@ -76,7 +75,8 @@ def save_torch_weights(model, path):
     """Writes the weights of a model for the PyTorch implementation.
 
     Args:
-        model: An EPSANet or `EPSANetBackbone`.
+        model: An EPSANet or `EPSANetBackbone`, whatever the prefix of its
+            layers.
         path: Path of the file. `.safetensors` writes that format, `.pth`,
             `.pt` and `.pth.tar` a state dict by `torch.save`.
 
@@ -221,37 +221,20 @@ class Entry(NamedTuple):
 
 def network_entries(model):
     """Lists the variables of a model that the implementation has as well."""
-    layers = {layer.name: layer for layer in model.layers}
-    blocks = {m[0] for m in map(_BLOCK_NAME.match, layers) if m}
-    if "conv1_conv" not in layers or not all(
-        f"{block}_psa" in layers for block in blocks
-    ):
-        raise ValueError(
-            "The model must be an EPSANet or an EPSANetBackbone itself, not "
-            "one that contains it as a layer. "
-            f"Received: layers {', '.join(list(layers)[:8])}, ..."
-        )
+    layers = network_layers(model)
     entries = []
     for name, layer in layers.items():
-        match = _BLOCK.fullmatch(name)
         if name in _OUTSIDE:
             prefix, scales = _OUTSIDE[name], 1
-        elif match and match.groups()[2:] in _IN_BLOCK:
-            stage, block, *part = match.groups()
-            inner = _IN_BLOCK[tuple(part)]
+        else:
+            stage, block, part = BLOCK.fullmatch(name).groups()
+            inner = _IN_BLOCK[part]
             prefix = f"layer{int(stage) - 1}.{int(block) - 1}.{inner}"
             psa = layers[f"conv{stage}_block{block}_psa"]
             after_psa = inner in ("bn2", "conv3")
             scales = len(psa.kernel_sizes) if after_psa else 1
-        else:
-            continue
         entries.extend(_layer_entries(prefix, layer, scales))
     return entries
-
-
-def is_network_layer(name):
-    """Whether a layer of this name belongs to an EPSANet."""
-    return name in _OUTSIDE or bool(_BLOCK.fullmatch(name))
 
 
 def _layer_entries(prefix, layer, scales):

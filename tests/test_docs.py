@@ -1,13 +1,33 @@
+"""Every line of code and every command of the README and the docs."""
+
+import argparse
+import configparser
+import functools
 import pathlib
 import re
+import runpy
+import shlex
+import sys
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 
+import keras_epsanet
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
-DOCS = pathlib.Path(__file__).parent.parent / "docs"
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+}
+SCRIPTS = [
+    path.relative_to(ROOT).as_posix()
+    for folder in ("examples", "benchmarks")
+    for path in sorted((ROOT / folder).glob("*.py"))
+]
+FENCE = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.M)
 TINY = {
     "stackwise_num_blocks": (1, 1, 1, 1),
     "stackwise_num_filters": (16, 16, 32, 32),
@@ -17,23 +37,109 @@ TINY = {
 }
 
 
+def blocks(page, language):
+    found = FENCE.findall(PAGES[page])
+    return [code for kind, code in found if kind == language]
+
+
+def spans(page):
+    """The code within the sentences of a page."""
+    text = FENCE.sub("", PAGES[page])
+    return [" ".join(x.split()) for x in re.findall(r"`([^`]+)`", text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_says_what_it_is(page):
+    """So that no code is passed over: `text` is what is neither."""
+    kinds = {kind for kind, _ in FENCE.findall(PAGES[page])}
+    assert kinds <= {"python", "sh", "text"}
+    assert PAGES[page].count("```") == 2 * len(FENCE.findall(PAGES[page]))
+
+
+# Python
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Function that runs blocks in order, with a tiny network."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("written for TensorFlow")
+    monkeypatch.chdir(tmp_path)
+    for variant in MODEL_CONFIGS:
+        monkeypatch.setitem(MODEL_CONFIGS, variant, TINY)
+
+    def execute(page, names, shorter=(), left_out=None):
+        code = "\n".join(
+            block
+            for block in blocks(page, "python")
+            if left_out is None or left_out not in block
+        )
+        for long, short in shorter:
+            assert long in code
+            code = code.replace(long, short)
+        exec(compile(code, page, "exec"), names)
+        return names
+
+    return execute
+
+
+@pytest.fixture
+def eagerly():
+    """For code that runs once, which is quicker than to trace it."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def readme_names(tmp_path):
+    path = tmp_path / "runs/classifier/model.keras"
+    path.parent.mkdir(parents=True)
+    keras_epsanet.EPSANet50Small(classes=10).save(path)
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3))
+    return {"images": images.astype("uint8"), "labels": np.array([3, 1])}
+
+
+def test_code_of_the_readme_runs_but_for_exports(run, eagerly, tmp_path):
+    names = run("README.md", readme_names(tmp_path), left_out=".export(")
+    assert names["attention"].shape == (None, 4, 32)
+    assert set(names["features"].output) == {"P2", "P3", "P4", "P5"}
+    assert (tmp_path / "epsanet50.pth").is_file()
+
+
 @pytest.mark.large
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="trained on TensorFlow"
-)
-def test_code_of_the_detection_page_runs(tmp_path, monkeypatch):
+def test_code_of_the_readme_runs(run, tmp_path):
+    names = run("README.md", readme_names(tmp_path))
+    np.testing.assert_allclose(
+        names["probabilities"], names["model"](names["x"]), atol=1e-5
+    )
+    assert (tmp_path / "model.onnx").is_file()
+    assert (tmp_path / "model.tflite").is_file()
+
+
+def test_code_of_the_imagenet_page_runs(run, tmp_path):
+    network = keras_epsanet.EPSANet50Small()
+    network.save_weights(tmp_path / "best.weights.h5")
+    names = run("docs/imagenet.md", {"keras_epsanet": keras_epsanet})
+    for array, wanted in zip(
+        names["network"].get_weights(), network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(array, wanted)
+
+
+@pytest.mark.large
+def test_code_of_the_deployment_page_runs(run, tmp_path):
+    names = {"keras": keras, "keras_epsanet": keras_epsanet}
+    names["model"] = keras_epsanet.EPSANet50Small()
+    run("docs/deployment.md", names)
+    assert (tmp_path / "model.onnx").is_file()
+
+
+@pytest.mark.large
+def test_code_of_the_detection_page_runs(run, tmp_path):
     pytest.importorskip("keras_cv")
     pytest.importorskip("keras_hub")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(MODEL_CONFIGS, "epsanet50_small", TINY)
-    code = "\n".join(
-        re.findall(
-            r"```python\n(.*?)```", (DOCS / "detection.md").read_text(), re.S
-        )
-    )
-    for long, short in (("256", "64"), ("=2000", "=2"), ("=200,", "=1,")):
-        assert long in code
-        code = code.replace(long, short)
     random = np.random.default_rng(0)
     names = {
         "images": random.standard_normal((2, 64, 64, 3)).astype("float32"),
@@ -41,8 +147,100 @@ def test_code_of_the_detection_page_runs(tmp_path, monkeypatch):
         "labels": np.array([[3, -1]] * 2),
         "segments": random.integers(0, 10, (2, 64, 64, 1)),
     }
-    exec(compile(code, "detection.md", "exec"), names)
+    shorter = [("256", "64"), ("=2000", "=2"), ("=200,", "=1,")]
+    run("docs/detection.md", names, shorter)
     assert names["found"]["boxes"].shape == (2, 100, 4)
     for model in (names["detector"], names["segmenter"]):
         assert np.isfinite(model.history.history["loss"]).all()
     assert (tmp_path / "scenes/annotations/instances_val.json").is_file()
+
+
+def test_every_page_with_code_is_run():
+    source = pathlib.Path(__file__).read_text()
+    run_above = set(re.findall(r'run\("([\w./]+)"', source))
+    assert {page for page in PAGES if blocks(page, "python")} == run_above
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_the_package_exist_after_its_import(page):
+    for name in set(re.findall(r"\bkeras_epsanet((?:\.\w+)+)", PAGES[page])):
+        parts = name.strip(".").split(".")
+        functools.reduce(getattr, parts, keras_epsanet)
+
+
+# Commands
+
+
+class _Stop(Exception):
+    pass
+
+
+@functools.cache
+def parser_of(script):
+    """The parser of the options of a script, or `None`."""
+    if "argparse" not in (ROOT / script).read_text():
+        return None
+    found = []
+
+    def stop(parser, *args, **kwargs):
+        found.append(parser)
+        raise _Stop
+
+    path = [str((ROOT / script).parent), *sys.path]
+    with (
+        mock.patch.object(argparse.ArgumentParser, "parse_args", stop),
+        mock.patch.object(sys, "path", path),
+        pytest.raises(_Stop),
+    ):
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    return found[0]
+
+
+def check_command(command):
+    """Raises unless a command of a page can be given as it is printed."""
+    words = shlex.split(command, comments=True)
+    while words and (words[0] in ("until", "do") or "=" in words[0]):
+        words = words[1:]
+    if not words or words[0] in ("git", "cd", "sleep", "done"):
+        return
+    if words[0] == "make":
+        rules = (ROOT / "Makefile").read_text()
+        assert all(f"\n{word}:" in rules for word in words[1:]), command
+    elif words[:2] == ["pip", "install"]:
+        config = configparser.ConfigParser()
+        config.read(ROOT / "setup.cfg")
+        extras = set(re.findall(r"\[(\w+)\]", command))
+        assert extras <= set(config["options.extras_require"]), command
+    else:
+        assert words[0] == "python", f"What is this? {command}"
+        assert words[1] in SCRIPTS, command
+        parser = parser_of(words[1])
+        if parser is None:
+            assert len(words) == 2, f"has no options: {command}"
+        else:
+            parser.parse_args(words[2:])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_can_be_given_as_printed(page):
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    starts = ("python ", "make ", "pip install ", "KERAS_BACKEND=")
+    lines += [x for x in spans(page) if x.startswith(starts) and " " in x]
+    for line in lines:
+        for command in line.split(";"):
+            check_command(command)
+
+
+# Of other programs.
+FOREIGN = {"--requeue"}
+
+
+def test_options_in_the_text_exist():
+    options = set(FOREIGN)
+    for script in filter(parser_of, SCRIPTS):
+        options.update(parser_of(script)._option_string_actions)
+    for page in PAGES:
+        for span in spans(page):
+            if span.startswith("--"):
+                named = set(re.findall(r"(?<!\S)--[\w-]+", span))
+                assert named <= options, f"{page}: {span}"

@@ -1,4 +1,7 @@
+import ast
 import configparser
+import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -7,26 +10,74 @@ import zipfile
 
 import pytest
 
+import keras_epsanet
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def test_import_needs_keras_and_numpy_only(run_python):
-    output = run_python(
-        """
-import sys
+# What a fresh process has after nothing but the import of the package. With
+# JAX, for there Keras itself does not load TensorFlow.
+AFTER_IMPORT = """
+import json, sys
 import keras
 before = {name.partition(".")[0] for name in sys.modules}
 import keras_epsanet
 after = {name.partition(".")[0] for name in sys.modules}
-print("tensorflow" in before)
-optional = {"torch", "tensorflow", "safetensors", "tensorflow_datasets",
-            "matplotlib", "keras_cv", "keras_hub", "pycocotools"}
-print(sorted((after - before) & optional))
-""",
-        KERAS_BACKEND="jax",
+find = keras.saving.get_registered_object
+print(json.dumps({
+    "before": sorted(before),
+    "loaded": sorted(after - before),
+    "names": dir(keras_epsanet),
+    "unregistered": [name for name in NAMES if find(name) is None],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def registered_names():
+    """The classes of the package that a saved file can hold."""
+    names = []
+    for path in sorted((ROOT / "keras_epsanet").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            for decorator in getattr(node, "decorator_list", ()):
+                if "register_keras_serializable" in ast.unparse(decorator):
+                    names.append(f"keras_epsanet>{node.name}")
+    return names
+
+
+@pytest.fixture(scope="module")
+def imported(registered_names):
+    result = subprocess.run(
+        [sys.executable, "-c", f"NAMES = {registered_names}{AFTER_IMPORT}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
     )
-    # With JAX, for there Keras itself does not load TensorFlow.
-    assert output.split("\n")[-3:-1] == ["False", "[]"]
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout)
+
+
+def test_import_needs_keras_and_numpy_only(imported):
+    assert "tensorflow" not in imported["before"]
+    optional = {"torch", "tensorflow", "safetensors", "tensorflow_datasets"}
+    optional |= {"matplotlib", "keras_cv", "keras_hub", "pycocotools"}
+    assert not optional & set(imported["loaded"])
+
+
+def test_import_registers_all_that_a_file_can_hold(imported, registered_names):
+    assert {"keras_epsanet>SGDL2", "keras_epsanet>RetinaNet"} < set(
+        registered_names
+    )
+    assert imported["unregistered"] == []
+
+
+def test_parts_are_attributes_after_import(imported):
+    assert {"data", "detection", "layers", "training"} < set(imported["names"])
+
+
+def test_all_names_what_there_is():
+    for name in keras_epsanet.__all__:
+        assert hasattr(keras_epsanet, name), name
 
 
 def test_wheel_holds_the_package_its_data_and_their_licence(tmp_path):

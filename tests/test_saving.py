@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import EPSANet50Small
+from keras_epsanet import EPSANet50Small, training
 
 LOAD = {
     "model.keras": 'model = keras.saving.load_model("model.keras")',
@@ -43,3 +43,24 @@ print(model.get_layer("conv2_block1_psa").dtype_policy.name)
     expected = np.asarray(model.predict(x, verbose=0), "float32")
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
     assert keras.backend.standardize_dtype(model.weights[0].dtype) == "float32"
+
+
+def test_compiled_model_needs_the_package_alone(run_python, tmp_path):
+    schedule = training.EpochSchedule(0.1, 10, epochs=2)
+    optimizer = training.LossScale(training.SGDL2(schedule))
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(optimizer, "mse")
+    model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    output = run_python(
+        """
+import keras, keras_epsanet
+outer = keras.saving.load_model("model.keras").optimizer
+inner = outer.inner_optimizer
+print(*[type(x).__name__ for x in (outer, inner, inner._learning_rate)],
+      int(inner.iterations))
+"""
+    )
+    expected = ["LossScale", "SGDL2", "EpochSchedule", "1"]
+    assert output.split()[-4:] == expected

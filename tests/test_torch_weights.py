@@ -64,6 +64,28 @@ def test_to_pytorch_names_and_back_is_the_identity(
             np.testing.assert_array_equal(written[key], array, err_msg=key)
 
 
+def test_a_prefix_of_the_layers_does_not_matter(tiny, tiny_state, tmp_path):
+    left = EPSANet(**TINY, classes=5, prefix="left_")
+    load_torch_weights(left, tiny_state)
+    for weight, expected in zip(left.get_weights(), tiny.get_weights()):
+        np.testing.assert_array_equal(weight, expected)
+    written = state_of(left, tmp_path / "left.safetensors")
+    assert written.keys() == tiny_state.keys()
+    for key, array in tiny_state.items():
+        np.testing.assert_array_equal(written[key], array, err_msg=key)
+
+
+def test_two_networks_in_one_model_are_refused(tiny_state):
+    image = keras.Input((32, 32, 3))
+    both = [
+        EPSANet(**TINY, input_tensor=image, classes=5, prefix=prefix).output
+        for prefix in ("left_", "right_")
+    ]
+    model = keras.Model(image, both)
+    with pytest.raises(ValueError, match="2 networks.*'left_', 'right_'"):
+        load_torch_weights(model, tiny_state)
+
+
 def test_scales_are_reversed_after_psa(tiny_state, tiny):
     bn = tiny.get_layer("conv2_block1_2_bn")
     np.testing.assert_array_equal(

@@ -5,26 +5,34 @@ Convolutional Neural Network", 2021, https://arxiv.org/abs/2105.14447.
 """
 
 import functools
+import inspect
 from typing import Callable, NamedTuple
 
 import keras
 
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
+from keras_epsanet.models.arguments import (
+    check_head,
+    check_prefix,
+    image_input,
+    refuse_unknown,
+)
 from keras_epsanet.models.weights import check_weights, load_weights
 
 STEM_FILTERS = 64
-MIN_IMAGE_SIZE = 32
 
 
 class _Layers(NamedTuple):
     """Constructors of the layers, with what all blocks have in common."""
 
+    prefix: str
     channel_axis: int
     convolution: Callable
     normalization: Callable
     psa: Callable
     relu: Callable
     add: Callable
+    of_image: dict  # Arguments of all other layers.
 
 
 def apply_epsa_block(x, layers, filters, output_filters, strides, name):
@@ -98,6 +106,8 @@ def EPSANet(
     data_format=None,
     dtype=None,
     name="epsanet",
+    prefix="",
+    **kwargs,
 ):
     """Builds an EPSANet of any depth, width and pyramid.
 
@@ -120,7 +130,13 @@ def EPSANet(
             classifier_activation, name: As in `EPSANet50Small`.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
-        dtype: Dtype policy of every layer; `None` means the global one.
+        dtype: Dtype policy of the model and of every layer; `None` means
+            the global one.
+        prefix: String in front of the names of all layers, so that the
+            layers of two networks can stand in one model. Files of weights
+            fit whatever it is.
+        **kwargs: Not used; an unknown argument is an error that names the
+            one that may be meant.
 
     Returns:
         A functional `keras.Model` for images `(N, H, W, C)` (channels-first
@@ -132,6 +148,7 @@ def EPSANet(
     Raises:
         ValueError: If an argument is out of range, or the file of `weights`
             is not one of this network.
+        TypeError: If an argument is unknown.
 
     Example:
 
@@ -146,12 +163,10 @@ def EPSANet(
     >>> model.output_shape
     (None, 10)
     """
+    refuse_unknown(
+        "EPSANet", kwargs, inspect.signature(EPSANet).parameters
+    )
     check_weights(weights)
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(
-            '`pooling` must be None, "avg" or "max". '
-            f"Received: pooling={pooling}"
-        )
     if len(stackwise_num_blocks) != len(stackwise_num_filters):
         raise ValueError(
             "`stackwise_num_blocks` and `stackwise_num_filters` must have "
@@ -159,51 +174,22 @@ def EPSANet(
             f"stackwise_num_blocks={stackwise_num_blocks}, "
             f"stackwise_num_filters={stackwise_num_filters}"
         )
-    if include_top and (not isinstance(classes, int) or classes < 1):
-        raise ValueError(
-            f"`classes` must be a positive integer. Received: classes={classes}"
-        )
+    check_head(include_top, pooling, classes)
+    check_prefix(prefix)
     data_format = data_format or keras.config.image_data_format()
-    if input_tensor is None:
-        shape = _resolve_input_shape(input_shape, include_top, data_format)
-        image = keras.Input(shape=shape)
-    else:
-        image = input_tensor
-        _resolve_input_shape(image.shape[1:], include_top, data_format)
-
-    channel_axis = -1 if data_format == "channels_last" else 1
-    layers = _Layers(
-        channel_axis=channel_axis,
-        convolution=functools.partial(
-            GroupedConv2D, data_format=data_format, dtype=dtype
-        ),
-        normalization=functools.partial(
-            BatchNormalization,
-            axis=channel_axis,
-            synchronized=synchronized,
-            norm_eval=norm_eval,
-            dtype=dtype,
-        ),
-        psa=functools.partial(
-            PSA,
-            kernel_sizes=kernel_sizes,
-            groups=groups,
-            reduction=reduction,
-            split_input=split_input,
-            data_format=data_format,
-            dtype=dtype,
-        ),
-        relu=functools.partial(keras.layers.Activation, "relu", dtype=dtype),
-        add=functools.partial(keras.layers.Add, dtype=dtype),
+    image = image_input(
+        input_tensor, input_shape, include_top, data_format, dtype
     )
-    x = layers.convolution(STEM_FILTERS, 7, strides=2, name="conv1_conv")(image)
-    x = layers.normalization(name="conv1_bn")(x)
-    x = layers.relu(name="conv1_relu")(x)
-    # After a ReLU zeros pad as well as PyTorch's -inf.
-    image_kwargs = {"data_format": data_format, "dtype": dtype}
-    x = keras.layers.ZeroPadding2D(1, name="pool1_pad", **image_kwargs)(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool1_pool", **image_kwargs)(x)
-
+    pyramid = {
+        "kernel_sizes": kernel_sizes,
+        "groups": groups,
+        "reduction": reduction,
+        "split_input": split_input,
+    }
+    layers = _make_layers(
+        prefix, data_format, dtype, pyramid, synchronized, norm_eval
+    )
+    x = _apply_stem(image, layers)
     for i, (blocks, filters) in enumerate(
         zip(stackwise_num_blocks, stackwise_num_filters)
     ):
@@ -214,78 +200,92 @@ def EPSANet(
             filters,
             expansion * filters,
             strides=1 if i == 0 else 2,
-            name=f"conv{i + 2}",
+            name=f"{prefix}conv{i + 2}",
         )
-
-    if include_top or pooling == "avg":
-        x = keras.layers.GlobalAveragePooling2D(
-            name="avg_pool", **image_kwargs
-        )(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling2D(name="max_pool", **image_kwargs)(x)
+    x = _apply_pooling(x, layers, "avg" if include_top else pooling)
     if include_top:
-        # PyTorch's defaults for a linear layer: uniform within 1/sqrt(fan_in).
-        bound = x.shape[-1] ** -0.5
-        x = keras.layers.Dense(
-            classes,
-            activation=classifier_activation,
-            kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-            bias_initializer=keras.initializers.RandomUniform(-bound, bound),
-            name="predictions",
-            dtype=dtype,
-        )(x)
+        x = _apply_classifier(x, layers, classes, classifier_activation, dtype)
 
     if weights is not None:
-
-        def build_like(include_top, classes):
-            return EPSANet(
-                stackwise_num_blocks,
-                stackwise_num_filters,
-                kernel_sizes,
-                groups,
-                reduction,
-                split_input,
-                expansion=expansion,
-                include_top=include_top,
-                input_shape=image.shape[1:],
-                classes=classes,
-                data_format=data_format,
-                dtype=dtype,
-            )
-
+        build_like = functools.partial(
+            EPSANet,
+            stackwise_num_blocks,
+            stackwise_num_filters,
+            expansion=expansion,
+            input_shape=image.shape[1:],
+            data_format=data_format,
+            dtype=dtype,
+            **pyramid,
+        )
         load_weights(keras.Model(image, x), weights, build_like)
     inputs = image
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
-    return keras.Model(inputs, x, name=name)
+        inputs = inputs[0] if len(inputs) == 1 else inputs
+    model = keras.Model(inputs, x, name=name)
+    if dtype is not None:
+        model.dtype_policy = dtype
+    return model
 
 
-def _resolve_input_shape(input_shape, include_top, data_format):
-    """Returns the shape of one image, or raises if it cannot be used."""
-    if input_shape is None:
-        size = 224 if include_top else None
-        if data_format == "channels_last":
-            return (size, size, 3)
-        return (3, size, size)
-    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
-        raise ValueError(
-            "`input_shape` must have 3 entries: height, width and channels "
-            f"(as {data_format} orders them). "
-            f"Received: input_shape={input_shape}"
-        )
-    if data_format == "channels_last":
-        height, width, channels = input_shape
-    else:
-        channels, height, width = input_shape
-    if not channels:
-        raise ValueError(
-            "The number of channels must be known. "
-            f"Received: input_shape={tuple(input_shape)} ({data_format})"
-        )
-    if any(s is not None and s < MIN_IMAGE_SIZE for s in (height, width)):
-        raise ValueError(
-            f"Images must have at least {MIN_IMAGE_SIZE} pixels in height "
-            f"and width. Received: input_shape={tuple(input_shape)} "
-            f"({data_format})"
-        )
-    return tuple(input_shape)
+def _make_layers(
+    prefix, data_format, dtype, pyramid, synchronized, norm_eval
+):
+    channel_axis = -1 if data_format == "channels_last" else 1
+    of_image = {"data_format": data_format, "dtype": dtype}
+    return _Layers(
+        prefix=prefix,
+        channel_axis=channel_axis,
+        convolution=functools.partial(GroupedConv2D, **of_image),
+        normalization=functools.partial(
+            BatchNormalization,
+            axis=channel_axis,
+            synchronized=synchronized,
+            norm_eval=norm_eval,
+            dtype=dtype,
+        ),
+        psa=functools.partial(PSA, **pyramid, **of_image),
+        relu=functools.partial(keras.layers.Activation, "relu", dtype=dtype),
+        add=functools.partial(keras.layers.Add, dtype=dtype),
+        of_image=of_image,
+    )
+
+
+def _apply_stem(image, layers):
+    prefix = layers.prefix
+    x = layers.convolution(
+        STEM_FILTERS, 7, strides=2, name=f"{prefix}conv1_conv"
+    )(image)
+    x = layers.normalization(name=f"{prefix}conv1_bn")(x)
+    x = layers.relu(name=f"{prefix}conv1_relu")(x)
+    # After a ReLU zeros pad as well as PyTorch's -inf.
+    x = keras.layers.ZeroPadding2D(
+        1, name=f"{prefix}pool1_pad", **layers.of_image
+    )(x)
+    return keras.layers.MaxPooling2D(
+        3, 2, name=f"{prefix}pool1_pool", **layers.of_image
+    )(x)
+
+
+def _apply_pooling(x, layers, pooling):
+    if pooling is None:
+        return x
+    pool = {
+        "avg": keras.layers.GlobalAveragePooling2D,
+        "max": keras.layers.GlobalMaxPooling2D,
+    }[pooling]
+    name = f"{layers.prefix}{pooling}_pool"
+    return pool(name=name, **layers.of_image)(x)
+
+
+def _apply_classifier(x, layers, classes, activation, dtype):
+    # PyTorch's defaults for a linear layer: uniform within 1/sqrt(fan_in).
+    bound = x.shape[-1] ** -0.5
+    return keras.layers.Dense(
+        classes,
+        activation=activation,
+        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
+        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+        name=f"{layers.prefix}predictions",
+        dtype=dtype,
+    )(x)

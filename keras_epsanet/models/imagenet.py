@@ -13,9 +13,10 @@ def preprocess_input(x, data_format=None):
     """Normalises images as the paper does for ImageNet (section 4.1).
 
     Args:
-        x: Array or tensor of RGB images with values from 0 to 255,
-            `(N, H, W, 3)` or `(H, W, 3)`, channels-first `(N, 3, H, W)` or
-            `(3, H, W)`. It is not changed.
+        x: RGB images with values from 0 to 255, `(N, H, W, 3)` or
+            `(H, W, 3)`, channels-first `(N, 3, H, W)` or `(3, H, W)`: an
+            array or tensor, which is not changed, an image of Pillow, nested
+            lists of numbers, or a list of any of them that have one shape.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
 
@@ -24,7 +25,8 @@ def preprocess_input(x, data_format=None):
         divided by the standard deviation of each channel.
 
     Raises:
-        ValueError: If `data_format` is unknown.
+        ValueError: If `data_format` is unknown, if there are not three
+            channels, or if images of a list differ in shape.
 
     Example:
 
@@ -32,6 +34,9 @@ def preprocess_input(x, data_format=None):
     >>> preprocess_input(image)[0, 0, 0].round(3).tolist()
     [2.249, 2.429, 2.64]
     """
+    data_format = data_format or keras.config.image_data_format()
+    x = _as_array_or_tensor(x, data_format)
+    _check_rgb(x.shape, data_format)
     if isinstance(x, np.ndarray):
         x = x.copy()  # Keras' own function overwrites float arrays ...
     elif keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
@@ -41,6 +46,36 @@ def preprocess_input(x, data_format=None):
     return imagenet_utils.preprocess_input(
         x, data_format=data_format, mode="torch"
     )
+
+
+def _check_rgb(shape, data_format):
+    axis = -3 if data_format == "channels_first" else -1
+    if len(shape) not in (3, 4) or shape[axis] not in (3, None):
+        raise ValueError(
+            "Images must be RGB, with 3 channels. "
+            f"Received: x of shape {tuple(shape)} ({data_format})"
+        )
+
+
+def _as_array_or_tensor(x, data_format):
+    if hasattr(x, "getbands"):  # An image of Pillow.
+        return keras.utils.img_to_array(x, data_format=data_format)
+    if not isinstance(x, (list, tuple)):
+        return x
+    leaf = x
+    while isinstance(leaf, (list, tuple)) and leaf:
+        leaf = leaf[0]
+    try:
+        if not hasattr(leaf, "shape") and not hasattr(leaf, "getbands"):
+            return np.array(x, dtype=keras.config.floatx())
+        parts = [_as_array_or_tensor(part, data_format) for part in x]
+        if all(isinstance(part, np.ndarray) for part in parts):
+            return np.stack(parts)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The images of a list must have one shape: {error}"
+        ) from error
+    return keras.ops.stack(parts)
 
 
 def decode_predictions(preds, top=5):

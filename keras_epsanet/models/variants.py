@@ -57,6 +57,7 @@ DOC = """Builds {title} ({size}, table 2 of the paper).
     Raises:
         ValueError: If an argument is out of range, or the file of `weights`
             is not one of this network.
+        TypeError: If an argument is unknown.
 
     Example:
 

@@ -6,6 +6,7 @@ import warnings
 import keras
 
 from keras_epsanet import torch_checkpoint, torch_weights
+from keras_epsanet.models.layer_names import find_prefixes, network_layers
 
 KERAS_ENDINGS = (".weights.h5", ".keras")
 
@@ -29,15 +30,18 @@ def check_weights(weights):
             'weights that you trained. Received: weights="imagenet"'
         )
     endings = KERAS_ENDINGS + torch_checkpoint.ENDINGS
-    if not str(weights).endswith(endings):
-        raise ValueError(
-            "`weights` must be None or the path of a file that ends in "
-            f"{', '.join(endings)}. Received: weights={weights}"
-        )
+    must_be = (
+        "`weights` must be None or the path of a file that ends in "
+        f"{', '.join(endings)}. Received: weights={weights}"
+    )
+    if not isinstance(weights, (str, os.PathLike)):
+        raise ValueError(must_be)
+    if os.path.isdir(weights):
+        raise ValueError(f"{weights} is a folder. {must_be}")
     if not os.path.isfile(weights):
-        raise ValueError(
-            f"There is no file {weights}. Received: weights={weights}"
-        )
+        raise ValueError(f"There is no file {weights}. {must_be}")
+    if not str(weights).endswith(endings):
+        raise ValueError(must_be)
 
 
 def load_weights(model, path, build_like):
@@ -59,28 +63,22 @@ def load_weights(model, path, build_like):
     try:
         if path.endswith(".keras"):
             source = keras.saving.load_model(path, compile=False)
+            source = _find_network(source)
         else:
-            classes, blocks = _classes_and_blocks(path)
-            source = build_like(classes is not None, classes or 1)
-            source.load_weights(path)
-            # What the model lacks Keras passes over in silence.
-            names = [layer.name for layer in source.layers]
-            wanted = sum(name.endswith("_psa") for name in names)
-            if blocks != wanted:
-                raise ValueError(f"it has {blocks} blocks, not {wanted}")
+            source = _read_weights_file(path, build_like)
     except Exception as error:
         raise ValueError(
             f"{path} is damaged or not a file of this network: {error}"
         ) from error
-    _copy_weights(source, model, path)
+    _copy_weights(network_layers(source), network_layers(model), path)
 
 
 def _load_torch(model, path):
     state = torch_checkpoint.read_checkpoint(path)
-    classifiers = [x for x in model.layers if x.name == "predictions"]
+    classifier = network_layers(model).get("predictions")
     found = wanted = 0
-    if classifiers and "fc.bias" in state:
-        found, wanted = state["fc.bias"].size, classifiers[0].units
+    if classifier and "fc.bias" in state:
+        found, wanted = state["fc.bias"].size, classifier.units
     torch_weights.assign_state_dict(
         model, state, skip_classifier=found != wanted
     )
@@ -88,41 +86,70 @@ def _load_torch(model, path):
         _warn_of_classes(path, found, wanted)
 
 
-def _classes_and_blocks(path):
-    """Number of classes (or `None`) and of PSA layers in a `.weights.h5`."""
+def _find_network(model):
+    """Returns the EPSANet that a model is or has as a layer."""
+    networks = _networks(model)
+    if len(networks) != 1:
+        raise ValueError(f"it holds {len(networks)} networks, not one")
+    if "conv1_bn" not in network_layers(networks[0]):
+        _refuse_fused()
+    return networks[0]
+
+
+def _networks(model):
+    if find_prefixes(model):
+        return [model]
+    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return [network for layer in inner for network in _networks(layer)]
+
+
+def _refuse_fused():
+    raise ValueError(
+        "it holds a fused model, whose BatchNorms are gone: use the file of "
+        "the model it was made from"
+    )
+
+
+def _read_weights_file(path, build_like):
+    """Returns a network with the weights of a `.weights.h5`."""
     import h5py
 
     with h5py.File(path) as file:
         layers = file["layers"]
-        blocks = sum(name.split("_")[0] == "psa" for name in layers)
-        if "dense" not in layers:
-            return None, blocks
-        return layers["dense/vars/0"].shape[-1], blocks
+        kinds = [name.rstrip("0123456789").rstrip("_") for name in layers]
+        classes = None
+        if "dense" in layers:
+            classes = layers["dense/vars/0"].shape[-1]
+    if "fused_psa" in kinds:
+        _refuse_fused()
+    source = build_like(include_top=classes is not None, classes=classes or 1)
+    source.load_weights(path)
+    # What the model lacks Keras passes over in silence.
+    blocks = kinds.count("psa")
+    wanted = sum(layer.name.endswith("_psa") for layer in source.layers)
+    if blocks != wanted:
+        raise ValueError(f"it has {blocks} blocks, not {wanted}")
+    return source
 
 
-def _copy_weights(source, model, path):
-    """Copies the weights of all layers of `model` from those of `source`."""
-    arrays = {layer.name: layer.get_weights() for layer in source.layers}
-    names = {layer.name for layer in model.layers} | {"predictions"}
+def _copy_weights(source, target, path):
+    """Copies the weights of layers to those of the same names."""
     assignments, classes = [], None
     wrong = [
-        f"{layer.name}: not in the model"
-        for layer in source.layers
-        if layer.weights
-        and torch_weights.is_network_layer(layer.name)
-        and layer.name not in names
+        f"{name}: not in the model"
+        for name in source
+        if name not in target and name != "predictions"
     ]
-    for layer in model.layers:
-        found = [array.shape for array in arrays.get(layer.name, [])]
+    for name, layer in target.items():
+        arrays = source[name].get_weights() if name in source else []
+        found = [array.shape for array in arrays]
         wanted = [tuple(weight.shape) for weight in layer.weights]
-        if not wanted:
-            continue
         if found == wanted:
-            assignments.append((layer, arrays[layer.name]))
-        elif layer.name == "predictions" and found:
+            assignments.append((layer, arrays))
+        elif name == "predictions" and found:
             classes = found[-1][0], wanted[-1][0]
         else:
-            wrong.append(f"{layer.name}: file {found}, model {wanted}")
+            wrong.append(f"{name}: file {found}, model {wanted}")
     if wrong:
         raise ValueError(
             f"{path} does not fit the network, which was left as it was. "

@@ -102,6 +102,127 @@ def test_every_layer_has_the_dtype_policy():
     assert all(w.dtype == "float32" for w in model.weights)
 
 
+@pytest.mark.parametrize(
+    "dtype, of_input",
+    [
+        (None, "float32"),
+        ("mixed_bfloat16", "float32"),
+        ("bfloat16", "float32"),
+        ("float64", "float64"),
+    ],
+)
+def test_model_and_input_have_the_dtype(dtype, of_input):
+    model = tiny(dtype=dtype)
+    assert model.dtype_policy.name == (dtype or "float32")
+    assert model.input.dtype == of_input
+
+
+def test_images_are_not_rounded_to_a_narrow_default():
+    floatx = keras.config.floatx()
+    try:
+        keras.config.set_floatx("bfloat16")
+        assert tiny(dtype="float32").input.dtype == "float32"
+    finally:
+        keras.config.set_floatx(floatx)
+
+
+def test_mixed_float16_scales_the_loss():
+    model = tiny(dtype="mixed_float16")
+    model.compile("sgd", "mse")
+    scale = keras.optimizers.LossScaleOptimizer
+    assert isinstance(model.optimizer, scale)
+
+
+def through_file(model, path):
+    model.save(path / "model.keras")
+    return keras.saving.load_model(path / "model.keras")
+
+
+def through_config(model, path):
+    return keras.Model.from_config(model.get_config())
+
+
+def through_clone(model, path):
+    return keras.models.clone_model(model)
+
+
+@pytest.mark.parametrize("copy", [through_file, through_config, through_clone])
+def test_frozen_layers_survive(copy, tmp_path):
+    model = tiny(norm_eval=True)
+    for name in ("conv1_conv", "conv2_block1_1_bn", "conv2_block1_out"):
+        model.get_layer(name).trainable = False
+    copied = copy(model, tmp_path)
+    flags = {layer.name: layer.trainable for layer in model.layers[1:]}
+    assert flags == {x.name: x.trainable for x in copied.layers[1:]}
+    assert not copied.get_layer("conv1_conv").kernel.trainable
+    assert copied.get_layer("conv1_bn").norm_eval
+
+
+@pytest.mark.parametrize("copy", [through_file, through_config, through_clone])
+def test_a_frozen_model_keeps_its_layers_frozen(copy, tmp_path):
+    model = tiny()
+    model.trainable = False
+    copied = copy(model, tmp_path)
+    assert not any(layer.trainable for layer in copied.layers[1:])
+
+
+def test_prefix_stands_before_every_layer_name():
+    plain, left = tiny(), tiny(prefix="left_")
+    assert [layer.name for layer in left.layers[1:]] == [
+        f"left_{layer.name}" for layer in plain.layers[1:]
+    ]
+    pooled = tiny(prefix="left_", include_top=False, pooling="max")
+    assert pooled.layers[-1].name == "left_max_pool"
+
+
+@pytest.mark.parametrize("build", [tiny, EPSANet50Small])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_classes": 10}, "`classes` instead of `num_classes`.*=10"),
+        ({"image_shape": (64, 64, 3)}, "`input_shape` instead"),
+        ({"class": 10}, "`classes` instead of `class`"),
+        ({"qqq": 1}, r"EPSANet has no such argument. Received: qqq=1$"),
+    ],
+)
+def test_unknown_arguments_are_refused(build, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        build(**arguments)
+
+
+@pytest.mark.parametrize(
+    "data_format, shape, written",
+    [
+        ("channels_last", (3, 96, 96), r"\(96, 96, 3\)"),
+        ("channels_last", (3, None, None), r"\(None, None, 3\)"),
+        ("channels_first", (96, 64, 3), r"\(3, 96, 64\)"),
+    ],
+)
+def test_a_shape_of_the_other_data_format_is_explained(
+    data_format, shape, written
+):
+    other = {"channels_last": "channels_first"}.get(
+        data_format, "channels_last"
+    )
+    message = f'looks like {other}.*write {written}, or data_format="{other}"'
+    with pytest.raises(ValueError, match=message):
+        tiny(input_shape=shape, data_format=data_format)
+
+
+def test_a_small_image_is_not_taken_for_another_data_format():
+    with pytest.raises(ValueError, match="width. Received"):
+        tiny(input_shape=(31, 64, 3))
+
+
+def test_several_inputs_before_the_network():
+    left, right = keras.Input((32, 32, 1)), keras.Input((32, 32, 2))
+    x = keras.layers.Concatenate()([left, right])
+    model = tiny(input_tensor=x)
+    assert len(model.inputs) == 2
+    single = tiny(input_tensor=left)
+    assert single.input is left
+
+
 def test_arguments_are_those_of_resnet50():
     ours = inspect.signature(EPSANet50Small).parameters
     theirs = inspect.signature(keras.applications.ResNet50).parameters
@@ -138,6 +259,9 @@ def test_layer_names_follow_keras_applications():
         ({"stackwise_num_blocks": (1,)}, "one entry for each stage"),
         ({"data_format": "NHWC"}, "data_format=nhwc"),
         ({"reduction": 9}, "reduction=8 would fit"),
+        ({"prefix": "a/b"}, 'without "/". Received: prefix=a/b'),
+        ({"prefix": 1}, "Received: prefix=1"),
+        ({"input_tensor": np.ones((1, 64, 64, 3))}, "must be a Keras tensor"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

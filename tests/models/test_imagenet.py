@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from PIL import Image
 
 from keras_epsanet import decode_predictions, preprocess_input
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
@@ -32,6 +33,53 @@ def test_uint8_images_and_unknown_format():
         np.testing.assert_allclose(y[0, 0], [2.2489, 2.4286, 2.64], atol=1e-4)
     with pytest.raises(ValueError, match="data_format=NHWC"):
         preprocess_input(np.zeros((4, 4, 3)), "NHWC")
+
+
+def test_lists_are_stacked():
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), "uint8")
+    expected = preprocess_input(images)
+    before = images.copy()
+    forms = {
+        "arrays": list(images),
+        "tuple": tuple(images),
+        "numbers": images.tolist(),
+        "tensors": [ops.convert_to_tensor(image) for image in images],
+        "Pillow": [Image.fromarray(image) for image in images],
+        "mixed": [Image.fromarray(images[0]), images[1].astype("float32")],
+        "nested": [[row for row in image] for image in images],
+    }
+    for form, x in forms.items():
+        y = ops.convert_to_numpy(preprocess_input(x))
+        assert y.dtype == "float32", form
+        np.testing.assert_allclose(y, expected, atol=1e-6, err_msg=form)
+    np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_one_image_of_pillow(data_format):
+    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), "uint8")
+    y = preprocess_input(Image.fromarray(image), data_format)
+    if data_format == "channels_first":
+        y = y.transpose(1, 2, 0)
+    expected = preprocess_input(image, "channels_last")
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        (np.zeros((4, 4, 1)), r"with 3 channels.*\(4, 4, 1\)"),
+        (np.zeros((2, 3, 4, 4)), r"3 channels.*\(2, 3, 4, 4\) \(channels_last"),
+        (Image.new("L", (4, 4)), "3 channels"),
+        (np.zeros(3), "3 channels"),
+        ([np.zeros((4, 4, 3)), np.zeros((4, 5, 3))], "one shape"),
+        ([[1, 2], [3]], "one shape"),
+        ([], "3 channels"),
+    ],
+)
+def test_what_is_no_rgb_image_is_refused(x, message):
+    with pytest.raises(ValueError, match=message):
+        preprocess_input(x)
 
 
 def test_decode_predictions_names_the_most_probable(monkeypatch, tmp_path):

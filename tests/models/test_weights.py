@@ -8,6 +8,7 @@ from keras_epsanet import (
     EPSANet,
     EPSANet50Small,
     EPSANetBackbone,
+    fuse,
     save_torch_weights,
 )
 
@@ -111,6 +112,65 @@ def test_layers_in_front_of_the_network_are_left_alone(
     assert_same_weights(tiny(weights=path), source)
 
 
+def test_the_network_within_another_model_is_found(source, tmp_path):
+    # As a training's checkpoint has it: it takes images of bytes.
+    image = keras.Input((224, 224, 3))
+    logits = source(keras.layers.Rescaling(1 / 255)(image))
+    outputs = keras.layers.Activation("linear")(logits)
+    model = keras.Model(image, outputs)
+    model.compile("sgd", "mse")
+    path = save(model, tmp_path / "model.keras")
+    assert_same_weights(tiny(weights=path), source)
+    backbone = EPSANetBackbone(**TINY, weights=path, norm_eval=True)
+    assert_same_weights(backbone, source)
+
+
+def test_two_networks_in_a_file_are_refused(tmp_path):
+    image = keras.Input((32, 32, 3))
+    both = [
+        tiny(name=name, input_shape=(32, 32, 3))(image)
+        for name in ("left", "right")
+    ]
+    path = save(keras.Model(image, both), tmp_path / "nested.keras")
+    with pytest.raises(ValueError, match="it holds 2 networks, not one"):
+        tiny(weights=path)
+    both = [
+        tiny(input_tensor=image, prefix=prefix).output
+        for prefix in ("left_", "right_")
+    ]
+    path = save(keras.Model(image, both), tmp_path / "flat.keras")
+    with pytest.raises(ValueError, match="prefixes.*'left_', 'right_'"):
+        tiny(weights=path)
+
+
+def test_a_file_without_a_network_is_refused(tmp_path):
+    image = keras.Input((32, 32, 3))
+    model = keras.Model(image, keras.layers.Flatten()(image))
+    path = save(model, tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="it holds 0 networks"):
+        tiny(weights=path)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_a_fused_file_is_named(tmp_path, ending):
+    fused = fuse(tiny(input_shape=(32, 32, 3)))
+    path = save(fused, tmp_path / f"fused{ending}")
+    with pytest.raises(ValueError, match="fused model.*use the file of the"):
+        tiny(weights=path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_prefixes_of_layers_do_not_matter(randomize, tmp_path, ending):
+    source = randomize(tiny(prefix="left_"))
+    path = save(source, tmp_path / f"model{ending}")
+    model = tiny(prefix="right_", weights=path)
+    assert model.layers[1].name == "right_conv1_conv"
+    for array, wanted in zip(model.get_weights(), source.get_weights()):
+        np.testing.assert_array_equal(array, wanted)
+    with pytest.warns(UserWarning, match="5 classes, the model's 7"):
+        tiny(prefix="right_", classes=7, weights=path)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize(
     "change",
@@ -160,7 +220,11 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     [
         ("imagenet", "nobody has published.*path of weights that you trained"),
         ("ImageNet", "must be None or the path.*weights=ImageNet"),
-        ("model.h5", r"ends in .weights.h5, .keras, .pth.*weights=model.h5"),
+        ("ImageNet", "no file ImageNet"),
+        ("nofile.h5", "no file nofile.h5.*ends in .weights.h5, .keras, .pth"),
+        (".", "is a folder"),
+        (__file__, r"ends in .weights.h5, .keras, .pth.*test_weights.py"),
+        (50, "path of a file.*weights=50"),
         ("nothing.keras", "no file nothing.keras"),
         ("nothing.pth.tar", "no file nothing.pth.tar"),
     ],

@@ -1,0 +1,148 @@
+"""What the networks are called with, checked and resolved."""
+
+import difflib
+
+import keras
+
+MIN_IMAGE_SIZE = 32
+# What other libraries call our arguments.
+_SYNONYMS = {
+    "num_classes": "classes",
+    "image_shape": "input_shape",
+    "input_shape": "image_shape",
+    "activation": "classifier_activation",
+}
+
+
+def refuse_unknown(function, unknown, known):
+    """Raises if there are unknown arguments, and names those that may fit.
+
+    Args:
+        function: Name of what was called.
+        unknown: Dictionary of the unknown arguments.
+        known: Names of the known ones.
+
+    Raises:
+        TypeError: As Python does, if `unknown` is not empty.
+    """
+    if not unknown:
+        return
+    known = list(known)
+    hints = []
+    for name in unknown:
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = _SYNONYMS.get(name)
+        for fitting in [meant] if meant in known else close:
+            hints.append(f"`{fitting}` instead of `{name}`")
+    hint = f" Use {', '.join(hints)}." if hints else ""
+    received = ", ".join(f"{k}={v!r}" for k, v in unknown.items())
+    raise TypeError(
+        f"{function} has no such argument.{hint} Received: {received}"
+    )
+
+
+def check_head(include_top, pooling, classes):
+    """Raises a `ValueError` unless this can follow the last stage."""
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(
+            '`pooling` must be None, "avg" or "max". '
+            f"Received: pooling={pooling}"
+        )
+    if include_top and (not isinstance(classes, int) or classes < 1):
+        raise ValueError(
+            f"`classes` must be a positive integer. Received: classes={classes}"
+        )
+
+
+def check_prefix(prefix):
+    """Raises a `ValueError` unless layers can have this prefix."""
+    if not isinstance(prefix, str) or "/" in prefix:
+        raise ValueError(
+            f'`prefix` must be a string without "/". Received: prefix={prefix}'
+        )
+
+
+def image_input(input_tensor, input_shape, include_top, data_format, dtype):
+    """Returns the Keras tensor of the images, checked.
+
+    Args:
+        input_tensor: Keras tensor, or `None` for a new input.
+        input_shape: Shape of one image or `None`.
+        include_top: Whether there is a classifier, which needs a size.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dtype: Dtype policy of the layers.
+
+    Raises:
+        ValueError: If the shape cannot be used.
+    """
+    if input_tensor is None:
+        shape = _resolve_input_shape(input_shape, include_top, data_format)
+        # As wide as the layers compute, so that no image is rounded, and
+        # as other Keras models where that is less.
+        policy = keras.dtype_policies.get(dtype)
+        dtype = keras.backend.result_type(
+            keras.config.floatx(), policy.compute_dtype
+        )
+        return keras.Input(shape=shape, dtype=dtype)
+    if not isinstance(input_tensor, keras.KerasTensor):
+        raise ValueError(
+            "`input_tensor` must be a Keras tensor, such as `keras.Input` "
+            f"returns. Received: input_tensor={input_tensor}"
+        )
+    shape = tuple(input_tensor.shape[1:])
+    if input_shape is not None and tuple(input_shape) != shape:
+        raise ValueError(
+            "The shapes of `input_tensor` and of one image contradict each "
+            f"other. Received: input_tensor={input_tensor}, "
+            f"input_shape={tuple(input_shape)}"
+        )
+    _resolve_input_shape(shape, include_top, data_format)
+    return input_tensor
+
+
+def _resolve_input_shape(input_shape, include_top, data_format):
+    """Returns the shape of one image, or raises if it cannot be used."""
+    if input_shape is None:
+        size = 224 if include_top else None
+        if data_format == "channels_last":
+            return (size, size, 3)
+        return (3, size, size)
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
+        raise ValueError(
+            "`input_shape` must have 3 entries: height, width and channels "
+            f"(as {data_format} orders them). "
+            f"Received: input_shape={input_shape}"
+        )
+    shape = tuple(input_shape)
+    if data_format == "channels_last":
+        height, width, channels = shape
+        swapped = shape[1:] + shape[:1]
+        first, *sizes = shape
+        other = "channels_first"
+    else:
+        channels, height, width = shape
+        swapped = shape[2:] + shape[:2]
+        first, *sizes = swapped
+        other = "channels_last"
+    if _too_small(height, width):
+        hint = ""
+        if first and not _too_small(*sizes):
+            hint = (
+                f" This shape looks like {other}, but the data format is "
+                f"{data_format}: write {swapped}, or "
+                f'data_format="{other}".'
+            )
+        raise ValueError(
+            f"Images must have at least {MIN_IMAGE_SIZE} pixels in height "
+            f"and width.{hint} Received: input_shape={shape} ({data_format})"
+        )
+    if not channels:
+        raise ValueError(
+            "The number of channels must be known. "
+            f"Received: input_shape={shape} ({data_format})"
+        )
+    return shape
+
+
+def _too_small(*sizes):
+    return any(size is not None and size < MIN_IMAGE_SIZE for size in sizes)
