@@ -3,9 +3,15 @@
 The resizing is that of `PIL.Image.resize` with BILINEAR, a triangle that
 widens with the reduction. PIL rounds to 8 bits between the two directions
 too, which makes differences of 1.
+
+Images are turned upright as EXIF asks for. torchvision's `ImageFolder` leaves
+them as the sensor saw them, but a network trained on sideways photographs
+would not fit the upright ones that it is to name.
 """
 
 import math
+
+from keras_epsanet.data import exif
 
 # torchvision.transforms.RandomResizedCrop.
 AREA = (0.08, 1.0)
@@ -33,14 +39,28 @@ def random_crop(encoded, uniforms, size, antialias=True):
     """
     import tensorflow as tf
 
-    box = random_box(tf.io.extract_jpeg_shape(encoded), uniforms)
-    image = tf.image.decode_and_crop_jpeg(
-        encoded, box, channels=3, dct_method="INTEGER_ACCURATE"
+    shape = tf.io.extract_jpeg_shape(encoded)
+
+    def decode(box):
+        return tf.image.decode_and_crop_jpeg(
+            encoded, box, channels=3, dct_method="INTEGER_ACCURATE"
+        )
+
+    def decode_upright():
+        orientation = exif.find_orientation(encoded)
+        box = random_box(exif.upright_shape(shape, orientation), uniforms)
+        image = decode(exif.box_in_file(box, shape, orientation))
+        return exif.turn_upright(image, orientation)
+
+    image = tf.cond(
+        exif.has_no_note(encoded),
+        lambda: decode(random_box(shape, uniforms)),
+        decode_upright,
     )
     if antialias:
         # Both give the same for enlargements, one of them in less time.
         image = tf.cond(
-            tf.reduce_max(box[2:]) <= size,
+            tf.reduce_max(tf.shape(image)[:2]) <= size,
             lambda: _resize(image, (size, size), antialias=False),
             lambda: _resize(image, (size, size), antialias=True),
         )
@@ -55,7 +75,7 @@ def random_box(shape, uniforms):
     """The part that torchvision's `RandomResizedCrop.get_params` chooses.
 
     Args:
-        shape: Integer tensor, height, width and channels of the image.
+        shape: Integer tensor, height and width of the image, and maybe more.
         uniforms: Tensor `(NUM_UNIFORMS,)` of random numbers in [0, 1).
 
     Returns:
@@ -102,6 +122,11 @@ def centre_crop(encoded, shorter_side, size):
 
     image = tf.io.decode_jpeg(
         encoded, channels=3, dct_method="INTEGER_ACCURATE"
+    )
+    image = tf.cond(
+        exif.has_no_note(encoded),
+        lambda: image,
+        lambda: exif.turn_upright(image, exif.find_orientation(encoded)),
     )
     shape = tf.shape(image)[:2]
     # Whole numbers, as in Python: a float32 could round to the next one.
