@@ -34,7 +34,8 @@ def training_batches(
 
     A random part of every image (0.08 to 1 of the area, height to width 3/4
     to 4/3), resized and flipped at random, as by torchvision's
-    `RandomResizedCrop` and `RandomHorizontalFlip`. An epoch has
+    `RandomResizedCrop` and `RandomHorizontalFlip`. EXIF's orientation is
+    heeded, which torchvision's `ImageFolder` does not do. An epoch has
     `source.num_train // batch_size` batches and a new order; the rest of the
     images is left out, others each time. An image that cannot be decoded is
     replaced by the next one, with its label.
