@@ -39,43 +39,36 @@ def random_crop(encoded, uniforms, size, antialias=True):
     """
     import tensorflow as tf
 
-    shape = tf.io.extract_jpeg_shape(encoded)
-
-    def decode(box):
-        return tf.image.decode_and_crop_jpeg(
-            encoded, box, channels=3, dct_method="INTEGER_ACCURATE"
-        )
-
-    def decode_upright():
-        orientation = exif.find_orientation(encoded)
-        box = random_box(exif.upright_shape(shape, orientation), uniforms)
-        image = decode(exif.box_in_file(box, shape, orientation))
-        return exif.turn_upright(image, orientation)
-
-    image = tf.cond(
-        exif.has_no_note(encoded),
-        lambda: decode(random_box(shape, uniforms)),
-        decode_upright,
+    turn = exif.find_turn(encoded)
+    # Without branches: many small operations in them take long.
+    shape = tf.gather(tf.io.extract_jpeg_shape(encoded), turn[:2])
+    box = random_box(shape, uniforms)
+    image = tf.image.decode_and_crop_jpeg(
+        encoded,
+        exif.box_in_file(box, shape, turn),
+        channels=3,
+        dct_method="INTEGER_ACCURATE",
     )
+    # Only a reference where the order stays.
+    image = tf.transpose(image, turn[:3])
     if antialias:
         # Both give the same for enlargements, one of them in less time.
         image = tf.cond(
-            tf.reduce_max(tf.shape(image)[:2]) <= size,
+            tf.reduce_max(box[2:]) <= size,
             lambda: _resize(image, (size, size), antialias=False),
             lambda: _resize(image, (size, size), antialias=True),
         )
     else:
         image = _resize(image, (size, size), antialias=False)
-    # Along the second axis or along none, without another condition.
-    flip = tf.cast(uniforms[-1] < 0.5, "int32")
-    return tf.reverse(image, tf.range(1, 1 + flip))
+    flips = (False, uniforms[-1] < 0.5) ^ tf.cast(turn[3:], "bool")
+    return tf.reverse(image, tf.where(flips)[:, 0])
 
 
 def random_box(shape, uniforms):
     """The part that torchvision's `RandomResizedCrop.get_params` chooses.
 
     Args:
-        shape: Integer tensor, height and width of the image, and maybe more.
+        shape: Integer tensor, height and width of the image.
         uniforms: Tensor `(NUM_UNIFORMS,)` of random numbers in [0, 1).
 
     Returns:
@@ -83,7 +76,7 @@ def random_box(shape, uniforms):
     """
     import tensorflow as tf
 
-    image = tf.cast(shape[:2], "float32")
+    image = tf.cast(shape, "float32")
     areas = AREA[0] + (AREA[1] - AREA[0]) * uniforms[:ATTEMPTS]
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     ratios = low + (high - low) * uniforms[ATTEMPTS : 2 * ATTEMPTS]
@@ -123,11 +116,7 @@ def centre_crop(encoded, shorter_side, size):
     image = tf.io.decode_jpeg(
         encoded, channels=3, dct_method="INTEGER_ACCURATE"
     )
-    image = tf.cond(
-        exif.has_no_note(encoded),
-        lambda: image,
-        lambda: exif.turn_upright(image, exif.find_orientation(encoded)),
-    )
+    image = exif.turn_upright(image, exif.find_turn(encoded))
     shape = tf.shape(image)[:2]
     # Whole numbers, as in Python: a float32 could round to the next one.
     resized = shorter_side * shape // tf.reduce_min(shape)

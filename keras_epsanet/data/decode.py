@@ -5,7 +5,7 @@ import re
 
 from keras_epsanet.data.bitmaps import decode_bitmap
 from keras_epsanet.data.chunks import WEBP, find_chunk
-from keras_epsanet.data.exif import orientation, turn_upright
+from keras_epsanet.data.exif import TURNS, orientation, turn_upright
 from keras_epsanet.data.file_names import printable
 
 
@@ -57,8 +57,7 @@ def decode_contents(contents, name):
         raise _undecodable(name, error.message) from error
     except ValueError as error:
         raise _undecodable(name, error) from error
-    turned = orientation(contents)
-    return image if turned == 1 else turn_upright(image, turned)
+    return turn_upright(image, TURNS[orientation(contents)])
 
 
 def _decode(contents):

@@ -17,6 +17,19 @@ HEADER = b"Exif\0\0"
 # A JPEG's start and a JFIF segment of 16 bytes, and the quantization table
 # that follows it if there is no other note.
 JFIF, TABLE = b"\xff\xd8\xff\xe0\x00\x10", b"\xff\xdb"
+# How to make an image upright, for every orientation: the order of its axes,
+# and whether top and bottom, and left and right, change places then.
+TURNS = (
+    None,
+    (0, 1, 2, 0, 0),
+    (0, 1, 2, 0, 1),
+    (0, 1, 2, 1, 1),
+    (0, 1, 2, 1, 0),
+    (1, 0, 2, 0, 0),
+    (1, 0, 2, 0, 1),
+    (1, 0, 2, 1, 1),
+    (1, 0, 2, 1, 0),
+)
 
 
 def orientation(contents):
@@ -74,25 +87,30 @@ def _read_tag(note):
     return 0
 
 
-def find_orientation(encoded):
-    """`orientation` of a JPEG in TensorFlow's graph.
+def find_turn(encoded):
+    """The row of `TURNS` for a JPEG, in TensorFlow's graph.
 
     Args:
         encoded: String tensor, the bytes of the JPEG file.
 
     Returns:
-        Tensor int32.
+        Tensor int32 `(5,)`.
     """
     import numpy as np
     import tensorflow as tf
 
     def find(contents):
         # Outside of a graph it is an array.
-        return np.int32(orientation(bytes(contents)))
+        return np.asarray(TURNS[orientation(bytes(contents))], "int32")
 
-    found = tf.numpy_function(find, [encoded], "int32")
-    found.set_shape(())
-    return found
+    def ask_python():
+        turn = tf.numpy_function(find, [encoded], "int32")
+        turn.set_shape((5,))
+        return turn
+
+    return tf.cond(
+        has_no_note(encoded), lambda: tf.constant(TURNS[1]), ask_python
+    )
 
 
 def has_no_note(encoded):
@@ -113,70 +131,36 @@ def has_no_note(encoded):
     return (start == JFIF) & (following == TABLE)
 
 
-def upright_shape(shape, orientation):
-    """Height and width of the upright image.
-
-    Args:
-        shape: Integer tensor, height and width of the image in the file.
-        orientation: Integer or tensor int32, EXIF's.
-
-    Returns:
-        Integer tensor `(2,)`.
-    """
-    import tensorflow as tf
-
-    return tf.where(orientation > 4, shape[1::-1], shape[:2])
-
-
-def box_in_file(box, shape, orientation):
+def box_in_file(box, shape, turn):
     """Where a part of the upright image lies in the image of the file.
 
     Args:
-        box: Integer tensor, top, left, height and width.
-        shape: Integer tensor, height and width of the image in the file.
-        orientation: Integer or tensor int32, EXIF's.
+        box: Tensor int32, top, left, height and width.
+        shape: Tensor int32, height and width of the upright image.
+        turn: Row of `TURNS`.
 
     Returns:
-        Integer tensor, top, left, height and width.
+        Tensor int32, top, left, height and width.
     """
     import tensorflow as tf
 
     begin, size = box[:2], box[2:]
-    end = upright_shape(shape, orientation) - begin - size
-    begin = tf.where(tf.stack(_flips(orientation)), end, begin)
-    swapped = tf.concat((begin[::-1], size[::-1]), 0)
-    return tf.where(orientation > 4, swapped, tf.concat((begin, size), 0))
+    begin += turn[3:] * (shape - size - 2 * begin)
+    corner_and_size = tf.gather(tf.stack((begin, size)), turn[:2], axis=1)
+    return tf.reshape(corner_and_size, (4,))
 
 
-def turn_upright(image, orientation):
+def turn_upright(image, turn):
     """Turns and mirrors an image as its orientation asks for.
 
     Args:
         image: Tensor `(height, width, channels)`.
-        orientation: Integer or tensor int32, EXIF's.
+        turn: Row of `TURNS`.
 
     Returns:
-        Tensor of the same type, from 5 on `(width, height, channels)`.
+        Tensor of the same type, height and width changed if need be.
     """
     import tensorflow as tf
 
-    orientation = tf.convert_to_tensor(orientation)
-    image = tf.cond(
-        orientation > 4,
-        lambda: tf.transpose(image, (1, 0, 2)),
-        lambda: tf.identity(image),
-    )
-    axes = tf.boolean_mask((0, 1), tf.stack(_flips(orientation)))
-    return tf.reverse(image, axes)
-
-
-def _flips(orientation):
-    """Whether top and bottom, left and right change after transposing."""
-    import tensorflow as tf
-
-    orientation = tf.convert_to_tensor(orientation)
-    vertical, horizontal = (
-        tf.reduce_any(orientation == values)
-        for values in ((3, 4, 7, 8), (2, 3, 6, 7))
-    )
-    return vertical, horizontal
+    image = tf.transpose(image, turn[:3])
+    return tf.reverse(image, tf.where(turn[3:])[:, 0])

@@ -114,12 +114,13 @@ def test_random_crops_are_of_the_upright_image(orientation):
     jpeg = encode("JPEG", orientation)
     image = upright(jpeg)
     uniforms = tf.fill((crops.NUM_UNIFORMS,), 0.3)
-    top, left, height, width = crops.random_box(image.shape, uniforms).numpy()
+    box = crops.random_box(image.shape[:2], uniforms)
+    top, left, height, width = box.numpy()
     assert 0 < top and 0 < left and height < 30 and width < 30
     part = image[top : top + height, left : left + width]
     expected = crops._resize(part, (16, 16), antialias=True)[:, ::-1]
-    crop = crops.random_crop(jpeg, uniforms, 16)
-    np.testing.assert_array_equal(crop, expected)
+    crop = crops.random_crop(jpeg, uniforms, 16).numpy().astype(int)
+    assert np.abs(crop - expected).max() <= 1  # of 255, by rounding
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
