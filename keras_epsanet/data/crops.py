@@ -51,6 +51,7 @@ def random_crop(encoded, uniforms, size, antialias=True):
     )
     # Only a reference where the order stays.
     image = tf.transpose(image, turn[:3])
+    image.set_shape((None, None, 3))
     if antialias:
         # Both give the same for enlargements, one of them in less time.
         image = tf.cond(

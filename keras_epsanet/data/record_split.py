@@ -51,6 +51,8 @@ class RecordSplit:
         blocks = blocks or [None] * len(files)
         rows = [row for row in zip(files, lengths, blocks) if row[1]]
         self.files = [os.fspath(file) for file, _, _ in rows]
+        # As bytes, for names of files need not be text.
+        self._paths = [os.fsencode(file) for file in self.files]
         self.lengths = [n for _, n, _ in rows]
         self.num_images = int(sum(self.lengths))
         self.bad = BadImages(self.num_images)
@@ -167,7 +169,7 @@ class RecordSplit:
         numbers, offsets, counts, first = (
             tf.gather(column, chosen) for column in self._blocks
         )
-        files = tf.gather([os.fsencode(x) for x in self.files], numbers)
+        files = tf.gather(self._paths, numbers)
         total = tf.reduce_sum(counts)
         records = (
             tf.data.Dataset.from_tensor_slices((files, offsets, counts))
