@@ -17,6 +17,8 @@ On 2 CPU cores with AVX2, TensorFlow, the first command prints
     training, epsanet50_small / ResNet50; alone: / first line
     batch  image      GB  memory  time  alone: memory  time
        16    224    2.78    1.09  1.02           1.00  1.00
+
+and on 2 with AVX-512 the third 0.41, 0.42 and 0.49 GB.
 """
 
 import argparse
