@@ -78,7 +78,7 @@ def stages(source, batch_size, image_size, seed=0):
         uniforms = tf.random.stateless_uniform(
             (crops.NUM_UNIFORMS,), random_key(seed, CROP, index)
         )
-        box = crops.random_box((HEIGHT, WIDTH, 3), uniforms)
+        box = crops.random_box((HEIGHT, WIDTH), uniforms)
         rows.append((file.numpy(), uniforms.numpy(), box.numpy()))
     files, uniforms, boxes = (np.array(column) for column in zip(*rows))
 
@@ -89,7 +89,7 @@ def stages(source, batch_size, image_size, seed=0):
 
     def choose(encoded, uniforms, box):
         shape = tf.io.extract_jpeg_shape(encoded)
-        return decode(encoded, None, crops.random_box(shape, uniforms))
+        return decode(encoded, None, crops.random_box(shape[:2], uniforms))
 
     def resize(encoded, uniforms, box):
         uniforms = tf.concat((uniforms[:-1], (1.0,)), 0)

@@ -7,8 +7,9 @@ strings, and `num_images`, an integer.
 """
 
 from keras_epsanet.data import coco, coco_tfds, imagenet, scenes
+from keras_epsanet.data.decode import decode_image
 from keras_epsanet.data.fashion_mnist import fashion_mnist
-from keras_epsanet.data.image_folder import decode_image, image_folder
+from keras_epsanet.data.image_folder import image_folder
 from keras_epsanet.data.tfds import tfds
 
 __all__ = [

@@ -3,7 +3,8 @@
 import threading
 import warnings
 
-from keras_epsanet.data.image_folder import decode_contents
+from keras_epsanet.data.decode import decode_contents
+from keras_epsanet.data.file_names import printable
 
 # Of what is made a JPEG only for reading it.
 QUALITY = 95
@@ -14,11 +15,12 @@ ALLOWED = 3
 def as_jpeg(contents, name, quality=QUALITY):
     """Gives an image as a JPEG that TensorFlow decodes as RGB.
 
-    A JPEG in grey or colour stays as it is, byte by byte. One in CMYK and
-    images of other formats, whatever their name says, are encoded anew.
+    A JPEG in gray or color stays as it is, byte by byte. One in CMYK and
+    images of other formats, whatever their name says, are encoded anew, and
+    upright.
 
     Args:
-        contents: Bytes of a JPEG, PNG, BMP or GIF file.
+        contents: Bytes of a JPEG, PNG, WebP, BMP or GIF file.
         name: Name of the file for the message of an error.
         quality: Integer from 1 to 100, quality of a new JPEG.
 
@@ -67,6 +69,7 @@ class BadImages:
             ValueError: If more than 1 % of all images are bad, and more than
                 three.
         """
+        name = printable(name)
         with self._lock:
             new = name not in self._seen
             if new:
@@ -74,8 +77,22 @@ class BadImages:
                 self.names.append(name)
         if new:
             warnings.warn(f"An image is skipped. {error}")
-        if len(self.names) > max(ALLOWED, self._num_images // 100):
-            raise ValueError(
-                f"More than 1 % of the images are bad: {len(self.names)} of "
-                f"{self._num_images}, the last is {name}"
-            )
+        check_share(self.names, self._num_images)
+
+
+def check_share(bad, num_images):
+    """Refuses a data set with too many bad images.
+
+    Args:
+        bad: List of the names of bad images.
+        num_images: Integer, number of all images.
+
+    Raises:
+        ValueError: If more than 1 % of all images are bad, and more than
+            three.
+    """
+    if len(bad) > max(ALLOWED, num_images // 100):
+        raise ValueError(
+            f"More than 1 % of the images are bad: {len(bad)} of "
+            f"{num_images}, such as {', '.join(bad[-5:])}"
+        )

@@ -3,9 +3,15 @@
 The resizing is that of `PIL.Image.resize` with BILINEAR, a triangle that
 widens with the reduction. PIL rounds to 8 bits between the two directions
 too, which makes differences of 1.
+
+Images are turned upright as EXIF asks for. torchvision's `ImageFolder` leaves
+them as the sensor saw them, but a network trained on sideways photographs
+would not fit the upright ones that it is to name.
 """
 
 import math
+
+from keras_epsanet.data import exif
 
 # torchvision.transforms.RandomResizedCrop.
 AREA = (0.08, 1.0)
@@ -33,10 +39,19 @@ def random_crop(encoded, uniforms, size, antialias=True):
     """
     import tensorflow as tf
 
-    box = random_box(tf.io.extract_jpeg_shape(encoded), uniforms)
+    turn = exif.find_turn(encoded)
+    # Without branches: many small operations in them take long.
+    shape = tf.gather(tf.io.extract_jpeg_shape(encoded), turn[:2])
+    box = random_box(shape, uniforms)
     image = tf.image.decode_and_crop_jpeg(
-        encoded, box, channels=3, dct_method="INTEGER_ACCURATE"
+        encoded,
+        exif.box_in_file(box, shape, turn),
+        channels=3,
+        dct_method="INTEGER_ACCURATE",
     )
+    # Only a reference where the order stays.
+    image = tf.transpose(image, turn[:3])
+    image.set_shape((None, None, 3))
     if antialias:
         # Both give the same for enlargements, one of them in less time.
         image = tf.cond(
@@ -46,16 +61,15 @@ def random_crop(encoded, uniforms, size, antialias=True):
         )
     else:
         image = _resize(image, (size, size), antialias=False)
-    # Along the second axis or along none, without another condition.
-    flip = tf.cast(uniforms[-1] < 0.5, "int32")
-    return tf.reverse(image, tf.range(1, 1 + flip))
+    flips = (False, uniforms[-1] < 0.5) ^ tf.cast(turn[3:], "bool")
+    return tf.reverse(image, tf.where(flips)[:, 0])
 
 
 def random_box(shape, uniforms):
     """The part that torchvision's `RandomResizedCrop.get_params` chooses.
 
     Args:
-        shape: Integer tensor, height, width and channels of the image.
+        shape: Integer tensor, height and width of the image.
         uniforms: Tensor `(NUM_UNIFORMS,)` of random numbers in [0, 1).
 
     Returns:
@@ -63,7 +77,7 @@ def random_box(shape, uniforms):
     """
     import tensorflow as tf
 
-    image = tf.cast(shape[:2], "float32")
+    image = tf.cast(shape, "float32")
     areas = AREA[0] + (AREA[1] - AREA[0]) * uniforms[:ATTEMPTS]
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     ratios = low + (high - low) * uniforms[ATTEMPTS : 2 * ATTEMPTS]
@@ -103,6 +117,7 @@ def centre_crop(encoded, shorter_side, size):
     image = tf.io.decode_jpeg(
         encoded, channels=3, dct_method="INTEGER_ACCURATE"
     )
+    image = exif.turn_upright(image, exif.find_turn(encoded))
     shape = tf.shape(image)[:2]
     # Whole numbers, as in Python: a float32 could round to the next one.
     resized = shorter_side * shape // tf.reduce_min(shape)

@@ -1,6 +1,7 @@
 """Images decoded in parallel, where a bad file stops nothing."""
 
 from keras_epsanet.data.bad_images import as_jpeg
+from keras_epsanet.data.file_names import printable
 
 # After so many bad images in a row something else must be wrong.
 ATTEMPTS = 100
@@ -94,8 +95,8 @@ def _repair(split, index, replace):
         name = split.name(number)
         try:
             contents, label = split.read(number)
-        except (OSError, tf.errors.OpError) as error:
-            split.bad.add(name, f"{name} cannot be read: {error}")
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            split.bad.add(name, f"{printable(name)} cannot be read: {error}")
             continue
         try:
             return as_jpeg(contents, name), label, np.True_

@@ -1,40 +1,55 @@
 """Labelled images in a folder with one sub-folder for each class."""
 
+import fractions
+import math
 import os
 import random
-import re
 import threading
 import warnings
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+from keras_epsanet.data.class_folders import list_files
+from keras_epsanet.data.decode import decode_image
+from keras_epsanet.data.file_names import printable
+
 SUBSETS = (None, "train", "held_out")
 
 
-def image_folder(path, subset=None):
+def image_folder(path, subset=None, held_out_share=0.2):
     """Images of a folder with one sub-folder for each class.
 
-    The classes are the names of the sub-folders, sorted. Hidden files and
-    folders and files with other endings are ignored; of an animated GIF the
-    first frame is taken. The images come in an order that is mixed, so that
-    a small shuffle buffer suffices, but always the same.
+    The classes are the names of the sub-folders, sorted; folders in them
+    belong to the same class. Hidden files and folders and files with other
+    endings are left out and counted. Images are upright, whatever way the
+    camera was held; of an animation the first frame is taken. They come in an
+    order that is mixed, so that a small shuffle buffer suffices, but always
+    the same.
+
+    Lines such as "Corrupt JPEG data: 9 extraneous bytes before marker 0xd9"
+    come from the JPEG library in TensorFlow, which has no switch for them.
+    They tell of a slip that does no harm, each time the file is read.
 
     Args:
         path: Folder. The images in its sub-folders end in `.jpg`, `.jpeg`,
-            `.png`, `.bmp` or `.gif`, in small or capital letters.
-        subset: `None` for all images, `"held_out"` for one in five of every
-            class (the second, the seventh, ... in the order of their names),
-            `"train"` for the others.
+            `.png`, `.webp`, `.bmp` or `.gif`, in small or capital letters.
+        subset: `None` for all images, `"held_out"` for a share of every
+            class, `"train"` for the others.
+        held_out_share: Number between 0 and 1. By the default of 0.2 one in
+            five is held out: the second, the seventh, ... in the order of
+            their names. Always the second, so one even of two.
 
     Returns:
         A `tf.data.Dataset` of RGB images, uint8 `(height, width, 3)`, and
         classes, int64. It has the attributes `class_names`, `num_images`
-        (of the files) and `undecodable`: a list of the files that are not
-        images, which grows while the dataset is read. Such a file is named
-        in a warning and skipped.
+        (of the files), `left_out`, a dictionary from the reasons for which
+        files of the folder are not read, such as `".txt"`, to how many there
+        are, and `undecodable`, a list of the files that are not images, which
+        grows while the dataset is read. Such a file is named in a warning and
+        skipped.
 
     Raises:
         ValueError: If there is no such folder, it has less than two classes
-            or a class without images, or `subset` is unknown or empty.
+            or a class without images, or `subset` is unknown or empty, or
+            `held_out_share` is not between 0 and 1.
 
     Example:
 
@@ -44,8 +59,8 @@ def image_folder(path, subset=None):
     ...     image = keras.ops.zeros((24, 32, 3))
     ...     keras.utils.save_img(f"fruit/{name}/1.png", image)
     >>> dataset = image_folder("fruit")
-    >>> dataset.class_names, dataset.num_images
-    (['apples', 'pears'], 2)
+    >>> dataset.class_names, dataset.num_images, dataset.left_out
+    (['apples', 'pears'], 2, {})
     >>> next(iter(dataset))[0].shape
     TensorShape([24, 32, 3])
     """
@@ -56,26 +71,31 @@ def image_folder(path, subset=None):
             '`subset` must be None, "train" or "held_out". '
             f"Received: subset={subset}"
         )
-    class_names, files = list_files(os.fspath(path))
+    if not 0 < held_out_share < 1:
+        raise ValueError(
+            "`held_out_share` must be between 0 and 1. "
+            f"Received: held_out_share={held_out_share}"
+        )
+    class_names, files, left_out = list_files(os.fspath(path))
     pairs = [
-        (file, label)
+        (os.fsencode(file), label)
         for label, name in enumerate(class_names)
-        for file in _select(files[name], subset)
+        for file in _select(files[name], subset, held_out_share)
     ]
     if not pairs:
         raise ValueError(
             "To hold out images a class must have at least two. "
-            f"Received: path={path}, subset={subset}"
+            f"Received: path={printable(path)}, subset={subset}"
         )
     random.Random(0).shuffle(pairs)
     undecodable = _Undecodable()
 
     def decode(file):
-        file = file.numpy().decode()
+        file = file.numpy()
         try:
             return decode_image(file), True
         except ValueError as error:
-            undecodable.add(file, error)
+            undecodable.add(printable(file), error)
             return tf.zeros((1, 1, 3), "uint8"), False
 
     def load(file, label):
@@ -94,58 +114,9 @@ def image_folder(path, subset=None):
     dataset = dataset.map(lambda image, label, decoded: (image, label))
     dataset.class_names = class_names
     dataset.num_images = len(pairs)
+    dataset.left_out = left_out
     dataset.undecodable = undecodable.files
     return dataset
-
-
-def decode_image(path):
-    """Reads an image file.
-
-    Args:
-        path: Path of a JPEG, PNG, BMP or GIF file.
-
-    Returns:
-        Tensor, the RGB image as uint8 `(height, width, 3)`.
-
-    Raises:
-        ValueError: If there is no such file or it cannot be decoded.
-    """
-    import tensorflow as tf
-
-    try:
-        contents = tf.io.read_file(path)
-    except tf.errors.OpError as error:
-        raise _undecodable_error(path, error) from error
-    return decode_contents(contents, path)
-
-
-def decode_contents(contents, name):
-    """Decodes the contents of an image file.
-
-    Args:
-        contents: Bytes of a JPEG, PNG, BMP or GIF file.
-        name: Name for the message of an error.
-
-    Returns:
-        Tensor, the RGB image as uint8 `(height, width, 3)`.
-
-    Raises:
-        ValueError: If they cannot be decoded.
-    """
-    import tensorflow as tf
-
-    try:
-        return tf.io.decode_image(
-            contents, channels=3, expand_animations=False
-        )
-    except tf.errors.OpError as error:
-        raise _undecodable_error(name, error) from error
-
-
-def _undecodable_error(name, error):
-    # Without the names of TensorFlow's operations round the message.
-    reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", error.message)
-    return ValueError(f"{name} cannot be decoded as an image: {reason}")
 
 
 class _Undecodable:
@@ -163,62 +134,18 @@ class _Undecodable:
         warnings.warn(f"An image is skipped. {error}")
 
 
-def list_files(path):
-    """Lists a folder with one sub-folder for each class.
-
-    Args:
-        path: Folder.
-
-    Returns:
-        The names of the classes, sorted, and a dictionary from each to the
-        sorted paths of its image files.
-
-    Raises:
-        ValueError: If there is no such folder, it has less than two classes
-            or a class without images.
-    """
-    if not os.path.isdir(path):
-        raise ValueError(
-            f"`path` must be a folder that exists. Received: path={path}"
-        )
-    with os.scandir(path) as entries:
-        class_names = sorted(
-            entry.name
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
-    if len(class_names) < 2:
-        raise ValueError(
-            "`path` must have a sub-folder for each of two classes or more. "
-            f"Received: path={path} with the sub-folders {class_names}"
-        )
-    files = {
-        name: _list_images(os.path.join(path, name)) for name in class_names
-    }
-    without = [name for name in class_names if not files[name]]
-    if without:
-        raise ValueError(
-            f"Every class must have images ({', '.join(ENDINGS)}). "
-            f"Received: path={path} with none in {', '.join(without)}"
-        )
-    return class_names, files
-
-
-def _list_images(folder):
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.path
-            for entry in entries
-            if entry.name.lower().endswith(ENDINGS)
-            and not entry.name.startswith(".")
-            and entry.is_file()
-        )
-
-
-def _select(files, subset):
-    """The second of every five files is held out, one even of two files."""
-    if subset == "held_out":
-        return files[1::5]
-    if subset == "train":
-        return [file for i, file in enumerate(files) if i % 5 != 1]
-    return files
+def _select(files, subset, held_out_share):
+    """The files of a subset, in the order of all."""
+    if subset is None:
+        return files
+    # Exact, for 15 times a float of 0.2 may not be 3.
+    share = fractions.Fraction(float(held_out_share)).limit_denominator(10**6)
+    # Of the first i + 1 files as many are held out as i times the share,
+    # rounded up.
+    numbers = [math.ceil(i * share) for i in range(-1, len(files))]
+    held_out = [before < n for before, n in zip(numbers, numbers[1:])]
+    return [
+        file
+        for file, chosen in zip(files, held_out)
+        if chosen == (subset == "held_out")
+    ]

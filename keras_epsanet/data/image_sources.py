@@ -1,11 +1,12 @@
-"""Numbered images in files or in shards, read in a random order or in theirs.
+"""Numbered images in files, read in a random order or in that of the files.
 
 A split gives its images in chunks, the order of an epoch being a function of
 the seed and the epoch, so that reading can begin anywhere. What is read is
-not yet decoded.
+not yet decoded. `record_split.py` does the same for shards of TFRecords.
 """
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -13,8 +14,6 @@ from keras_epsanet.data.bad_images import BadImages
 
 LARGEST_CHUNK = 8
 INT64_MAX = np.iinfo("int64").max
-# Records that are mixed with one another: 0.2 GB of ImageNet.
-MIXED_RECORDS = 2048
 # What a random number is for.
 FILE_ORDER, RECORD_ORDER, CROP, AUGMENTATION, MIXING = range(5)
 
@@ -114,7 +113,9 @@ class FileSplit:
         """
         import tensorflow as tf
 
-        files, labels = tf.constant(self.files), tf.constant(self.labels)
+        # As bytes, for names of files need not be text.
+        files = tf.constant([os.fsencode(file) for file in self.files])
+        labels = tf.constant(self.labels)
         per_batch = slots.size // slots.chunk
 
         def locate(number):
@@ -137,123 +138,3 @@ class FileSplit:
         return tf.data.Dataset.range(
             slots.first * per_batch, min(slots.last * per_batch, INT64_MAX)
         ).map(locate)
-
-
-class RecordSplit:
-    """Images that are records of TFRecord files.
-
-    The files of an epoch come in a random order, the records of some of them
-    in a random order among one another, so that the files are read as a
-    stream. Batches before the first are left out by whole groups of files.
-
-    Args:
-        files: List of paths.
-        lengths: List of integers, number of records in each.
-        image, label: Names of the features of the encoded image and of the
-            class.
-    """
-
-    def __init__(self, files, lengths, image, label):
-        pairs = [pair for pair in zip(files, lengths) if pair[1]]
-        self.files = [str(file) for file, _ in pairs]
-        self.lengths = np.asarray([n for _, n in pairs], "int64")
-        self.ends = np.cumsum(self.lengths)
-        self.num_images = int(self.lengths.sum())
-        self.bad = BadImages(self.num_images)
-        self._image, self._label = image, label
-
-    def _place(self, index):
-        shard = int(np.searchsorted(self.ends, index, side="right"))
-        start = self.ends[shard] - self.lengths[shard]
-        return self.files[shard], int(index - start)
-
-    def name(self, index):
-        file, number = self._place(index)
-        return f"record {number} of {file}"
-
-    def read(self, index):
-        import tensorflow as tf
-
-        file, number = self._place(index)
-        records = tf.data.TFRecordDataset(file).skip(number)
-        contents, label = self.load((next(iter(records)),))
-        return contents.numpy(), label.numpy()
-
-    def load(self, item):
-        import tensorflow as tf
-
-        (record,) = item
-        features = tf.io.parse_single_example(
-            record,
-            {
-                self._image: tf.io.FixedLenFeature((), "string"),
-                self._label: tf.io.FixedLenFeature((), "int64"),
-            },
-        )
-        return features[self._image], features[self._label]
-
-    def chunks(self, slots, seed=None):
-        import tensorflow as tf
-
-        together = -(-MIXED_RECORDS * len(self.files) // self.num_images)
-        per_epoch = -(-len(self.files) // together)
-        first = slots.first * slots.batch_size
-        epoch, offset = divmod(first, slots.per_epoch)
-        lengths = self.lengths[self._file_order(seed, epoch).numpy()]
-        ends = np.cumsum(lengths)[together - 1 :: together]
-        first_group = epoch * per_epoch
-        first_group += int(np.searchsorted(ends, offset, side="right"))
-
-        def read(group):
-            epoch, begin = group // per_epoch, group % per_epoch * together
-            order = self._file_order(seed, epoch)
-            key = seed is not None and random_key(seed, RECORD_ORDER, group)
-            within, indices, records = self._read_group(
-                order, begin, begin + together, key
-            )
-            positions = epoch * slots.per_epoch + within
-            slot = positions % slots.batch_size
-            kept = (positions >= first) & (within < slots.per_epoch)
-            kept &= (slot >= slots.begin) & (slot < slots.begin + slots.size)
-            positions, indices, records = (
-                tf.boolean_mask(x, kept) for x in (positions, indices, records)
-            )
-            return positions, indices, (records,)
-
-        dataset = tf.data.Dataset.range(first_group, INT64_MAX)
-        dataset = dataset.map(read, num_parallel_calls=2).unbatch()
-        dataset = dataset.batch(slots.chunk, drop_remainder=True)
-        chunks = (slots.last - slots.first) * (slots.size // slots.chunk)
-        return dataset.take(min(chunks, INT64_MAX))
-
-    def _file_order(self, seed, epoch):
-        import tensorflow as tf
-
-        order = tf.range(len(self.files), dtype="int64")
-        if seed is None:
-            return order
-        key = random_key(seed, FILE_ORDER, epoch)
-        return tf.random.experimental.stateless_shuffle(order, key)
-
-    def _read_group(self, order, begin, end, key):
-        """Some files, as places in the epoch, numbers of images, records."""
-        import tensorflow as tf
-
-        lengths = tf.gather(self.lengths, order)
-        ends = tf.gather(self.ends, order[begin:end])
-        indices = tf.ragged.range(ends - lengths[begin:end], ends).values
-        number = tf.size(indices, out_type="int64")
-        files = tf.gather(self.files, order[begin:end])
-        # One more, so that too many are noticed too.
-        records = tf.data.TFRecordDataset(files).batch(number + 1)
-        records = records.get_single_element()
-        tf.debugging.assert_equal(
-            tf.size(records, out_type="int64"),
-            number,
-            "The number of records is not that of the list of the shards.",
-        )
-        places = tf.range(number)
-        if key is not False:
-            places = tf.random.experimental.stateless_shuffle(places, key)
-        within = tf.reduce_sum(lengths[:begin]) + tf.range(number)
-        return within, tf.gather(indices, places), tf.gather(records, places)

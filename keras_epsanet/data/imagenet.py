@@ -5,126 +5,19 @@ image: a run that is continued at some step sees what it would have seen
 without the pause. Images stay uint8 until the device.
 """
 
-import dataclasses
-import os
-
-from keras_epsanet.data import augmentation, crops, splits
+from keras_epsanet.data import augmentation, crops
 from keras_epsanet.data.decoding import decoded_batches
 from keras_epsanet.data.image_sources import (
     AUGMENTATION,
     CROP,
     INT64_MAX,
     MIXING,
-    FileSplit,
-    RecordSplit,
     Slots,
     random_key,
 )
-from keras_epsanet.data.tfds import import_tfds
+from keras_epsanet.data.imagenet_source import open_source
 
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Training and validation images of the same classes.
-
-    Attributes:
-        class_names: List of strings.
-        train, val: The images of each split.
-    """
-
-    class_names: list
-    train: object
-    val: object
-
-    @property
-    def num_train(self):
-        """Number of training images."""
-        return self.train.num_images
-
-    @property
-    def num_val(self):
-        """Number of validation images."""
-        return self.val.num_images
-
-    @property
-    def bad(self):
-        """Names of the files that could not be read or decoded so far."""
-        return self.train.bad.names + self.val.bad.names
-
-
-def open_source(path):
-    """Opens a data set of training and validation images.
-
-    Args:
-        path: One of
-            - a folder with the folders `train` and `val`, and in each a
-              sub-folder with JPEG files for each class;
-            - a folder that `python -m keras_epsanet.data.tfrecords` wrote;
-            - `"tfds"` or `"tfds:FOLDER"`, `imagenet2012` of TensorFlow
-              Datasets, in its default folder or another.
-
-    Returns:
-        An object with the attributes `class_names`, a list of strings,
-        `num_train` and `num_val`, the numbers of images, and `bad`, a list
-        of the names of files that could not be decoded, which grows while
-        batches are read.
-
-    Raises:
-        ValueError: If there is no such data set, or its parts have different
-            classes.
-        ImportError: If tensorflow-datasets is needed and not installed.
-
-    Example:
-
-    >>> import os, keras
-    >>> for name in ("train/pear", "train/fig", "val/pear", "val/fig"):
-    ...     os.makedirs(f"fruit/{name}")
-    ...     image = keras.ops.zeros((24, 32, 3))
-    ...     keras.utils.save_img(f"fruit/{name}/1.jpg", image)
-    >>> source = open_source("fruit")
-    >>> source.class_names, source.num_train, source.bad
-    (['fig', 'pear'], 2, [])
-    """
-    path = os.fspath(path)
-    if path.partition(":")[0] == "tfds":
-        return _open_tfds(path.partition(":")[2] or None)
-    if splits.is_converted(path):
-        class_names, files, lengths = splits.read_index(path)
-        parts = (
-            RecordSplit(files[split], lengths[split], *splits.FEATURES)
-            for split in splits.SPLITS
-        )
-    else:
-        class_names, files = splits.list_tree(path)
-        parts = (FileSplit(files[split]) for split in splits.SPLITS)
-    return Source(class_names, *parts)
-
-
-def _open_tfds(data_dir):
-    tensorflow_datasets = import_tfds()
-    builder = tensorflow_datasets.builder("imagenet2012", data_dir=data_dir)
-    try:
-        # Does nothing where the records are there.
-        builder.download_and_prepare()
-    except AssertionError as error:
-        # It says which archives of ImageNet belong where.
-        raise ValueError(f"{error}\nReceived: data_dir={data_dir}") from error
-    info = builder.info
-    if info.file_format.value != "tfrecord":
-        raise ValueError(
-            "imagenet2012 must be prepared as TFRecord files. "
-            f"Received: {info.file_format.value} in {builder.data_dir}"
-        )
-    parts = (
-        RecordSplit(
-            info.splits[name].filepaths,
-            info.splits[name].shard_lengths,
-            "image",
-            "label",
-        )
-        for name in ("train", "validation")
-    )
-    return Source(list(info.features["label"].names), *parts)
+__all__ = ["evaluation_batches", "open_source", "training_batches"]
 
 
 def training_batches(
@@ -141,7 +34,8 @@ def training_batches(
 
     A random part of every image (0.08 to 1 of the area, height to width 3/4
     to 4/3), resized and flipped at random, as by torchvision's
-    `RandomResizedCrop` and `RandomHorizontalFlip`. An epoch has
+    `RandomResizedCrop` and `RandomHorizontalFlip`. EXIF's orientation is
+    heeded, which torchvision's `ImageFolder` does not do. An epoch has
     `source.num_train // batch_size` batches and a new order; the rest of the
     images is left out, others each time. An image that cannot be decoded is
     replaced by the next one, with its label.

@@ -1,9 +1,11 @@
 """Lists the images or the shards of a training and a validation split."""
 
+import collections
 import json
 import os
 
-from keras_epsanet.data.image_folder import list_files
+from keras_epsanet.data.class_folders import list_files
+from keras_epsanet.data.file_names import printable
 
 SPLITS = ("train", "val")
 # Of the image and of its class.
@@ -20,8 +22,9 @@ def list_tree(path):
         path: Folder.
 
     Returns:
-        The names of the classes and a dictionary from `"train"` and `"val"`
-        to lists of pairs: a path and the number of its class.
+        The names of the classes; a dictionary from `"train"` and `"val"` to
+        lists of pairs, a path and the number of its class; and a dictionary
+        from the reasons for which files were left out to how many there were.
 
     Raises:
         ValueError: If it is no such folder or the classes differ.
@@ -30,15 +33,18 @@ def list_tree(path):
         reason = ""
         if os.path.isdir(os.path.join(path, UNFINISHED)):
             reason = ", a conversion that was not finished: start it again"
+        elif os.path.exists(os.path.join(path, INDEX)):
+            reason = f", whose {INDEX} is of another kind"
         raise ValueError(
             "`path` must be a folder with the folders train and val, one "
             'that keras_epsanet.data.tfrecords wrote, or "tfds". '
-            f"Received: path={path}{reason}"
+            f"Received: path={printable(path)}{reason}"
         )
-    names, files = {}, {}
+    names, files, left_out = {}, {}, collections.Counter()
     for split in SPLITS:
         folder = os.path.join(path, split)
-        names[split], of_class = list_files(folder)
+        names[split], of_class, ignored = list_files(folder)
+        left_out.update(ignored)
         files[split] = [
             (file, label)
             for label, name in enumerate(names[split])
@@ -48,32 +54,56 @@ def list_tree(path):
         differing = sorted(set(names["train"]) ^ set(names["val"]))
         raise ValueError(
             "train and val must have the same classes. "
-            f"Received: path={path}, in one only: {', '.join(differing[:10])}"
+            f"Received: path={printable(path)}, in one only: "
+            f"{', '.join(differing[:10])}"
         )
-    return names["train"], files
+    return names["train"], files, dict(left_out)
 
 
-def is_converted(path):
-    """Whether a folder holds the shards of a finished conversion."""
-    return os.path.isfile(os.path.join(path, INDEX))
+def find_index(path):
+    """Reads the index of a finished conversion.
+
+    Args:
+        path: Folder.
+
+    Returns:
+        The dictionary that `convert` wrote to `dataset.json`, or `None` if
+        there is no such file or another program's.
+    """
+    try:
+        with open(os.path.join(path, INDEX), encoding="utf-8") as file:
+            index = json.load(file)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(index, dict) or not isinstance(index.get("plan"), str):
+        return None
+    kinds = {"class_names": str} | dict.fromkeys(SPLITS, int)
+    for key, kind in kinds.items():
+        values = index.get(key)
+        if not isinstance(values, list) or not values:
+            return None
+        if not all(isinstance(value, kind) for value in values):
+            return None
+    return index
 
 
-def read_index(path):
+def list_shards(path, index):
     """Lists the shards of a finished conversion.
 
     Args:
         path: Folder that `convert` wrote.
+        index: What `find_index` returned.
 
     Returns:
-        The names of the classes and two dictionaries from `"train"` and
-        `"val"`: to the paths of the shards and to their numbers of records.
+        The names of the classes and three dictionaries from `"train"` and
+        `"val"`: to the paths of the shards, to their numbers of records, and
+        to their blocks, or to `None` if a former version wrote the index.
 
     Raises:
-        ValueError: If a shard is missing.
+        ValueError: If a shard is missing or has another size.
     """
-    with open(os.path.join(path, INDEX), encoding="utf-8") as file:
-        index = json.load(file)
     lengths = {split: index[split] for split in SPLITS}
+    blocks = {split: index.get(f"{split}_blocks") for split in SPLITS}
     files = {
         split: [
             os.path.join(path, shard_name(split, i, len(lengths[split])))
@@ -81,13 +111,21 @@ def read_index(path):
         ]
         for split in SPLITS
     }
-    for file in files["train"] + files["val"]:
-        if not os.path.isfile(file):
-            raise ValueError(
-                f"A shard is missing. Received: path={path}, without "
-                f"{os.path.basename(file)}"
-            )
-    return index["class_names"], files, lengths
+    for split in SPLITS:
+        for i, file in enumerate(files[split]):
+            _check_shard(file, blocks[split] and blocks[split][i])
+    return index["class_names"], files, lengths, blocks
+
+
+def _check_shard(file, blocks):
+    size = os.path.getsize(file) if os.path.isfile(file) else None
+    expected = sum(n for _, n in blocks) if blocks is not None else size
+    if size is None or size != expected:
+        raise ValueError(
+            f"A shard must be there as it was written. Received: "
+            f"{printable(file)} "
+            + ("is missing" if size is None else f"of {size} bytes")
+        )
 
 
 def shard_name(split, number, count):

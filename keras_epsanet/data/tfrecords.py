@@ -5,12 +5,13 @@
 SOURCE has the folders `train` and `val` and in each a sub-folder for every
 class. OUTPUT gets `train-00000-of-01024.tfrecord` and so on, and at the end
 `dataset.json` with the names of the classes, the number of records of every
-shard and the files that could not be decoded. The order is mixed. A run that
-was interrupted goes on where it was when it is started again.
+shard, where they stand, and the files that could not be decoded. The order is
+mixed. A run that was interrupted goes on where it was when it is started
+again, if the images are still the same.
 
 The records have TensorFlow's names: `image/encoded`, a JPEG,
 `image/class/label`, from 0 on, `image/class/text`, the folder of the class,
-and `image/filename`. Grey and colour JPEGs are taken over byte by byte, what
+and `image/filename`. Gray and color JPEGs are taken over byte by byte, what
 is in CMYK or another format becomes an RGB JPEG.
 """
 
@@ -18,22 +19,19 @@ import argparse
 import concurrent.futures
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
 import sys
-import threading
 
-import keras
-
-from keras_epsanet.data.bad_images import ALLOWED, QUALITY, as_jpeg
+from keras_epsanet.data.bad_images import QUALITY, check_share
+from keras_epsanet.data.file_names import printable
+from keras_epsanet.data.shard_writer import write_json, write_shards
 from keras_epsanet.data.splits import (
-    FEATURES,
     INDEX,
     SPLITS,
     UNFINISHED,
-    is_converted,
+    find_index,
     list_tree,
     shard_name,
 )
@@ -71,35 +69,46 @@ def convert(
 
     Raises:
         ValueError: If `source` is no such folder, `output` holds the shards
-            of another conversion, or more than 1 % of the images of a split,
-            and more than three, cannot be decoded.
+            of another conversion or another program's `dataset.json`, images
+            have changed since the conversion began, which their sizes and
+            times tell, or more than 1 % of the images of a split, and more
+            than three, cannot be decoded.
         OSError: If a shard cannot be written, such as on a full disk.
     """
-    class_names, files = list_tree(os.fspath(source))
+    class_names, files, left_out = list_tree(os.fspath(source))
     shards = _plan(files, {"train": train_shards, "val": val_shards}, seed)
     plan = _digest(source, class_names, shards, quality)
-    if is_converted(output):
-        with open(os.path.join(output, INDEX), encoding="utf-8") as file:
-            index = json.load(file)
+    index = find_index(output)
+    if index is not None:
         _check_plan(index["plan"], plan, output)
         return index
+    if os.path.exists(os.path.join(output, INDEX)):
+        raise ValueError(
+            f"`output` must not hold another program's {INDEX}. "
+            f"Received: output={printable(output)}"
+        )
     unfinished = os.path.join(output, UNFINISHED)
     _start(unfinished, plan, output)
     tasks = [
         (source, output, name, entries, class_names, quality)
         for name, entries in shards.items()
     ]
-    results = _write_shards(tasks, workers or os.cpu_count())
-    index = {"class_names": class_names, "plan": plan}
+    results = write_shards(tasks, workers or os.cpu_count())
+    index = {"class_names": class_names, "plan": plan, "left_out": left_out}
     for split in SPLITS:
         of_split = [results[x] for x in shards if x.startswith(split)]
         index[split] = [result["records"] for result in of_split]
-        index[f"{split}_bad"] = sorted(sum((x["bad"] for x in of_split), []))
-        index[f"{split}_encoded_anew"] = sorted(
-            sum((x["encoded_anew"] for x in of_split), [])
+        index[f"{split}_blocks"] = [result["blocks"] for result in of_split]
+        for key in ("bad", "encoded_anew"):
+            names = sum((result[key] for result in of_split), [])
+            index[f"{split}_{key}"] = sorted(names)
+        check_share(index[f"{split}_bad"], len(files[split]))
+    if _digest(source, class_names, shards, quality) != plan:
+        raise ValueError(
+            "The images must not change while they are converted. "
+            f"Received: source={printable(source)}"
         )
-        _check_bad(index[f"{split}_bad"], len(files[split]))
-    _write_json(os.path.join(output, INDEX), index)
+    write_json(os.path.join(output, INDEX), index)
     shutil.rmtree(unfinished)
     return index
 
@@ -118,12 +127,21 @@ def _plan(files, numbers, seed):
 
 
 def _digest(source, class_names, shards, quality):
-    """What tells a conversion from others, wherever the source lies."""
-    names = {
-        shard: [os.path.relpath(file, source) for file, _ in entries]
+    """What tells a conversion from others, wherever the source lies.
+
+    Contents are told by size and time, for to read all takes too long.
+    """
+
+    def describe(file):
+        status = os.stat(file)
+        name = os.path.relpath(file, source)
+        return name, status.st_size, int(status.st_mtime)
+
+    described = {
+        shard: [describe(file) for file, _ in entries]
         for shard, entries in shards.items()
     }
-    plan = json.dumps([class_names, names, quality])
+    plan = json.dumps([class_names, described, quality])
     return hashlib.sha256(plan.encode()).hexdigest()
 
 
@@ -135,7 +153,7 @@ def _start(unfinished, plan, output):
         with open(path, encoding="utf-8") as file:
             _check_plan(json.load(file), plan, output)
     else:
-        _write_json(path, plan)
+        write_json(path, plan)
     for folder in (output, unfinished):
         for name in os.listdir(folder):
             if name.endswith(".temporary"):
@@ -145,153 +163,10 @@ def _start(unfinished, plan, output):
 def _check_plan(found, plan, output):
     if found != plan:
         raise ValueError(
-            "`output` holds the shards of other images or other arguments. "
-            f"Received: output={output}"
+            "`output` must be empty or hold shards of the same images, by "
+            "name, size and time, and of the same arguments. "
+            f"Received: output={printable(output)}"
         )
-
-
-def _check_bad(bad, num_images):
-    if len(bad) > max(ALLOWED, num_images // 100):
-        raise ValueError(
-            f"More than 1 % of the images are bad: {len(bad)} of "
-            f"{num_images}, such as {', '.join(bad[:5])}"
-        )
-
-
-def _write_shards(tasks, workers):
-    """Writes the shards that are not there and returns what is in all."""
-    advance = _progress_bar(len(tasks))
-    results = {}
-    if workers == 1:
-        for task in tasks:
-            results[task[2]] = _write_shard(*task)
-            advance(1)
-        return results
-    # Not forked, which TensorFlow's threads would not survive.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(tasks)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
-    )
-    with pool:
-        futures = {pool.submit(_write_shard, *task): task[2] for task in tasks}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                results[futures[future]] = future.result()
-                advance(1)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return results
-
-
-def _progress_bar(total):
-    """Returns a function that moves a progress bar on."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return keras.utils.Progbar(total).add
-    return tqdm(total=total, unit="shard").update
-
-
-def _end_with_parent():
-    """Lets a worker end when its parent was killed."""
-
-    def wait():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _write_shard(source, output, name, entries, class_names, quality):
-    """Writes a shard, unless it is there, and returns what is in it."""
-    path = os.path.join(output, name)
-    note = os.path.join(output, UNFINISHED, f"{name}.json")
-    if os.path.exists(path) and os.path.exists(note):
-        with open(note, encoding="utf-8") as file:
-            return json.load(file)
-    result = {"records": 0, "bad": [], "encoded_anew": []}
-
-    def examples():
-        for file, label in entries:
-            short = os.path.relpath(file, source)
-            with open(file, "rb") as stream:
-                contents = stream.read()
-            try:
-                encoded = as_jpeg(contents, short, quality)
-            except ValueError:
-                result["bad"].append(short)
-                continue
-            if encoded != contents:
-                result["encoded_anew"].append(short)
-            result["records"] += 1
-            yield _example(encoded, label, class_names[label], short)
-
-    _write_records(path, examples())
-    _write_json(note, result)
-    return result
-
-
-def _example(encoded, label, text, filename):
-    import tensorflow as tf
-
-    def feature(value):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    features = {
-        FEATURES[0]: feature(encoded),
-        FEATURES[1]: tf.train.Feature(
-            int64_list=tf.train.Int64List(value=[label])
-        ),
-        "image/class/text": feature(text.encode()),
-        "image/filename": feature(filename.encode()),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
-
-
-def _write_records(path, records):
-    import tensorflow as tf
-
-    def write(temporary):
-        with tf.io.TFRecordWriter(temporary) as writer:
-            for record in records:
-                writer.write(record)
-
-    try:
-        _write_whole(path, write)
-    except tf.errors.OpError as error:
-        raise OSError(f"{path} cannot be written: {error.message}") from error
-
-
-def _write_json(path, value):
-    def write(temporary):
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1)
-
-    _write_whole(path, write)
-
-
-def _write_whole(path, write):
-    """Lets a file appear under its name when all of it is on the disk."""
-    temporary = f"{path}.{os.getpid()}.temporary"
-    try:
-        write(temporary)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(os.path.dirname(path))
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def main():
@@ -326,6 +201,8 @@ def main():
             f"shards, {len(index[f'{split}_encoded_anew'])} encoded anew, "
             f"{len(bad)} bad{': ' if bad else ''}{', '.join(bad)}"
         )
+    for reason, number in index["left_out"].items():
+        print(f"left out: {number:,} files ({reason})")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Every benchmark runs and prints numbers, on sizes as small as can be."""
 
+import importlib.util
 import pathlib
 import re
 import subprocess
@@ -55,6 +56,25 @@ def test_memory():
     first, second = ([float(x) for x in line.split()] for line in lines[2:])
     assert first[:2] == [1, 32] and first[-2:] == [1, 1]
     assert second[2] > 0
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="made of tf.data"
+)
+def test_memory_of_reading():
+    lines = run("memory.py", "--shard-sizes", "8", "--input-batches", "3")
+    size, memory, _ = map(float, lines[1].split())
+    assert size == 8 and 0 < memory < 1
+
+
+def test_memory_shows_why_a_measurement_failed():
+    path = BENCHMARKS / "memory.py"
+    spec = importlib.util.spec_from_file_location("memory", path)
+    memory = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(memory)
+    with pytest.raises(SystemExit, match="for int.*'no-number'"):
+        memory.measure("ResNet50", "training", "no-number")
 
 
 @pytest.mark.large

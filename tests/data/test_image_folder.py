@@ -1,3 +1,4 @@
+import os
 import warnings
 
 import keras
@@ -60,6 +61,68 @@ def test_subsets_part_every_class(folder):
 
 
 @pytest.mark.parametrize(
+    "share, chosen",
+    [
+        (0.2, [1, 6, 11, 16]),
+        (np.float32(0.2), [1, 6, 11, 16]),
+        (0.1, [1, 11]),
+        (0.3, [1, 4, 7, 11, 14, 17]),
+        (0.5, range(1, 20, 2)),
+        (0.95, range(1, 20)),
+        (0.001, [1]),
+    ],
+)
+def test_share_that_is_held_out_is_of_every_class(folder, share, chosen):
+    train, held_out = (
+        values_and_labels(data.image_folder(folder, subset, share))
+        for subset in ("train", "held_out")
+    )
+    expected = {(i, 0) for i in chosen} | {(100 + i, 1) for i in chosen}
+    assert len(held_out) == 2 * len(chosen) and set(held_out) == expected
+    everything = values_and_labels(data.image_folder(folder))
+    assert sorted(train + held_out) == sorted(everything)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
+def test_shares_without_two_parts_are_refused(folder, share):
+    with pytest.raises(ValueError, match=f"between 0 and 1.*share={share}$"):
+        data.image_folder(folder, "train", held_out_share=share)
+
+
+def test_images_of_folders_in_a_class_are_read(folder):
+    write_image(folder / "apples" / "more" / "1.png", 50)
+    (folder / "apples" / "notes.txt").write_text("none")
+    dataset = data.image_folder(folder)
+    assert (50, 0) in values_and_labels(dataset)
+    assert dataset.num_images == 41
+    assert dataset.left_out == {".txt": 1}
+
+
+def test_images_are_upright(folder):
+    from PIL import Image
+
+    note = Image.Exif()
+    note[0x0112] = 6
+    image = Image.new("RGB", (7, 5), (250, 0, 0))
+    image.save(folder / "apples" / "held.jpg", exif=note.tobytes())
+    shapes = {x.shape for x, _ in data.image_folder(folder).as_numpy_iterator()}
+    assert shapes == {(5, 7, 3), (7, 5, 3)}
+
+
+def test_names_of_files_need_not_be_text(folder):
+    write_image(folder / "apples" / "a.png", 50)
+    apples = os.path.join(os.fsencode(folder), b"apples")
+    os.rename(apples + b"/a.png", apples + b"/\xfc.png")
+    with open(apples + b"/text\xfc.png", "w") as file:
+        file.write("no image")
+    dataset = data.image_folder(folder)
+    with pytest.warns(UserWarning, match=r"text\\xfc.png cannot be decoded"):
+        assert (50, 0) in values_and_labels(dataset)
+    (undecodable,) = dataset.undecodable
+    assert undecodable.endswith(r"text\xfc.png")
+
+
+@pytest.mark.parametrize(
     "name, channels",
     [
         ("a.png", 3),
@@ -70,6 +133,8 @@ def test_subsets_part_every_class(folder):
         ("a.JPEG", 3),
         ("a.bmp", 3),
         ("a.gif", 3),
+        ("a.webp", 3),
+        ("a.webp", 4),
     ],
 )
 def test_formats_become_rgb(tmp_path, name, channels):

@@ -1,0 +1,104 @@
+import io
+import os
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from keras_epsanet.data.decode import decode_contents, decode_image
+
+
+def colors():
+    random = np.random.default_rng(0)
+    small = PIL.Image.fromarray(random.integers(0, 256, (4, 4, 3), "uint8"))
+    return small.resize((19, 14), 3)
+
+
+def encode(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def with_alpha(mode):
+    image = colors().convert("RGBA")
+    alpha = np.full((14, 19), 255, "uint8")
+    alpha[:5], alpha[5:9] = 0, 100
+    image.putalpha(PIL.Image.fromarray(alpha))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        encode(colors(), "PNG"),
+        encode(colors().convert("L"), "PNG"),
+        encode(colors().convert("1"), "PNG"),
+        encode(colors().quantize(16), "PNG"),
+        encode(colors().quantize(16), "PNG", transparency=3),
+        encode(with_alpha("RGBA"), "PNG"),
+        encode(with_alpha("LA"), "PNG"),
+        encode(colors(), "JPEG"),
+        encode(colors(), "JPEG", progressive=True),
+        encode(colors().convert("L"), "JPEG"),
+        encode(colors(), "WEBP"),
+        encode(colors(), "WEBP", lossless=True),
+        encode(with_alpha("RGBA"), "WEBP", lossless=True, exact=True),
+        encode(
+            colors(),
+            "WEBP",
+            lossless=True,
+            save_all=True,
+            append_images=[colors().rotate(180)],
+        ),
+        encode(colors(), "GIF"),
+        encode(colors().convert("L"), "GIF"),
+    ],
+    ids=lambda contents: str(len(contents)),
+)
+def test_pixels_are_those_of_pillow(contents):
+    image = decode_contents(contents, "a").numpy()
+    expected = PIL.Image.open(io.BytesIO(contents)).convert("RGB")
+    assert image.dtype == "uint8"
+    np.testing.assert_array_equal(image, expected)
+
+
+def test_cmyk_is_converted():
+    contents = encode(colors().convert("CMYK"), "JPEG")
+    image = decode_contents(contents, "a").numpy().astype(int)
+    expected = PIL.Image.open(io.BytesIO(contents)).convert("RGB")
+    assert np.abs(image - np.asarray(expected)).max() <= 2
+
+
+def test_of_sixteen_bits_the_upper_eight_are_taken():
+    random = np.random.default_rng(0)
+    deep = random.integers(0, 2**16, (6, 7), "uint16")
+    contents = encode(PIL.Image.fromarray(deep), "PNG")
+    image = decode_contents(contents, "a").numpy()
+    np.testing.assert_array_equal(image, np.stack([deep >> 8] * 3, -1))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PPM"])
+def test_other_formats_are_refused_by_name(kind):
+    with pytest.raises(ValueError, match="a.x cannot be decoded .*Unknown"):
+        decode_contents(encode(colors(), kind), "a.x")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("kept", [0.03, 0.5])
+def test_what_is_cut_off_is_refused_by_name(kind, kept):
+    contents = encode(colors(), kind)
+    contents = contents[: int(kept * len(contents))]
+    with pytest.raises(ValueError, match="a.x cannot be decoded"):
+        decode_contents(contents, "a.x")
+
+
+def test_names_of_files_need_not_be_text(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"f\xfcnf.png")
+    with open(path, "wb") as file:
+        file.write(encode(colors(), "PNG"))
+    assert decode_image(path).shape == (14, 19, 3)
+    assert decode_image(os.fsdecode(path)).shape == (14, 19, 3)
+    os.remove(path)
+    with pytest.raises(ValueError, match=r"f\\xfcnf.png cannot"):
+        decode_image(os.fsdecode(path))

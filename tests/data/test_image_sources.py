@@ -1,0 +1,68 @@
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet.data import image_sources
+from keras_epsanet.data.image_sources import FileSplit, Slots, random_key
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("made of tf.data", allow_module_level=True)
+
+NUM, BATCH = 12, 4
+PURPOSES = ["FILE_ORDER", "RECORD_ORDER", "CROP", "AUGMENTATION", "MIXING"]
+
+
+def read(slots, seed):
+    """Numbers of the images, which are the labels of their files."""
+    split = FileSplit([(f"{i}.jpg", i) for i in range(NUM)])
+    numbers = []
+    for _, indices, (files, labels) in split.chunks(slots, seed):
+        assert indices.numpy().tolist() == labels.numpy().tolist()
+        assert [x.decode() for x in files.numpy()] == [
+            f"{i}.jpg" for i in indices.numpy()
+        ]
+        numbers += indices.numpy().tolist()
+    return numbers
+
+
+def test_order_of_files_changes_with_seed_and_epoch():
+    slots = Slots(BATCH, NUM, 0, 3 * NUM // BATCH, (0, 1))
+    orders = [
+        tuple(order)
+        for seed in (0, 1)
+        for order in np.reshape(read(slots, seed), (3, NUM)).tolist()
+    ]
+    assert all(sorted(order) == list(range(NUM)) for order in orders)
+    assert len(set(orders)) == 6
+
+
+def test_without_a_seed_files_come_in_their_order():
+    slots = Slots(BATCH, NUM, 0, NUM // BATCH, (0, 1))
+    assert read(slots, None) == list(range(NUM))
+
+
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_keys_differ_by_seed_purpose_and_number(purpose):
+    purpose = getattr(image_sources, purpose)
+    others = [
+        (seed, other, number)
+        for seed in (0, 1, 2**31 - 1)
+        for other in {getattr(image_sources, name) for name in PURPOSES}
+        for number in (0, 1, 10**9)
+    ]
+    keys = [tuple(random_key(*key).numpy()) for key in others]
+    assert len(set(keys)) == len(PURPOSES) * 9
+    assert tuple(random_key(1, purpose, 1).numpy()) in keys
+
+
+def test_names_of_files_need_not_be_text(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"\xfc.jpg")
+    with open(path, "wb") as file:
+        file.write(b"contents")
+    split = FileSplit([(os.fsdecode(path), 3)])
+    _, _, item = next(iter(split.chunks(Slots(1, 1, 0, 1, (0, 1)))))
+    contents, label = split.load((item[0][0], item[1][0]))
+    assert (contents, label) == (b"contents", 3)
+    assert split.read(0) == (b"contents", 3)
