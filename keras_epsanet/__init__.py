@@ -1,8 +1,8 @@
 """EPSANet, pyramid split attention, for Keras 3."""
 
 from keras_epsanet import data, layers
-from keras_epsanet.complexity import complexity
-from keras_epsanet.fuse import fuse
+from keras_epsanet.graph.complexity import complexity
+from keras_epsanet.graph.fuse import fuse
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.epsanet import EPSANet
 from keras_epsanet.models.imagenet import decode_predictions, preprocess_input

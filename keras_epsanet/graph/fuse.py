@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_epsanet.graph import is_functional, visit_calls
+from keras_epsanet.graph.visit import is_functional, visit_calls
 from keras_epsanet.layers import PSA, GroupedConv2D
 
 

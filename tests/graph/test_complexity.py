@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 import keras_epsanet
-from keras_epsanet.complexity import complexity
+from keras_epsanet import complexity
 from keras_epsanet.layers import PSA, SPC, GroupedConv2D, SEWeight
 
 
