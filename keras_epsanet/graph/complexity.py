@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 
 from keras_epsanet.graph.operations import CONVENTIONS, count_call
-from keras_epsanet.graph.visit import is_functional, visit_calls
+from keras_epsanet.graph.visit import first, is_functional, visit_calls
 
 
 class LayerComplexity(NamedTuple):
@@ -188,7 +188,7 @@ def _visit_layers(model, batch_shapes, visit, prefix=""):
     """Calls `visit(name, layer, input_shape, output_shape)` for every call."""
 
     def visit_call(operation, arguments, outputs):
-        inputs = arguments[0]
+        inputs = first(arguments)
         name = prefix + operation.name
         if is_functional(operation):
             shapes = [x.shape for x in keras.tree.flatten(inputs)]

@@ -1,14 +1,41 @@
 """Walks over the calls in the graph of a functional model."""
 
 import functools
+import inspect
 
 import keras
 
 
 def is_functional(layer):
-    """Whether a layer is a model whose graph is known."""
+    """Whether a layer is a model that computes what its graph says."""
     # An unbuilt Sequential raises AttributeError for its inputs.
-    return isinstance(layer, keras.Model) and hasattr(layer, "inputs")
+    if not isinstance(layer, keras.Model) or not hasattr(layer, "inputs"):
+        return False
+    return not _has_own_call(layer)
+
+
+def _has_own_call(layer):
+    """Whether a class that is not Keras' own says what a call does."""
+    definer = next(c for c in type(layer).__mro__ if "call" in vars(c))
+    return not definer.__module__.startswith("keras.")
+
+
+def check_functional(model):
+    """Raises a `ValueError` if the graph does not say what a model does."""
+    if is_functional(model):
+        return
+    if hasattr(model, "inputs") and isinstance(model, keras.Model):
+        raise ValueError(
+            f"{type(model).__name__} has a `call` of its own, which is not "
+            "in the graph of the model. If it adds nothing to the graph, use "
+            "`keras.Model(model.inputs, model.outputs)`. "
+            f"Received: model={model}"
+        )
+    raise ValueError(
+        "`model` must be a functional model or a Sequential one that is "
+        "built: only these have a graph that can be read. "
+        f"Received: model={model}"
+    )
 
 
 class _ShapeOf(keras.Operation):
@@ -28,8 +55,9 @@ def visit_calls(model, visit, inputs=None):
     Args:
         model: Functional or built `Sequential` `keras.Model`.
         visit: Function that is called with a layer or other operation, the
-            list of its arguments and its result, in Keras tensors. A result
-            is the same object as the argument of another call that takes it.
+            dictionary of its arguments, as `bind` returns it, and its
+            result, in Keras tensors. A result is the same object as the
+            argument of another call that takes it.
         inputs: Optional list of Keras tensors to walk from, in place of the
             inputs of the model.
 
@@ -41,7 +69,7 @@ def visit_calls(model, visit, inputs=None):
 
     def call(operation, *args, **kwargs):
         outputs = shape_of(operation)(*args, **kwargs)
-        visit(operation, [*args, *kwargs.values()], outputs)
+        visit(operation, bind(operation, args, kwargs), outputs)
         return outputs
 
     clone = keras.models.clone_model(
@@ -51,3 +79,17 @@ def visit_calls(model, visit, inputs=None):
         call_function=call,
     )
     return clone.outputs
+
+
+def bind(operation, args, kwargs):
+    """Returns the arguments of a call by name, in the order of `call`."""
+    signature = inspect.signature(operation.call)
+    # Keras hands over some, as `training`, that `call` need not have.
+    known = {k: v for k, v in kwargs.items() if k in signature.parameters}
+    arguments = signature.bind_partial(*args, **known).arguments
+    return {**arguments, **kwargs}
+
+
+def first(arguments):
+    """Returns the first argument of a call, however it was given."""
+    return next(iter(arguments.values()))

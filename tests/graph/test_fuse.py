@@ -35,6 +35,13 @@ def assert_same_outputs(fused, model, x):
         np.testing.assert_allclose(y, y0, rtol=0, atol=1e-5 * np.abs(y0).max())
 
 
+def assert_same_calls(fused, model, x):
+    """As `assert_same_outputs`, of a call, which takes less time."""
+    y0 = keras.ops.convert_to_numpy(model(x))
+    y = keras.ops.convert_to_numpy(fused(x))
+    np.testing.assert_allclose(y, y0, rtol=0, atol=1e-5 * np.abs(y0).max())
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_classifier_without_batch_norms_is_equal(randomize, data_format):
     shape = {"channels_last": (40, 36, 3), "channels_first": (3, 40, 36)}
@@ -55,13 +62,17 @@ def test_classifier_without_batch_norms_is_equal(randomize, data_format):
         np.testing.assert_array_equal(now, then)
 
 
-def test_backbone_keeps_its_pyramid_when_reloaded(randomize, tmp_path):
+def test_backbone_keeps_its_pyramid_when_reloaded_or_cloned(
+    randomize, tmp_path
+):
     backbone = randomize(EPSANetBackbone(**TINY, image_shape=(64, 64, 3)))
     fused = fuse(backbone)
     fused.save(tmp_path / "fused.keras")
     reloaded = keras.saving.load_model(tmp_path / "fused.keras")
     pyramid = keras.Model(backbone.input, backbone.pyramid_outputs)
-    for model in (fused, reloaded):
+    clone = keras.models.clone_model(keras.models.clone_model(fused))
+    clone.set_weights(fused.get_weights())
+    for model in (fused, reloaded, clone):
         assert list(model.pyramid_outputs) == ["P2", "P3"]
         assert model.pyramid_level_inputs == backbone.pyramid_level_inputs
         assert_same_outputs(
@@ -69,6 +80,57 @@ def test_backbone_keeps_its_pyramid_when_reloaded(randomize, tmp_path):
             pyramid,
             image(1, 64, 64, 3),
         )
+
+
+def test_clone_of_what_is_no_backbone_has_no_pyramid():
+    inputs = keras.Input((8, 8, 8))
+    x = PSA(8, (3, 5), groups=(1, 4), reduction=4)(inputs)
+    x = layers.ReLU(name="conv2_block1_out")(BatchNormalization()(x))
+    classifier = keras.Model(inputs, layers.GlobalMaxPooling2D()(x))
+    x = layers.Conv2D(8, 1, name="conv2_block1_out")(inputs)
+    for model in (classifier, keras.Model(inputs, x)):
+        fused = fuse(model)
+        assert fused.pyramid_outputs is None
+        assert keras.models.clone_model(fused).pyramid_outputs is None
+
+
+class OtherBackbone(keras.Model):
+    """A backbone whose levels are BatchNorms, as KerasHub's give them."""
+
+    def __init__(self):
+        inputs = keras.Input((8, 8, 4))
+        levels = {}
+        x = inputs
+        for level in ("P1", "P2"):
+            x = layers.Conv2D(4, 3, 2, padding="same", name=f"{level}_conv")(x)
+            x = layers.BatchNormalization(name=f"{level}_norm")(x)
+            levels[level] = x
+        super().__init__(inputs, x)
+        self.levels = levels
+
+    @property
+    def pyramid_outputs(self):
+        return dict(self.levels)
+
+
+class NamingBackbone(OtherBackbone):
+    """The same, with the names that KerasCV looks for."""
+
+    pyramid_level_inputs = {"P1": "P1_norm", "P2": "P2_norm"}
+
+
+@pytest.mark.parametrize("cls", [OtherBackbone, NamingBackbone])
+def test_levels_that_are_folded_away_are_those_of_their_layers(
+    randomize, cls
+):
+    backbone = randomize(cls())
+    fused = fuse(backbone)
+    assert fused.pyramid_level_inputs == {"P1": "P1_conv", "P2": "P2_conv"}
+    assert_same_outputs(
+        keras.Model(fused.input, fused.pyramid_outputs),
+        keras.Model(backbone.input, backbone.pyramid_outputs),
+        image(1, 8, 8, 4),
+    )
 
 
 def test_network_of_other_layers(randomize):
@@ -130,6 +192,40 @@ def test_models_in_models_and_sequential_ones(randomize):
         assert_same_outputs(fused, original, image(2, 8, 8, 4))
 
 
+def test_norms_called_by_keyword(randomize):
+    inputs = keras.Input((6,))
+    x = layers.Dense(4)(inputs=inputs)
+    x = layers.BatchNormalization()(training=False, inputs=x)
+    model = randomize(keras.Model(inputs, x))
+    fused = fuse(model)
+    assert not norms(fused)
+    assert_same_calls(fused, model, image(3, 6))
+
+
+class Doubled(layers.BatchNormalization):
+    def call(self, inputs, **kwargs):
+        return 2 * super().call(inputs, **kwargs)
+
+
+def test_norms_that_do_something_else_stay(randomize):
+    inputs = keras.Input((6,))
+    x = Doubled(name="doubled")(layers.Dense(4)(inputs))
+    model = randomize(keras.Model(inputs, x))
+    fused = fuse(model)
+    assert norms(fused) == ["doubled"]
+    assert_same_calls(fused, model, image(3, 6))
+
+
+def test_norms_that_stay_do_not_learn_in_a_model_around(randomize):
+    inputs = keras.Input((6,))
+    body = keras.Model(inputs, layers.BatchNormalization()(inputs))
+    fused = fuse(randomize(body))
+    expected = keras.ops.convert_to_numpy(body(image(3, 6)))
+    outer = keras.Model(inputs, fused(inputs))
+    y = keras.ops.convert_to_numpy(outer(image(3, 6), training=True))
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
 def test_refuses_to_train():
     block = keras.Sequential(
         [keras.Input((8, 8, 4)), layers.Conv2D(4, 1), BatchNormalization()]
@@ -143,8 +239,26 @@ def test_refuses_to_train():
         fused.fit(x, x)
     with pytest.raises(ValueError, match="inference only"):
         fused.train_on_batch(x, x)
-    with pytest.raises(ValueError, match="inference only.*trainable=True"):
-        fused.trainable = True
+    fused.trainable = True
+    assert not fused.trainable
+    assert fused.trainable_weights == []
+
+
+def test_a_model_around_a_fused_one_trains_without_it(randomize, tmp_path):
+    inputs = keras.Input((8,))
+    x = layers.BatchNormalization()(layers.Dense(4)(inputs))
+    fused = fuse(randomize(keras.Model(inputs, x, name="body")))
+    before = fused.get_weights()
+    outer = keras.Model(inputs, layers.Dense(2, name="head")(fused(inputs)))
+    outer.trainable = True
+    outer.compile("sgd", "mse")
+    outer.save(tmp_path / "outer.keras")
+    for model in (outer, keras.saving.load_model(tmp_path / "outer.keras")):
+        names = [weight.path for weight in model.trainable_weights]
+        assert names == ["head/kernel", "head/bias"]
+    outer.fit(image(4, 8), image(4, 2), verbose=0)
+    for now, then in zip(fused.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 def test_refuses_what_has_no_graph():
@@ -152,3 +266,18 @@ def test_refuses_what_has_no_graph():
         fuse(keras.Sequential([layers.Dense(3)]))
     with pytest.raises(ValueError, match="Received: model=None"):
         fuse(None)
+
+
+class Negative(keras.Model):
+    """Functional model that does more than its graph says."""
+
+    def call(self, inputs, training=None):
+        return -super().call(inputs, training=training)
+
+
+def test_refuses_a_call_that_the_graph_lacks():
+    inputs = keras.Input((3,))
+    model = Negative(inputs, layers.Dense(2)(inputs))
+    with pytest.raises(ValueError, match="Negative has a `call` of its own"):
+        fuse(model)
+    assert fuse(keras.Model(model.inputs, model.outputs))
