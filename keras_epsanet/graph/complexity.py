@@ -6,8 +6,18 @@ from typing import NamedTuple
 
 import keras
 
-from keras_epsanet.graph.operations import CONVENTIONS, count_call
-from keras_epsanet.graph.visit import first, is_functional, visit_calls
+from keras_epsanet.graph import sequence_operations  # noqa: F401
+from keras_epsanet.graph.operations import (
+    CONVENTIONS,
+    calls_within,
+    count_call,
+)
+from keras_epsanet.graph.visit import (
+    check_functional,
+    first,
+    is_functional,
+    visit_calls,
+)
 
 
 class LayerComplexity(NamedTuple):
@@ -18,7 +28,8 @@ class LayerComplexity(NamedTuple):
             in: `"backbone/conv1_conv"`.
         output_shape: Tuple, or a structure of them; the batch is 1.
         parameters: Integer, trainable ones that no earlier record has.
-        macs: Integer, multiply-adds of convolutions and linear layers.
+        macs: Integer, multiply-adds of convolutions and linear layers; 0 if
+            the layer is one of `Complexity.uncounted`.
         flops: Integer, FLOPs in the convention asked for.
     """
 
@@ -37,12 +48,15 @@ class Complexity:
         parameters: Integer, number of trainable parameters.
         layers: Tuple of `LayerComplexity`, one for each call of a layer.
         convention: String, convention of the FLOPs.
+        uncounted: Tuple of the names of the layers whose operations are not
+            known, so that `macs` and `flops` lack them.
         macs, flops: Integers, sums of those of the layers.
     """
 
     parameters: int
     layers: tuple
     convention: str
+    uncounted: tuple = ()
 
     @property
     def macs(self):
@@ -54,20 +68,30 @@ class Complexity:
 
     def __str__(self):
         rows = [
-            (layer.name, str(layer.output_shape), *layer[2:])
+            (layer.name, str(layer.output_shape), *self._numbers(layer))
             for layer in self.layers
-            if layer.parameters or layer.flops
+            if layer.parameters or layer.flops or layer.name in self.uncounted
         ]
-        rows.append(("total", "", self.parameters, self.macs, self.flops))
+        totals = (self.parameters, self.macs, self.flops)
+        rows.append(("total", "", *map("{:,}".format, totals)))
         names, shapes = (max(len(row[i]) for row in rows) for i in (0, 1))
-        row = f"{{:{names}}}  {{:{shapes}}} {{:>11,}} {{:>14,}} {{:>14,}}"
+        row = f"{{:{names}}}  {{:{shapes}}} {{:>11}} {{:>14}} {{:>14}}"
         flops = f"FLOPs ({self.convention})"
-        header = row.replace(",", "").format(
+        header = row.format(
             "layer", "output", "parameters", "multiply-adds", flops
         )
         lines = [row.format(*values) for values in rows]
         rule = "-" * len(header)
-        return "\n".join([header, rule, *lines[:-1], rule, lines[-1]])
+        lines = [header, rule, *lines[:-1], rule, lines[-1]]
+        if self.uncounted:
+            lines.append("uncounted: " + ", ".join(self.uncounted))
+        return "\n".join(lines)
+
+    def _numbers(self, layer):
+        numbers = [f"{number:,}" for number in layer[2:]]
+        if layer.name in self.uncounted:
+            return numbers[0], "uncounted", "uncounted"
+        return numbers
 
 
 def complexity(model, input_shape=None, convention="table2"):
@@ -80,13 +104,17 @@ def complexity(model, input_shape=None, convention="table2"):
     | --- | --- | --- |
     | multiply-add of a convolution or linear layer | 1 | 1 |
     | output element with a bias | 0 | 1 |
-    | output element of a BatchNorm | 2 | 2 |
-    | output element of a ReLU, also as `activation="relu"` | 0 | 1 |
+    | output element of a BatchNorm or another normalization | 2 | 2 |
+    | output element of a ReLU or one of its kind (leaky, ELU, PReLU) | 0 | 1 |
     | input element of a maximum or average pooling layer | 0 | 1 |
 
-    A transposed convolution is counted at its input size. Nothing is counted
-    for other layers without weights and for operations of `keras.ops` that
-    are not layers. A detector's heads, its `region_heads`, are counted for as
+    A ReLU is counted as `activation="relu"` too. A transposed convolution is
+    counted at its input size, a recurrent layer for every step without the
+    products of its gates, attention with the products of queries, keys and
+    values. Nothing is counted for other layers without weights and for
+    operations of `keras.ops` that are not layers. Other layers with weights,
+    and models whose graph is not known, are `uncounted`: the last row of the
+    table names them. A detector's heads, its `region_heads`, are counted for as
     many regions as tables 3 and 4 have, 1,000 boxes and 100 masks; their last
     convolution, `mask_logits`, has no FLOPs there.
 
@@ -107,11 +135,12 @@ def complexity(model, input_shape=None, convention="table2"):
             FLOPs are counted.
 
     Returns:
-        A `Complexity`, with `parameters`, `macs`, `flops` and `layers`.
+        A `Complexity`, with `parameters`, `macs`, `flops`, `layers` and
+        `uncounted`.
 
     Raises:
-        ValueError: If the model is not functional, a size is not known, or a
-            layer has weights and nothing says what it computes.
+        ValueError: If the model is not functional or has a `call` of its
+            own, or if a size is not known.
 
     Example:
 
@@ -131,16 +160,15 @@ def complexity(model, input_shape=None, convention="table2"):
             f"`convention` must be one of {', '.join(CONVENTIONS)}. "
             f"Received: convention={convention}"
         )
-    if not is_functional(model):
-        raise ValueError(
-            "`model` must be a functional model or a Sequential one that is "
-            f"built: only its graph can be counted. Received: model={model}"
-        )
+    check_functional(model)
     factors = CONVENTIONS[convention]
-    records, seen = [], set()
+    records, seen, uncounted = [], set(), {}
 
-    def record(name, layer, input_shape, output_shape):
-        counts = count_call(layer, input_shape, output_shape)
+    def record(name, layer, shapes, output_shape):
+        counts = count_call(layer, shapes, output_shape)
+        if counts is None:
+            uncounted[name] = True  # A dictionary: in order, each once.
+            counts = {}
         if convention == "table3" and name.endswith("/mask_logits"):
             counts = {}
         weights = {id(weight): weight for weight in layer.trainable_weights}
@@ -152,12 +180,14 @@ def complexity(model, input_shape=None, convention="table2"):
             LayerComplexity(name, output_shape, parameters, macs, flops)
         )
 
-    _visit_layers(model, _batch_shapes(model, input_shape), record)
+    _visit_model(model, _batch_shapes(model, input_shape), record)
     for head, number in getattr(model, "region_heads", ()):
         shapes = [(number, *x.shape[1:]) for x in head.inputs]
-        _visit_layers(head, shapes, record, f"{head.name}/")
+        _visit_model(head, shapes, record, f"{head.name}/")
     parameters = _size(model.trainable_weights)
-    return Complexity(parameters, tuple(records), convention)
+    return Complexity(
+        parameters, tuple(records), convention, tuple(uncounted)
+    )
 
 
 def _size(weights):
@@ -184,23 +214,47 @@ def _batch_shapes(model, input_shape):
     return [(1, *shape) for shape in shapes]
 
 
-def _visit_layers(model, batch_shapes, visit, prefix=""):
-    """Calls `visit(name, layer, input_shape, output_shape)` for every call."""
+def _visit_model(model, batch_shapes, visit, prefix=""):
+    """Calls `visit(name, layer, shapes, output_shape)` for every call.
+
+    `shapes` is a dictionary of the shapes of all arguments by their names.
+    """
 
     def visit_call(operation, arguments, outputs):
-        inputs = first(arguments)
-        name = prefix + operation.name
-        if is_functional(operation):
-            shapes = [x.shape for x in keras.tree.flatten(inputs)]
-            _visit_layers(operation, shapes, visit, f"{name}/")
-        elif isinstance(operation, keras.Layer):
-            visit(name, operation, _shapes(inputs), _shapes(outputs))
+        if isinstance(operation, keras.Layer):
+            shapes = {k: _shapes(value) for k, value in arguments.items()}
+            name = prefix + operation.name
+            _visit_layer(name, operation, shapes, _shapes(outputs), visit)
 
     inputs = [
         keras.Input(batch_shape=shape, dtype=x.dtype, name=x.name)
         for shape, x in zip(batch_shapes, model.inputs)
     ]
     visit_calls(model, visit_call, inputs)
+
+
+def _visit_layer(name, layer, shapes, output_shape, visit):
+    if hasattr(layer, "count_operations"):
+        visit(name, layer, shapes, output_shape)
+    elif is_functional(layer):
+        # Tensors again, whose structure can be flattened.
+        inputs = keras.tree.map_shape_structure(
+            keras.KerasTensor, first(shapes)
+        )
+        shapes = [x.shape for x in keras.tree.flatten(inputs)]
+        _visit_model(layer, shapes, visit, f"{name}/")
+    elif calls := calls_within(layer, shapes):
+        for part, shape in calls:
+            output_shape = part.compute_output_shape(shape)
+            _visit_layer(
+                f"{name}/{part.name}",
+                part,
+                {"inputs": shape},
+                output_shape,
+                visit,
+            )
+    else:
+        visit(name, layer, shapes, output_shape)
 
 
 def _shapes(tensors):

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 
 import keras
 
@@ -46,7 +47,32 @@ class _ShapeOf(keras.Operation):
         self.operation = operation
 
     def compute_output_spec(self, *args, **kwargs):
-        return self.operation.compute_output_spec(*args, **kwargs)
+        spec = self.operation.compute_output_spec(*args, **kwargs)
+        if isinstance(self.operation, keras.layers.EinsumDense):
+            inputs = first(bind(self.operation, args, kwargs))
+            shape = _einsum_shape(self.operation, inputs.shape, spec.shape)
+            return keras.KerasTensor(shape, dtype=spec.dtype)
+        return spec
+
+
+def _einsum_shape(layer, input_shape, output_shape):
+    # Keras leaves a size open that is `None` in the argument `output_shape`.
+    inputs, _, outputs = re.split(",|->", layer.equation)
+    sizes = einsum_sizes(inputs, input_shape)
+    before, _, after = outputs.partition("...")
+    others = len(output_shape) - len(before) - len(after)
+    names = [*before, *[None] * others, *after]
+    return tuple(
+        sizes.get(name) if size is None else size
+        for name, size in zip(names, output_shape)
+    )
+
+
+def einsum_sizes(names, shape):
+    """Returns the sizes of a shape by their letters, such as `"ab...c"`."""
+    before, _, after = names.partition("...")
+    ends = zip(reversed(after), reversed(shape))
+    return {**dict(zip(before, shape)), **dict(ends)}
 
 
 def visit_calls(model, visit, inputs=None):
