@@ -30,6 +30,8 @@ def fuse(model):
     `Dense` layer they go into kernel and bias; where it follows a `PSA`,
     into the attention (equation 10) and a bias. A BatchNorm behind
     anything else stays, and so does one whose input something else uses too.
+    Every other layer is copied with all its state: words and numbers learned
+    by `adapt`, quantized weights, kernels with LoRA merged into them.
 
     Args:
         model: Functional or built `Sequential` `keras.Model`, such as an
@@ -38,8 +40,9 @@ def fuse(model):
 
     Returns:
         A `FusedModel` of the same inputs and outputs, which are equal to
-        those of `model` up to rounding. It cannot be trained. A backbone's
-        has `pyramid_outputs` and `pyramid_level_inputs` too.
+        those of `model` in inference up to rounding. It cannot be trained. A
+        backbone's has `pyramid_outputs` and `pyramid_level_inputs` too; a
+        detector's is its network alone, without the selection of boxes.
 
     Raises:
         ValueError: If `model` is not functional, has a `call` of its own or
@@ -61,15 +64,7 @@ def fuse(model):
     def clone(layer):
         if layer in host_of:
             return layer  # For `call`, which leaves it out.
-        if is_functional(layer):
-            copies[layer] = fuse(layer)
-        elif layer in norm_of:
-            copies[layer] = _with_bias(layer)
-        else:
-            copies[layer] = copy_layer(layer)
-            if _is_stateful(layer) and not layer.weights:
-                # Tables of words must be there before the first call.
-                copy_state(layer, copies[layer])
+        copies[layer] = _copy(layer, layer in norm_of)
         return copies[layer]
 
     def call(layer, *args, **kwargs):
@@ -97,6 +92,19 @@ def fuse(model):
         for level, name in _pyramid_levels(model).items()
     }
     return fused
+
+
+def _copy(layer, with_bias):
+    """Returns a new layer, whose weights are not yet those of the layer."""
+    if is_functional(layer):
+        return fuse(layer)
+    if with_bias:
+        return _with_bias(layer)
+    copy = copy_layer(layer)
+    if _is_stateful(layer) and not layer.weights:
+        # Tables of words must be there before the first call.
+        copy_state(layer, copy)
+    return copy
 
 
 def _is_stateful(layer):

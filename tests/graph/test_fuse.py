@@ -4,6 +4,7 @@ import pytest
 from keras import layers
 
 from keras_epsanet import EPSANet, EPSANetBackbone, fuse
+from keras_epsanet.detection.detector import Detector
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 
 TINY = {
@@ -37,9 +38,14 @@ def assert_same_outputs(fused, model, x):
 
 def assert_same_calls(fused, model, x):
     """As `assert_same_outputs`, of a call, which takes less time."""
-    y0 = keras.ops.convert_to_numpy(model(x))
-    y = keras.ops.convert_to_numpy(fused(x))
-    np.testing.assert_allclose(y, y0, rtol=0, atol=1e-5 * np.abs(y0).max())
+    pairs = zip(
+        keras.tree.flatten(fused(x)),
+        keras.tree.flatten(model(x)),
+        strict=True,
+    )
+    for pair in pairs:
+        y, y0 = map(keras.ops.convert_to_numpy, pair)
+        np.testing.assert_allclose(y, y0, rtol=0, atol=1e-5 * np.abs(y0).max())
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
@@ -75,7 +81,7 @@ def test_backbone_keeps_its_pyramid_when_reloaded_or_cloned(
     for model in (fused, reloaded, clone):
         assert list(model.pyramid_outputs) == ["P2", "P3"]
         assert model.pyramid_level_inputs == backbone.pyramid_level_inputs
-        assert_same_outputs(
+        assert_same_calls(
             keras.Model(model.input, model.pyramid_outputs),
             pyramid,
             image(1, 64, 64, 3),
@@ -126,7 +132,7 @@ def test_levels_that_are_folded_away_are_those_of_their_layers(
     backbone = randomize(cls())
     fused = fuse(backbone)
     assert fused.pyramid_level_inputs == {"P1": "P1_conv", "P2": "P2_conv"}
-    assert_same_outputs(
+    assert_same_calls(
         keras.Model(fused.input, fused.pyramid_outputs),
         keras.Model(backbone.input, backbone.pyramid_outputs),
         image(1, 8, 8, 4),
@@ -224,6 +230,17 @@ def test_norms_that_stay_do_not_learn_in_a_model_around(randomize):
     outer = keras.Model(inputs, fused(inputs))
     y = keras.ops.convert_to_numpy(outer(image(3, 6), training=True))
     np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
+def test_network_of_a_detector(randomize):
+    inputs = keras.Input((8, 8, 4))
+    x = BatchNormalization()(GroupedConv2D(4, 3)(inputs))
+    backbone = keras.Model(inputs, x)
+    x = layers.BatchNormalization()(layers.Conv2D(2, 1)(x))
+    detector = randomize(Detector(backbone, num_classes=2, outputs={"x": x}))
+    fused = fuse(detector)
+    assert not norms(fused)
+    assert_same_calls(fused, detector, image(1, 8, 8, 4))
 
 
 def test_refuses_to_train():
