@@ -9,13 +9,13 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 # Two processes, for much of a test is the tracing of graphs in Python.
 PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --durations 15
 # What does not depend on TensorFlow, for the other two backends.
-PORTABLE = tests/detection tests/layers tests/models tests/ops \
-	tests/test_complexity.py tests/test_docstrings.py tests/test_fuse.py \
-	tests/test_saving.py
+PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
+	tests/test_docstrings.py tests/test_saving.py
 
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.
-PORTABLE_JAX = tests/detection tests/layers tests/ops tests/test_fuse.py \
+PORTABLE_JAX = tests/detection tests/layers tests/ops \
+	tests/graph/test_fuse.py \
 	--ignore tests/detection/test_detectors.py \
 	--ignore tests/detection/test_retinanet.py \
 	tests/models/test_epsanet.py tests/models/test_imagenet.py \

@@ -23,7 +23,7 @@ import collections
 import keras
 
 import keras_epsanet
-from keras_epsanet.complexity import complexity
+from keras_epsanet import complexity
 
 # Table 2 of the paper: parameters in millions, FLOPs in billions.
 TABLE_2 = {

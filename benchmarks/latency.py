@@ -40,7 +40,7 @@ import keras
 import numpy as np
 
 import keras_epsanet
-from keras_epsanet.fuse import FusedModel
+from keras_epsanet.graph.fused import FusedModel
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 CLASSES = 1000

@@ -21,7 +21,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 
 import keras_epsanet
-from keras_epsanet.complexity import complexity
+from keras_epsanet import complexity
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from keras_epsanet.complexity import complexity
+from keras_epsanet import complexity
 from keras_epsanet.data import fashion_mnist
 from keras_epsanet.layers import PSA, BatchNormalization
 

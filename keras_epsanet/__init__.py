@@ -5,8 +5,8 @@ All that a saved file can hold is registered here, so that
 """
 
 from keras_epsanet import data, detection, layers, training
-from keras_epsanet.complexity import complexity
-from keras_epsanet.fuse import fuse
+from keras_epsanet.graph.complexity import complexity
+from keras_epsanet.graph.fuse import fuse
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.epsanet import EPSANet
 from keras_epsanet.models.imagenet import decode_predictions, preprocess_input

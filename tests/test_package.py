@@ -1,5 +1,7 @@
 import ast
 import configparser
+import importlib.machinery
+import inspect
 import json
 import os
 import pathlib
@@ -101,6 +103,21 @@ def test_wheel_holds_the_package_its_data_and_their_licence(tmp_path):
     assert any("fashion_mnist" in n and n.endswith(".npz") for n in data)
     assert any("LICENSE" in n for n in data)
     assert not [n for n in names if n.startswith(("tests", "examples"))]
+
+
+# Otherwise `import keras_epsanet.fuse as f` would be a module or a function,
+# depending on what was imported before.
+def test_no_module_has_the_name_of_an_exported_function():
+    names = [
+        name
+        for name in keras_epsanet.__all__
+        if not inspect.ismodule(getattr(keras_epsanet, name))
+    ]
+    assert "fuse" in names
+    find = importlib.machinery.PathFinder.find_spec
+    path = keras_epsanet.__path__
+    assert find("keras_epsanet.layers", path)
+    assert not [n for n in names if find(f"keras_epsanet.{n}", path)]
 
 
 def test_errors_name_extras_that_exist():

@@ -6,8 +6,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_epsanet.graph import is_functional, visit_calls
-from keras_epsanet.layers import PSA, GroupedConv2D
+from keras_epsanet.graph.copies import (
+    config_without_lora,
+    copy_layer,
+    copy_state,
+)
+from keras_epsanet.graph.fused import FusedModel, FusedPSA
+from keras_epsanet.graph.visit import (
+    bind,
+    check_functional,
+    first,
+    is_functional,
+    visit_calls,
+)
+from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 
 
 def fuse(model):
@@ -18,6 +30,8 @@ def fuse(model):
     `Dense` layer they go into kernel and bias; where it follows a `PSA`,
     into the attention (equation 10) and a bias. A BatchNorm behind
     anything else stays, and so does one whose input something else uses too.
+    Every other layer is copied with all its state: words and numbers learned
+    by `adapt`, quantized weights, kernels with LoRA merged into them.
 
     Args:
         model: Functional or built `Sequential` `keras.Model`, such as an
@@ -26,11 +40,13 @@ def fuse(model):
 
     Returns:
         A `FusedModel` of the same inputs and outputs, which are equal to
-        those of `model` up to rounding. It cannot be trained. A backbone's
-        has `pyramid_outputs` and `pyramid_level_inputs` too.
+        those of `model` in inference up to rounding. It cannot be trained. A
+        backbone's has `pyramid_outputs` and `pyramid_level_inputs` too; a
+        detector's is its network alone, without the selection of boxes.
 
     Raises:
-        ValueError: If `model` is not functional.
+        ValueError: If `model` is not functional, has a `call` of its own or
+            has a layer that cannot be copied.
 
     Example:
 
@@ -40,11 +56,7 @@ def fuse(model):
     >>> [layer.name for layer in fuse(keras.Model(image, x)).layers]
     ['image', 'conv', 'psa']
     """
-    if not is_functional(model):
-        raise ValueError(
-            "`model` must be a functional model or a Sequential one that is "
-            f"built: only its graph can be changed. Received: model={model}"
-        )
+    check_functional(model)
     host_of = _find_hosts(model)
     norm_of = {host: norm for norm, host in host_of.items()}
     copies = {}
@@ -52,17 +64,12 @@ def fuse(model):
     def clone(layer):
         if layer in host_of:
             return layer  # For `call`, which leaves it out.
-        if is_functional(layer):
-            copies[layer] = fuse(layer)
-        elif layer in norm_of:
-            copies[layer] = _with_bias(layer)
-        else:
-            copies[layer] = layer.__class__.from_config(layer.get_config())
+        copies[layer] = _copy(layer, layer in norm_of)
         return copies[layer]
 
     def call(layer, *args, **kwargs):
         if layer in host_of:
-            return args[0]
+            return first(bind(layer, args, kwargs))
         return layer(*args, **kwargs)
 
     # Without the class of the model, which may build a network of its own.
@@ -73,103 +80,51 @@ def fuse(model):
     cloned = keras.models.clone_model(
         graph, clone_function=clone, call_function=call
     )
-    fused = FusedModel(cloned.input, cloned.output, name=model.name)
     for layer, copy in copies.items():
         if layer in norm_of:
             _fold(norm_of[layer], layer, copy)
-        elif isinstance(layer, keras.Layer) and not is_functional(layer):
-            copy.set_weights(layer.get_weights())
-    fused._pyramid_levels = getattr(model, "pyramid_level_inputs", None)
+        elif _is_stateful(layer) and layer.weights:
+            copy_state(layer, copy)
+    fused = FusedModel(cloned.input, cloned.output, name=model.name)
+    hosts = {norm.name: host.name for norm, host in host_of.items()}
+    fused._pyramid_levels = {
+        level: hosts.get(name, name)
+        for level, name in _pyramid_levels(model).items()
+    }
     return fused
 
 
-@keras.saving.register_keras_serializable(package="keras_epsanet")
-class FusedModel(keras.Model):
-    """Functional model without the BatchNorms it was trained with.
+def _copy(layer, with_bias):
+    """Returns a new layer, whose weights are not yet those of the layer."""
+    if is_functional(layer):
+        return fuse(layer)
+    if with_bias:
+        return _with_bias(layer)
+    copy = copy_layer(layer)
+    if _is_stateful(layer) and not layer.weights:
+        # Tables of words must be there before the first call.
+        copy_state(layer, copy)
+    return copy
 
-    Made by `fuse`. It predicts, evaluates, saves and exports as any model.
 
-    Raises:
-        ValueError: If it is to be trained.
-    """
+def _is_stateful(layer):
+    return isinstance(layer, keras.Layer) and not is_functional(layer)
 
-    _pyramid_levels = None
 
-    @property
-    def pyramid_level_inputs(self):
-        """Names of the layers of a backbone's levels, otherwise `None`."""
-        return self._pyramid_levels and dict(self._pyramid_levels)
-
-    @property
-    def pyramid_outputs(self):
-        """Outputs of a backbone's levels, otherwise `None`."""
-        return self._pyramid_levels and {
-            level: self.get_layer(name).output
-            for level, name in self._pyramid_levels.items()
+def _pyramid_levels(model):
+    """Names of the layers of a backbone's levels, in whatever way it has."""
+    levels = getattr(model, "pyramid_level_inputs", None)
+    if levels is None:  # A backbone of KerasHub.
+        outputs = getattr(model, "pyramid_outputs", None) or {}
+        levels = {
+            level: tensor._keras_history.operation.name
+            for level, tensor in outputs.items()
         }
-
-    @property
-    def trainable(self):
-        return False
-
-    @trainable.setter
-    def trainable(self, value):
-        if value:
-            _refuse_training(f"trainable={value}")
-
-    def fit(self, *args, **kwargs):
-        _refuse_training("fit(…)")
-
-    def train_on_batch(self, *args, **kwargs):
-        _refuse_training("train_on_batch(…)")
-
-    def get_config(self):
-        config = super().get_config()
-        config["pyramid_level_inputs"] = self.pyramid_level_inputs
-        return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        levels = config.pop("pyramid_level_inputs")
-        model = super().from_config(config, custom_objects=custom_objects)
-        model._pyramid_levels = levels
-        return model
+    return levels
 
 
-def _refuse_training(received):
-    raise ValueError(
-        "A fused model is for inference only, for its BatchNorms are gone: "
-        f"train the model it was made from. Received: {received}"
-    )
-
-
-@keras.saving.register_keras_serializable(package="keras_epsanet")
-class FusedPSA(PSA):
-    """`PSA` with the BatchNorm that followed it.
-
-    A BatchNorm's factors are multiplied into the attention of equation 10,
-    which has a number for each channel already, so that one multiplication
-    and one addition of the feature maps do the work of both layers.
-
-    Takes the arguments of `PSA` and has its shapes; `fuse` makes it.
-    """
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        for name in ("scale", "shift"):
-            weight = self.add_weight(
-                name=name, shape=(self.filters,), trainable=False
-            )
-            setattr(self, name, weight)
-
-    def weigh(self, features, factors):
-        scaled = super().weigh(features, factors * self.scale)
-        if self.data_format == "channels_last":
-            return scaled + self.shift
-        return scaled + self.shift[:, None, None]
-
-
+# Not their subclasses, which may do something else.
+_NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 # Layers that take a BatchNorm's factors into their kernel, and the shape
 # that spreads the factors over it.
 _KERNELS = {
@@ -196,8 +151,8 @@ def _find_hosts(model):
         tensors = keras.tree.flatten(outputs)
         producers.update({id(tensor): operation for tensor in tensors[:1]})
         uses.update(id(tensor) for tensor in keras.tree.flatten(arguments))
-        if isinstance(operation, keras.layers.BatchNormalization):
-            norms.append((operation, arguments[0]))
+        if type(operation) in _NORMS:
+            norms.append((operation, first(arguments)))
 
     outputs = visit_calls(model, visit)
     uses.update(id(tensor) for tensor in outputs)
@@ -229,7 +184,7 @@ def _can_take(layer, axis, tensor):
 
 def _with_bias(layer):
     """Returns a new layer, without its weights, that also has a bias."""
-    config = layer.get_config()
+    config = config_without_lora(layer)
     if isinstance(layer, PSA):
         groups = [_merged_groups(conv) for conv in layer.spc.convolutions]
         return FusedPSA.from_config({**config, "groups": groups})
@@ -282,7 +237,7 @@ def _fold(norm, layer, copy):
                     merged.groups,
                 )
             )
-        copy.se.set_weights(layer.se.get_weights())
+        copy_state(layer.se, copy.se)
         copy.scale.assign(scale)
         copy.shift.assign(shift)
     else:

@@ -1,0 +1,1 @@
+"""What walks over a model: counts its operations, folds its BatchNorms."""
