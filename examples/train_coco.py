@@ -118,7 +118,8 @@ def train(args, preemption):
     with strategy.scope():
         model = build_model(args, recipe, annotations["train"])
         compile_model(model, recipe, steps)
-        state = run.restore(model, steps)
+        average = training.make_average(model, recipe)
+        state = run.restore(model, steps, average=average)
     print(
         f"{recipe.detector} on {recipe.model}, "
         f"{training.num_replicas(strategy)} device(s): "
@@ -133,7 +134,10 @@ def train(args, preemption):
         beside=paper_rows(recipe) if args.data else None,
     )
     training.trim_csv(f"{run.path}/log.csv", state.epoch)
-    fit(args, model, annotations["train"], run, state, evaluator, preemption)
+    data = annotations["train"]
+    fit(args, model, average, data, run, state, evaluator, preemption)
+    if average:
+        average.swap_in()
     print(f"SHA-256 {run.export(model, 'last.weights.h5')}  last.weights.h5")
     model.save(f"{run.path}/model.keras")
     with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
@@ -298,7 +302,7 @@ def load(annotations, recipe, **options):
     )
 
 
-def fit(args, model, annotations, run, state, evaluator, preemption):
+def fit(args, model, average, annotations, run, state, evaluator, preemption):
     """Trains from the step of `state` to the last epoch of the recipe."""
     recipe, steps = run.recipe, state.steps_per_epoch
     adapt = {
@@ -319,6 +323,7 @@ def fit(args, model, annotations, run, state, evaluator, preemption):
             steps_per_epoch=steps - done,
             shuffle=False,  # The batches are shuffled already.
             callbacks=[
+                *([average] if average else []),
                 evaluator,
                 training.EpochLog(
                     training.make_schedule(recipe, steps),
@@ -333,6 +338,7 @@ def fit(args, model, annotations, run, state, evaluator, preemption):
                     args.checkpoint_steps,
                     preemption,
                     monitor="val_AP",
+                    average=average,
                 ),
             ],
         )
