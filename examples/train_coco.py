@@ -190,7 +190,7 @@ def build_model(args, recipe, annotations):
         image_shape=(side, side, 3) if library else (None, None, 3),
         freeze_stages=recipe.freeze_stages,
         norm_eval=recipe.norm_eval,
-        synchronized=recipe.sync_bn,
+        synchronized=training.synchronized(recipe),
     )
     num_classes = len(annotations.class_names)
     if recipe.library == "keras_cv":

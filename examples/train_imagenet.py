@@ -192,7 +192,7 @@ def build_model(recipe, classes):
         input_shape=(size, size, 3),
         classes=classes,
         classifier_activation=None,
-        synchronized=recipe.sync_bn,
+        synchronized=training.synchronized(recipe),
         dtype=recipe.precision,
     )
     image = keras.Input((size, size, 3), name="image")

@@ -18,6 +18,7 @@ from keras_epsanet.training.from_recipe import (
     make_loss,
     make_optimizer,
     make_schedule,
+    synchronized,
 )
 from keras_epsanet.training.imagenet_recipe import IMAGENET, ImageNetRecipe
 from keras_epsanet.training.logs import (
@@ -63,6 +64,7 @@ __all__ = [
     "make_schedule",
     "make_strategy",
     "num_replicas",
+    "synchronized",
     "timed_input",
     "trim_csv",
 ]

@@ -69,6 +69,38 @@ def make_optimizer(recipe, steps_per_epoch):
     return optimizer
 
 
+def synchronized(recipe):
+    """What the networks' argument `synchronized` has to be for a recipe.
+
+    On JAX each batch is one array over all devices, of which BatchNorm takes
+    the statistics in any case.
+
+    Args:
+        recipe: `Recipe`.
+
+    Returns:
+        Boolean.
+
+    Raises:
+        ValueError: If the recipe asks for statistics of single devices where
+            there are none.
+
+    Example:
+
+    >>> from keras_epsanet.training import Recipe
+    >>> synchronized(Recipe())
+    False
+    """
+    if keras.backend.backend() == "tensorflow":
+        return recipe.sync_bn
+    if not recipe.sync_bn and keras.distribution.distribution() is not None:
+        raise ValueError(
+            "On JAX BatchNorm takes its statistics over all devices: use "
+            "sync_bn=True (--sync-bn). Received: sync_bn=False"
+        )
+    return False
+
+
 def make_average(model, recipe):
     """Makes the average of the weights of a recipe.
 
