@@ -114,7 +114,7 @@ def train(args, preemption):
     run = training.RunFolder(args.output, recipe)
     annotations = open_data(args, recipe)
     steps = len([x for x in annotations["train"].images if len(x.labels)])
-    steps //= recipe.batch_size
+    steps //= recipe.step_batch_size
     with strategy.scope():
         model = build_model(args, recipe, annotations["train"])
         compile_model(model, recipe, steps)
@@ -251,10 +251,14 @@ def build_keras_hub(backbone, num_classes):
 
 def compile_model(model, recipe, steps):
     if recipe.optimizer == "adam":
+        parts = recipe.accumulation_steps
         optimizer = keras.optimizers.Adam(
             training.make_schedule(recipe, steps),
             global_clipnorm=recipe.clipnorm,
+            gradient_accumulation_steps=parts if parts > 1 else None,
         )
+        if recipe.precision == "mixed_float16":
+            optimizer = training.LossScale(optimizer)
     else:
         optimizer = training.make_optimizer(recipe, steps)
     if recipe.library == "keras_cv":
@@ -285,7 +289,7 @@ def padded_side(recipe):
 
 def load(annotations, recipe, **options):
     """Batches for this package's detectors or, padded more, a library's."""
-    batch_size, pad_to = recipe.batch_size, 32
+    batch_size, pad_to = recipe.step_batch_size, 32
     if recipe.library != "keras_epsanet":
         pad_to = 2 * (padded_side(recipe),)
         if not options["training"]:
@@ -327,7 +331,7 @@ def fit(args, model, average, annotations, run, state, evaluator, preemption):
                 evaluator,
                 training.EpochLog(
                     training.make_schedule(recipe, steps),
-                    recipe.batch_size,
+                    recipe.step_batch_size,
                     waited,
                 ),
                 keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
