@@ -114,11 +114,12 @@ def train(args, preemption):
     run = training.RunFolder(args.output, recipe)
     annotations = open_data(args, recipe)
     steps = len([x for x in annotations["train"].images if len(x.labels)])
-    steps //= recipe.batch_size
+    steps //= recipe.step_batch_size
     with strategy.scope():
         model = build_model(args, recipe, annotations["train"])
         compile_model(model, recipe, steps)
-        state = run.restore(model, steps)
+        average = training.make_average(model, recipe)
+        state = run.restore(model, steps, average=average)
     print(
         f"{recipe.detector} on {recipe.model}, "
         f"{training.num_replicas(strategy)} device(s): "
@@ -133,7 +134,10 @@ def train(args, preemption):
         beside=paper_rows(recipe) if args.data else None,
     )
     training.trim_csv(f"{run.path}/log.csv", state.epoch)
-    fit(args, model, annotations["train"], run, state, evaluator, preemption)
+    data = annotations["train"]
+    fit(args, model, average, data, run, state, evaluator, preemption)
+    if average:
+        average.swap_in()
     print(f"SHA-256 {run.export(model, 'last.weights.h5')}  last.weights.h5")
     model.save(f"{run.path}/model.keras")
     with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
@@ -186,7 +190,7 @@ def build_model(args, recipe, annotations):
         image_shape=(side, side, 3) if library else (None, None, 3),
         freeze_stages=recipe.freeze_stages,
         norm_eval=recipe.norm_eval,
-        synchronized=recipe.sync_bn,
+        synchronized=training.synchronized(recipe),
     )
     num_classes = len(annotations.class_names)
     if recipe.library == "keras_cv":
@@ -247,10 +251,14 @@ def build_keras_hub(backbone, num_classes):
 
 def compile_model(model, recipe, steps):
     if recipe.optimizer == "adam":
+        parts = recipe.accumulation_steps
         optimizer = keras.optimizers.Adam(
             training.make_schedule(recipe, steps),
             global_clipnorm=recipe.clipnorm,
+            gradient_accumulation_steps=parts if parts > 1 else None,
         )
+        if recipe.precision == "mixed_float16":
+            optimizer = training.LossScale(optimizer)
     else:
         optimizer = training.make_optimizer(recipe, steps)
     if recipe.library == "keras_cv":
@@ -281,7 +289,7 @@ def padded_side(recipe):
 
 def load(annotations, recipe, **options):
     """Batches for this package's detectors or, padded more, a library's."""
-    batch_size, pad_to = recipe.batch_size, 32
+    batch_size, pad_to = recipe.step_batch_size, 32
     if recipe.library != "keras_epsanet":
         pad_to = 2 * (padded_side(recipe),)
         if not options["training"]:
@@ -298,7 +306,7 @@ def load(annotations, recipe, **options):
     )
 
 
-def fit(args, model, annotations, run, state, evaluator, preemption):
+def fit(args, model, average, annotations, run, state, evaluator, preemption):
     """Trains from the step of `state` to the last epoch of the recipe."""
     recipe, steps = run.recipe, state.steps_per_epoch
     adapt = {
@@ -319,10 +327,11 @@ def fit(args, model, annotations, run, state, evaluator, preemption):
             steps_per_epoch=steps - done,
             shuffle=False,  # The batches are shuffled already.
             callbacks=[
+                *([average] if average else []),
                 evaluator,
                 training.EpochLog(
                     training.make_schedule(recipe, steps),
-                    recipe.batch_size,
+                    recipe.step_batch_size,
                     waited,
                 ),
                 keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
@@ -333,6 +342,7 @@ def fit(args, model, annotations, run, state, evaluator, preemption):
                     args.checkpoint_steps,
                     preemption,
                     monitor="val_AP",
+                    average=average,
                 ),
             ],
         )

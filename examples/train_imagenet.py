@@ -23,6 +23,7 @@ import argparse
 import os
 import shutil
 import sys
+import uuid
 
 # On processors without AVX-512 TensorFlow leaves these kernels off, although
 # they train this network 2.5 times as fast there too.
@@ -83,7 +84,8 @@ def train(args, preemption):
     with strategy.scope():
         network, model = build_model(recipe, len(source.class_names))
         compile_model(model, recipe, steps)
-        state = run.restore(model, steps)
+        average = training.make_average(model, recipe)
+        state = run.restore(model, steps, average=average)
     if args.resume and not state.step:
         raise ValueError(
             "There is no checkpoint to go on from. "
@@ -92,10 +94,10 @@ def train(args, preemption):
     if chief:
         report(recipe, strategy, source, state)
         training.trim_csv(f"{run.path}/log.csv", state.epoch)
-    fit(args, model, strategy, source, run, state, preemption)
+    fit(args, model, average, strategy, source, run, state, preemption)
     if source.bad:
         print(f"{len(source.bad)} images are bad:", *source.bad, sep="\n")
-    export(network, model, run, state)
+    export(network, model, average, run, state)
 
 
 def parse_args():
@@ -165,7 +167,8 @@ def open_source(args):
 
 def write_smoke_images(path, train=96, val=40):
     """Writes embedded images as an ImageNet of ten classes."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    # Processes of two machines can have the same number.
+    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     for folder, split, count in zip(
         ("train", "val"), ("train", "test"), (train, val)
     ):
@@ -189,7 +192,7 @@ def build_model(recipe, classes):
         input_shape=(size, size, 3),
         classes=classes,
         classifier_activation=None,
-        synchronized=recipe.sync_bn,
+        synchronized=training.synchronized(recipe),
         dtype=recipe.precision,
     )
     image = keras.Input((size, size, 3), name="image")
@@ -229,7 +232,7 @@ def report(recipe, strategy, source, state):
         )
 
 
-def fit(args, model, strategy, source, run, state, preemption):
+def fit(args, model, average, strategy, source, run, state, preemption):
     """Trains from the step of `state` to the last epoch of the recipe."""
     recipe, steps = run.recipe, state.steps_per_epoch
     evaluation = imagenet.evaluation_batches(
@@ -240,7 +243,7 @@ def fit(args, model, strategy, source, run, state, preemption):
         epoch, done = divmod(state.step, steps)
         batches, waited = make_batches(strategy, source, recipe, state.step)
         callbacks = [
-            training.EvaluateAverage(),
+            *([average] if average else []),
             training.EpochLog(
                 training.make_schedule(recipe, steps),
                 recipe.step_batch_size,
@@ -253,6 +256,7 @@ def fit(args, model, strategy, source, run, state, preemption):
                 args.checkpoint_steps,
                 preemption,
                 training.any_worker(strategy),
+                average=average,
             ),
         ]
         model.fit(
@@ -310,19 +314,21 @@ def make_logs(run):
     ]
 
 
-def export(network, model, run, state):
+def export(network, model, average, run, state):
     """Saves the network as it is in the end and after its best epoch."""
     sums = {}
-    training.swap_in_average(model)
+    if average:
+        average.swap_in()
     sums["last.weights.h5"] = run.export(network, "last.weights.h5")
     if state.best_step is not None:
-        run.restore(model, state.steps_per_epoch, step=state.best_step)
-        training.swap_in_average(model)
+        run.restore(
+            model, state.steps_per_epoch, state.best_step, average=average
+        )
+        if average:
+            average.swap_in()
         sums["best.weights.h5"] = run.export(network, "best.weights.h5")
     if run.is_chief:
         lines = [f"{digits}  {name}\n" for name, digits in sums.items()]
-        with open(f"{run.path}/SHA256SUMS", "w") as file:
-            file.writelines(lines)
         print(f"Saved in {run.path}:\n{''.join(lines)}", end="")
         if state.best_step is not None:
             epoch = state.best_step // state.steps_per_epoch

@@ -3,21 +3,22 @@
 What needs TensorFlow imports it when it is used.
 """
 
+from keras_epsanet.training.average import WeightAverage
 from keras_epsanet.training.callbacks import (
     PREEMPTED,
     Checkpointing,
-    EvaluateAverage,
     Preemption,
     any_worker,
-    swap_in_average,
 )
-from keras_epsanet.training.checkpoints import RunFolder, State
+from keras_epsanet.training.checkpoints import State
 from keras_epsanet.training.classifier_recipe import ClassifierRecipe
 from keras_epsanet.training.coco_recipe import COCO, CocoRecipe
 from keras_epsanet.training.from_recipe import (
+    make_average,
     make_loss,
     make_optimizer,
     make_schedule,
+    synchronized,
 )
 from keras_epsanet.training.imagenet_recipe import IMAGENET, ImageNetRecipe
 from keras_epsanet.training.logs import (
@@ -28,6 +29,7 @@ from keras_epsanet.training.logs import (
 )
 from keras_epsanet.training.loss_scale import LossScale
 from keras_epsanet.training.recipe import Recipe
+from keras_epsanet.training.run_folder import RunFolder
 from keras_epsanet.training.schedule import EpochSchedule
 from keras_epsanet.training.sgd_l2 import SGDL2
 from keras_epsanet.training.strategy import (
@@ -43,7 +45,6 @@ __all__ = [
     "CocoRecipe",
     "EpochLog",
     "EpochSchedule",
-    "EvaluateAverage",
     "IMAGENET",
     "ImageNetRecipe",
     "LossScale",
@@ -54,14 +55,16 @@ __all__ = [
     "SGDL2",
     "ScalarEvents",
     "State",
+    "WeightAverage",
     "any_worker",
     "is_chief",
+    "make_average",
     "make_loss",
     "make_optimizer",
     "make_schedule",
     "make_strategy",
     "num_replicas",
-    "swap_in_average",
+    "synchronized",
     "timed_input",
     "trim_csv",
 ]

@@ -1,11 +1,10 @@
-"""What `fit` does besides training: checkpoints, preemption, averages."""
+"""What `fit` does besides training: checkpoints and preemption."""
 
 import dataclasses
 import signal
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_epsanet.training.checkpoints import add_to_metrics, read_metrics
 
@@ -70,6 +69,7 @@ class Checkpointing(keras.callbacks.Callback):
         agree: Optional function of a boolean that returns whether it is true
             for any of several workers, which is asked after every step.
         monitor: Name of the logged value whose highest makes the best epoch.
+        average: `WeightAverage` of the model, which is saved too, or `None`.
 
     Raises:
         FloatingPointError: From `fit`, if the loss or a weight is not
@@ -86,6 +86,7 @@ class Checkpointing(keras.callbacks.Callback):
         preemption=None,
         agree=bool,
         monitor="val_top1",
+        average=None,
     ):
         super().__init__()
         self.run = run
@@ -94,6 +95,7 @@ class Checkpointing(keras.callbacks.Callback):
         self.preemption = preemption
         self.agree = agree
         self.monitor = monitor
+        self.average = average
         self._saved = state.step
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -101,7 +103,9 @@ class Checkpointing(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.state.step = self._before + batch + 1
-        loss = float(logs["loss"])
+        # A Python number, which Keras has waited for: it gives no tensors to
+        # a callback that must not run beside the next step.
+        loss = logs["loss"]
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"The loss is {loss} at step {step}. The last good "
@@ -135,58 +139,8 @@ class Checkpointing(keras.callbacks.Callback):
 
     def _save(self, metrics):
         state = dataclasses.replace(self.state, metrics=metrics)
-        self.run.save(self.model, state)
+        self.run.save(self.model, state, self.average)
         self._saved = state.step
-
-
-class EvaluateAverage(keras.callbacks.Callback):
-    """Evaluates the average of the weights (`use_ema`) in their place.
-
-    As `keras.callbacks.SwapEMAWeights`, which exchanges them by sums and
-    thereby rounds the weights; here they come back bit for bit. They also
-    come back at the end of `fit`, which Keras ends with the average, so that
-    another `fit` goes on with them.
-    """
-
-    def on_test_begin(self, logs=None):
-        self._weights = swap_in_average(self.model)
-
-    def on_test_end(self, logs=None):
-        for variable, value in self._weights:
-            variable.assign(value)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch + 1 == self.params["epochs"]:
-            self.on_test_begin()
-            self.on_test_end()
-
-    def on_train_end(self, logs=None):
-        self.on_test_end()
-
-
-def swap_in_average(model):
-    """Gives a model's weights the values of their average.
-
-    Args:
-        model: Compiled `keras.Model`.
-
-    Returns:
-        List of pairs, variable and the value that it had; empty if the
-        optimizer keeps no average.
-    """
-    optimizer = model.optimizer
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    if not optimizer.use_ema:
-        return []
-    previous = []
-    for variable, average in zip(
-        optimizer._trainable_variables,
-        optimizer._model_variables_moving_average,
-    ):
-        if average is not None:
-            previous.append((variable, ops.convert_to_numpy(variable)))
-            variable.assign(ops.convert_to_numpy(average))
-    return previous
 
 
 def any_worker(strategy):

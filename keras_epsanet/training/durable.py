@@ -3,6 +3,8 @@
 import hashlib
 import os
 
+_IS_WINDOWS = os.name == "nt"
+
 
 def sha256(path):
     """Returns the SHA-256 of a file in hexadecimal digits.
@@ -33,10 +35,15 @@ def write_file(path, text):
 def sync(path):
     """Waits until a file, or the names in a folder, are on the disk.
 
+    Windows opens no folders, and writes their names by itself.
+
     Args:
         path: Path of the file or folder.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    if _IS_WINDOWS and os.path.isdir(path):
+        return
+    # Windows waits for files alone that could be written to.
+    descriptor = os.open(path, os.O_RDWR if _IS_WINDOWS else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_epsanet.training.average import WeightAverage
 from keras_epsanet.training.loss_scale import LossScale
 from keras_epsanet.training.schedule import EpochSchedule
 from keras_epsanet.training.sgd_l2 import SGDL2
@@ -60,14 +61,67 @@ def make_optimizer(recipe, steps_per_epoch):
         l2=recipe.l2,
         global_clipnorm=recipe.clipnorm,
         gradient_accumulation_steps=accumulated if accumulated > 1 else None,
-        use_ema=recipe.ema is not None,
-        ema_momentum=0.99 if recipe.ema is None else recipe.ema,
     )
     if not recipe.l2_on_all:
         optimizer.exclude_from_l2(var_names=["bias", "gamma", "beta"])
     if recipe.precision == "mixed_float16":
         return LossScale(optimizer)
     return optimizer
+
+
+def synchronized(recipe):
+    """What the networks' argument `synchronized` has to be for a recipe.
+
+    On JAX each batch is one array over all devices, of which BatchNorm takes
+    the statistics in any case.
+
+    Args:
+        recipe: `Recipe`.
+
+    Returns:
+        Boolean.
+
+    Raises:
+        ValueError: If the recipe asks for statistics of single devices where
+            there are none.
+
+    Example:
+
+    >>> from keras_epsanet.training import Recipe
+    >>> synchronized(Recipe())
+    False
+    """
+    if keras.backend.backend() == "tensorflow":
+        return recipe.sync_bn
+    if not recipe.sync_bn and keras.distribution.distribution() is not None:
+        raise ValueError(
+            "On JAX BatchNorm takes its statistics over all devices: use "
+            "sync_bn=True (--sync-bn). Received: sync_bn=False"
+        )
+    return False
+
+
+def make_average(model, recipe):
+    """Makes the average of the weights of a recipe.
+
+    Args:
+        model: Built and compiled `keras.Model`.
+        recipe: `Recipe`.
+
+    Returns:
+        `WeightAverage`, or `None` if the recipe has none.
+
+    Example:
+
+    >>> from keras_epsanet.training import Recipe
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> make_average(model, Recipe(ema=0.999)).decay
+    0.999
+    """
+    if recipe.ema is None:
+        return None
+    return WeightAverage(model, recipe.ema)
 
 
 def make_loss(recipe):

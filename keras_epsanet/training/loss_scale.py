@@ -14,6 +14,12 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     several workers, of which some skip the step, wait for each other for
     ever. Here all replicas skip it if one has to.
 
+    A step that is left out is none of the inner optimizer's `iterations`, so
+    that its learning rate and an accumulation of gradients go on as if the
+    batch had not been there. The scale settles in the first dozen of steps
+    and later overflows at most once in `dynamic_growth_steps`: with the
+    default the rate of a training falls later by at most a 2000th of it.
+
     `compile` wraps an optimizer in Keras' class if the model's policy is
     `mixed_float16`, and leaves one that is wrapped already.
 
@@ -51,3 +57,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads):
         return true_on_all_replicas(super().check_finite(grads))
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """As of the inner optimizer, which alone has weights to decay."""
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)

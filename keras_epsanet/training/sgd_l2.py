@@ -1,14 +1,22 @@
 """SGD as PyTorch computes it: the L2 term goes through the momentum."""
 
-import math
+import re
+import warnings
 
 import keras
 from keras import ops
 
+from keras_epsanet.training import recipe_fields as kinds
+from keras_epsanet.training.recipe_fields import check
 from keras_epsanet.training.replicas import (
     assign_on_replicas,
     sum_over_replicas,
 )
+
+# Arguments of Keras' own average.
+_AVERAGE = ("use_ema", "ema_momentum", "ema_overwrite_frequency")
+_POSITIVE = kinds.optional(kinds.POSITIVE)
+_PARTS = kinds.optional(kinds.POSITIVE_INTEGER)
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -29,14 +37,17 @@ class SGDL2(keras.optimizers.SGD):
     clips on each replica by itself.
 
     With `gradient_accumulation_steps=k` only every k-th batch changes
-    weights, velocities and their average (`use_ema`), with the mean of the k
-    gradients. As in Keras, `iterations` counts these changes, while a
-    `LearningRateSchedule` is called with the number of batches, so that it
-    needs no change. Replicas sum their gradients after every batch: what is
-    saved between two changes is the same on all of them.
+    weights and velocities, with the mean of the k gradients. As in Keras,
+    `iterations` counts these changes, while a `LearningRateSchedule` is
+    called with the number of batches, so that it needs no change. Replicas
+    sum their gradients after every batch: what is saved between two changes
+    is the same on all of them.
 
-    Everything is part of a saved model: velocities, accumulated gradients,
-    average and number of batches.
+    Everything is part of a saved model: velocities, accumulated gradients
+    and number of batches.
+
+    Keras' average of the weights (`use_ema`) is refused, for it leaves out
+    BatchNorms' statistics, which belong to the weights: see `WeightAverage`.
 
     With `mixed_float16` on several devices, wrap it in `LossScale`.
 
@@ -52,13 +63,8 @@ class SGDL2(keras.optimizers.SGD):
             `clip_grad_norm_`.
         gradient_accumulation_steps: Integer from 2, batches per step, or
             `None`.
-        use_ema: Whether an average of the weights is kept, which replaces
-            them at the end of `fit`.
-        ema_momentum: Float, share of the average that each step keeps.
-        ema_overwrite_frequency: Integer, steps after which the average
-            replaces the weights during training too, or `None`.
         **kwargs: Other arguments of `keras.optimizers.SGD`, but for
-            `weight_decay`.
+            `weight_decay` and `use_ema`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -80,20 +86,25 @@ class SGDL2(keras.optimizers.SGD):
         l2=1e-4,
         global_clipnorm=None,
         gradient_accumulation_steps=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
         **kwargs,
     ):
-        _check_arguments(
-            learning_rate,
-            momentum,
-            nesterov,
-            l2,
-            global_clipnorm,
-            gradient_accumulation_steps,
-            kwargs.pop("weight_decay", None),
-        )
+        if isinstance(learning_rate, (int, float)):
+            check("learning_rate", kinds.NOT_NEGATIVE, learning_rate)
+        check("momentum", kinds.FRACTION, momentum)
+        check("l2", kinds.NOT_NEGATIVE, l2)
+        check("global_clipnorm", _POSITIVE, global_clipnorm)
+        parts = gradient_accumulation_steps
+        check("gradient_accumulation_steps", _PARTS, parts)
+        if nesterov and not momentum:
+            raise ValueError(
+                "`nesterov` needs a momentum. Received: "
+                f"nesterov={nesterov}, momentum={momentum}"
+            )
+        if kwargs.get("use_ema"):
+            raise ValueError(
+                "`use_ema` leaves out BatchNorms' statistics: use "
+                "`WeightAverage`. Received: use_ema=True"
+            )
         if isinstance(learning_rate, int):
             learning_rate = float(learning_rate)
         super().__init__(
@@ -101,10 +112,7 @@ class SGDL2(keras.optimizers.SGD):
             momentum=float(momentum),
             nesterov=nesterov,
             global_clipnorm=global_clipnorm,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            use_ema=use_ema,
-            ema_momentum=ema_momentum,
-            ema_overwrite_frequency=ema_overwrite_frequency,
+            gradient_accumulation_steps=parts,
             **kwargs,
         )
         self.l2 = l2
@@ -119,9 +127,9 @@ class SGDL2(keras.optimizers.SGD):
         Args:
             var_list: List of variables to leave out. Once loaded, they are
                 known by their paths, such as `"conv1_bn/gamma"`.
-            var_names: List of strings; a variable is left out if one of them
-                is part of its name, as `"bias"`, `"gamma"` and `"beta"` are
-                for biases and BatchNorms.
+            var_names: List of regular expressions; a variable is left out
+                if its name contains one of them, as `"bias"`, `"gamma"` and
+                `"beta"` for biases and BatchNorms.
 
         Raises:
             ValueError: If the optimizer is built already.
@@ -137,12 +145,29 @@ class SGDL2(keras.optimizers.SGD):
             "names": tuple(var_names or ()),
         }
 
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Leaves the L2 term off some parameters: see `exclude_from_l2`."""
+        self.exclude_from_l2(var_list, var_names)
+
+    @property
+    def weight_decay(self):
+        """`None`: Keras' decay, which bypasses the momentum."""
+        return None
+
+    @weight_decay.setter
+    def weight_decay(self, value):
+        if value is not None:
+            raise ValueError(
+                "`weight_decay` of Keras bypasses the momentum: use `l2`. "
+                f"Received: weight_decay={value}"
+            )
+
     def build(self, variables):
         names = self._l2_exclusions["names"]
         excluded = {
             self._var_key(variable)
             for variable in variables
-            if any(name in variable.name for name in names)
+            if any(re.search(name, variable.name) for name in names)
         }
         for path in self._l2_exclusions["paths"]:
             found = [v for v in variables if _path(v) == path] or [
@@ -183,7 +208,7 @@ class SGDL2(keras.optimizers.SGD):
             sums = [g + _value(a) for g, a in zip(grads, accumulators)]
             grads = [total / steps for total in sums]
         grads = self._clip_gradients(grads)
-        updates = self._averaged(self._stepped(grads, trainable_variables))
+        updates = self._stepped(grads, trainable_variables)
         if steps:
             due = ops.equal((self._iterations + 1) % steps, 0)
             updates = [
@@ -226,35 +251,10 @@ class SGDL2(keras.optimizers.SGD):
             updates.append((variable, weight - rate * gradient))
         return updates
 
-    def _averaged(self, updates):
-        """Adds the average of all weights to what is to be assigned."""
-        if not self.use_ema:
-            return updates
-        new = {self._var_key(variable): value for variable, value in updates}
-        averages = []
-        for variable, average in zip(
-            self._trainable_variables, self._model_variables_moving_average
-        ):
-            if average is None:
-                continue
-            weight = new.get(self._var_key(variable), _value(variable))
-            # The average of the first step is its weights.
-            share = self.ema_momentum * ops.cast(
-                ops.not_equal(self.iterations, 0), weight.dtype
-            )
-            mean = _value(average) * share + weight * (1 - share)
-            averages.append((average, mean))
-            if self.ema_overwrite_frequency:
-                overwrite = ops.equal(
-                    (self.iterations + 1) % self.ema_overwrite_frequency, 0
-                )
-                averages.append((variable, ops.where(overwrite, mean, weight)))
-        # Of two values for one variable the last one stays.
-        return updates + averages
-
     def get_config(self):
         config = super().get_config()
-        del config["weight_decay"]
+        for name in ("weight_decay", *_AVERAGE):
+            del config[name]
         config["l2"] = self.l2
         config["l2_exclusions"] = {
             key: list(values) for key, values in self._l2_exclusions.items()
@@ -264,6 +264,13 @@ class SGDL2(keras.optimizers.SGD):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
+        if config.get("use_ema"):
+            warnings.warn(
+                "The file is of version 0.1.0; the average of its weights "
+                "stays there. Load it with version 0.1.0 to go on with that."
+            )
+        for name in _AVERAGE:
+            config.pop(name, None)
         exclusions = config.pop("l2_exclusions", {"paths": (), "names": ()})
         optimizer = super().from_config(config, custom_objects=custom_objects)
         optimizer._l2_exclusions = {
@@ -279,51 +286,3 @@ def _value(variable):
 
 def _path(variable):
     return getattr(variable, "path", variable.name)
-
-
-def _check_arguments(
-    learning_rate, momentum, nesterov, l2, clipnorm, steps, weight_decay
-):
-    def is_number(value):
-        return (
-            isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-        )
-
-    if isinstance(learning_rate, (int, float)) and not (
-        is_number(learning_rate) and learning_rate >= 0
-    ):
-        raise ValueError(
-            "`learning_rate` must not be negative. Received: "
-            f"learning_rate={learning_rate}"
-        )
-    if not (is_number(momentum) and 0 <= momentum < 1):
-        raise ValueError(
-            "`momentum` must be a number from 0 to below 1. Received: "
-            f"momentum={momentum}"
-        )
-    if nesterov and not momentum:
-        raise ValueError(
-            "`nesterov` needs a momentum. Received: "
-            f"nesterov={nesterov}, momentum={momentum}"
-        )
-    if not (is_number(l2) and l2 >= 0):
-        raise ValueError(f"`l2` must be a number from 0. Received: l2={l2}")
-    if clipnorm is not None and not (is_number(clipnorm) and clipnorm > 0):
-        raise ValueError(
-            "`global_clipnorm` must be a positive number or None. Received: "
-            f"global_clipnorm={clipnorm}"
-        )
-    if steps is not None and not (
-        isinstance(steps, int) and not isinstance(steps, bool) and steps >= 2
-    ):
-        raise ValueError(
-            "`gradient_accumulation_steps` must be an integer from 2 or None. "
-            f"Received: gradient_accumulation_steps={steps}"
-        )
-    if weight_decay is not None:
-        raise ValueError(
-            "`weight_decay` of Keras bypasses the momentum: use `l2`. "
-            f"Received: weight_decay={weight_decay}"
-        )

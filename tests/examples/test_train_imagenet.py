@@ -101,6 +101,7 @@ def test_a_smoke_run_leaves_weights_logs_and_checkpoints(whole):
     output, text = whole
     names = sorted(path.name for path in output.iterdir())
     assert names == [
+        ".lock",
         "SHA256SUMS",
         "best.weights.h5",
         "checkpoints",

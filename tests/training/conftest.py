@@ -1,8 +1,13 @@
 """What the tests of optimizers share."""
 
+import subprocess
+import sys
+
 import keras
 import pytest
 from keras import ops
+
+from keras_epsanet.training import lock
 
 
 @pytest.fixture
@@ -35,3 +40,35 @@ def _apply(optimizer, gradients, variables):
     pairs = zip([*variables, *optimizer.variables], [*new, *state])
     for variable, value in pairs:
         variable.assign(value)
+
+
+# The module alone, without Keras, which takes seconds to import.
+LOCK = """
+import runpy, sys, time
+lock = runpy.run_path(sys.argv[1])["lock_folder"](sys.argv[2])
+print("locked", flush=True)
+time.sleep(float(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def start_locking():
+    """Function that starts a process that locks a folder for some seconds."""
+    started = []
+
+    def start(folder, seconds=0, code=LOCK):
+        arguments = [lock.__file__, str(folder), str(seconds)]
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    start.code = LOCK
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

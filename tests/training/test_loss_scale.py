@@ -1,3 +1,5 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -65,8 +67,6 @@ def test_fit_in_mixed_precision(policy, steps):
     optimizer = SGDL2(
         0.1,
         global_clipnorm=1.0,
-        use_ema=True,
-        ema_momentum=0.5,
         gradient_accumulation_steps=steps,
     )
     model.compile(
@@ -84,11 +84,26 @@ def test_fit_in_mixed_precision(policy, steps):
     losses = history.history["loss"]
     assert losses[-1] < 0.7 * losses[0]
     assert int(optimizer.iterations) == 64 // (steps or 1)
-    # At its end `fit` puts the average in place of the weights.
-    for weight, average in zip(
-        model.trainable_weights,
-        optimizer._model_variables_moving_average,
-    ):
-        np.testing.assert_array_equal(
-            ops.convert_to_numpy(weight), ops.convert_to_numpy(average)
-        )
+
+
+def test_a_step_that_is_left_out_does_not_count(float64, apply):
+    """It neither moves the schedule nor an accumulation of gradients."""
+    optimizer = LossScale(SGDL2(0.1), initial_scale=4.0)
+    overflow = [[np.full((3, 4), np.inf)]]
+    train(apply, optimizer, [*overflow, *make_gradients(), *overflow])
+    assert int(optimizer.iterations) == 6
+
+
+def test_survives_serialisation():
+    inner = SGDL2(0.5, l2=0.25)
+    settings = {
+        "initial_scale": 8.0, "dynamic_growth_steps": 7, "name": "mine"
+    }
+    optimizer = LossScale(inner, **settings)
+    config = optimizer.get_config()
+    inner = keras.saving.serialize_keras_object(inner)
+    assert config == {**settings, "inner_optimizer": inner}
+    arguments = set(inspect.signature(LossScale.__init__).parameters)
+    assert arguments == {"self", "kwargs", *config}
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(copy) is LossScale and copy.get_config() == config

@@ -75,7 +75,7 @@ def test_the_rate_is_exact_where_float32_cannot_count_steps():
 
 
 def test_the_optimizer_comes_back_from_its_config_with_the_schedule():
-    recipe = Recipe(warm_up_epochs=1, schedule="cosine", ema=0.9, clipnorm=5.0)
+    recipe = Recipe(warm_up_epochs=1, schedule="cosine", clipnorm=5.0)
     optimizer = training.make_optimizer(recipe, 10)
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert copy.get_config() == optimizer.get_config()
@@ -86,7 +86,71 @@ def test_the_paper_s_optimizer():
     config = training.make_optimizer(IMAGENET, STEPS).get_config()
     expected = {"momentum": 0.9, "nesterov": False, "l2": 1e-4}
     assert {name: config[name] for name in expected} == expected
-    assert not config["use_ema"] and config["global_clipnorm"] is None
+    assert config["global_clipnorm"] is None
+
+
+# Fields of all recipes that `make_optimizer` and `make_schedule` take: other
+# values than the defaults, and how to see them. The others are for the scripts.
+USED = {
+    "epochs": (7, lambda o, schedule: schedule["epochs"]),
+    "batch_size": (512, lambda o, schedule: schedule["peak"] * 256 / 0.1),
+    "accumulation_steps": (2, lambda o, _: o.gradient_accumulation_steps),
+    "learning_rate": (0.5, lambda o, schedule: schedule["peak"]),
+    "schedule": ("cosine", lambda o, schedule: schedule["kind"]),
+    "decay_epochs": (9, lambda o, schedule: schedule["decay_epochs"]),
+    "decay_factor": (0.5, lambda o, schedule: schedule["decay_factor"]),
+    "warm_up_epochs": (2, lambda o, schedule: schedule["warm_up_epochs"]),
+    "momentum": (0.5, lambda o, _: o.momentum),
+    "nesterov": (True, lambda o, _: o.nesterov),
+    "l2": (0.5, lambda o, _: o.l2),
+    "l2_on_all": (
+        False, lambda o, _: not o.get_config()["l2_exclusions"]["names"]
+    ),
+    "clipnorm": (2.5, lambda o, _: o.global_clipnorm),
+}
+OF_SCRIPTS = {"model", "image_size", "ema", "precision", "sync_bn", "seed"}
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Recipe)])
+def test_every_field_reaches_the_optimizer_or_is_for_the_scripts(field):
+    if field in OF_SCRIPTS:
+        assert field not in USED
+        return
+    value, see = USED[field]
+
+    def seen(recipe):
+        optimizer = training.make_optimizer(recipe, 10)
+        schedule = optimizer.get_config()["learning_rate"]["config"]
+        return see(optimizer, schedule)
+
+    assert seen(Recipe(**{field: value})) == pytest.approx(value)
+    assert seen(Recipe()) != pytest.approx(value)
+
+
+def test_the_average_has_the_recipe_s_share():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert training.make_average(model, Recipe(ema=0.75)).decay == 0.75
+    assert training.make_average(model, Recipe()) is None
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("sync_bn", [True, False])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_batch_norm_s_statistics_are_those_of_the_recipe(
+    monkeypatch, backend, sync_bn, devices
+):
+    """JAX computes them over all devices, without an option of the layer."""
+    several = object() if devices > 1 and backend == "jax" else None
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: several)
+    recipe = Recipe(sync_bn=sync_bn)
+    if several and not sync_bn:
+        with pytest.raises(ValueError, match="Received: sync_bn=False"):
+            training.synchronized(recipe)
+    else:
+        expected = sync_bn and backend == "tensorflow"
+        assert training.synchronized(recipe) is expected
 
 
 @pytest.mark.parametrize("on_all", [True, False])

@@ -1,3 +1,5 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -110,6 +112,27 @@ def test_excluded_variables_are_known_after_loading(apply, tmp_path):
     assert_equal(numpy_of([kernel, bias]), [before[0] * 0.95, before[1]], 1e-6)
 
 
+@pytest.mark.parametrize("wrap", [lambda x: x, LossScale])
+def test_keras_name_of_the_exclusion_is_one_too(float64, apply, wrap):
+    zeros = [[np.zeros(shape) for shape in SHAPES]]
+    optimizer = SGDL2(0.1, l2=0.5)
+    first = keras.Variable(np.ones((3, 4)), dtype="float64", name="w0")
+    wrapped = wrap(optimizer)
+    # Names are regular expressions, as Keras has them.
+    wrapped.exclude_from_weight_decay(var_list=[first], var_names=["[23]$"])
+    start = arrays(0)
+    kept, shrunk, *also_kept = train(apply, wrapped, zeros, start)
+    assert_equal([kept, *also_kept], [start[0], *start[2:]], 0)
+    assert_equal([shrunk], [start[1] * (1 - 0.1 * 0.5)])
+
+
+def test_keras_weight_decay_cannot_be_set_later():
+    optimizer = SGDL2()
+    with pytest.raises(ValueError, match="use `l2`. Received: weight_decay=0"):
+        optimizer.weight_decay = 0.1
+    assert optimizer.weight_decay is None
+
+
 def test_exclusion_comes_before_building():
     optimizer = SGDL2()
     optimizer.build([keras.Variable([1.0])])
@@ -136,8 +159,6 @@ def test_accumulation_equals_one_big_batch(float64, apply, nesterov):
         "nesterov": nesterov,
         "l2": 0.05,
         "global_clipnorm": 1.0,
-        "use_ema": True,
-        "ema_momentum": 0.5,
     }
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay
     one = SGDL2(schedule([1], [0.1, 0.01]), **settings)
@@ -145,38 +166,35 @@ def test_accumulation_equals_one_big_batch(float64, apply, nesterov):
         schedule([5], [0.1, 0.01]), gradient_accumulation_steps=3, **settings
     )
     assert_equal(train(apply, several, small), train(apply, one, big))
-    assert_equal(
-        numpy_of(several._model_variables_moving_average),
-        numpy_of(one._model_variables_moving_average),
-    )
     assert int(several.iterations) == int(one.iterations) == 4
 
 
 def test_batches_between_updates_change_no_weight(float64, apply):
-    optimizer = SGDL2(gradient_accumulation_steps=3, use_ema=True)
+    optimizer = SGDL2(gradient_accumulation_steps=3)
     assert_equal(train(apply, optimizer, arrays(2, 2)), arrays(0), 0)
     assert int(optimizer.iterations) == 0
-    for average in optimizer._model_variables_moving_average:
-        assert not ops.convert_to_numpy(average).any()
+    for velocity in optimizer.momentums:
+        assert not ops.convert_to_numpy(velocity).any()
 
 
-def test_average_of_weights_overwrites_them_after_updates(float64, apply):
-    optimizer = SGDL2(
-        0.1,
-        momentum=0,
-        l2=0,
-        use_ema=True,
-        ema_momentum=0.5,
-        ema_overwrite_frequency=2,
-        gradient_accumulation_steps=2,
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        # Of the gradient (3, 4), whose norm is 5, and (0, 1).
+        ({"clipnorm": 1.0}, [-0.6, -0.8, 0, -1]),
+        ({"clipvalue": 2.0}, [-2, -2, 0, -1]),
+        ({"global_clipnorm": 26**0.5 / 2}, [-1.5, -2, 0, -0.5]),
+        ({"loss_scale_factor": 2.0}, [-1.5, -2, 0, -0.5]),
+    ],
+    ids=["clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor"],
+)
+def test_keras_other_arguments_are_honored(float64, apply, settings, expected):
+    optimizer = SGDL2(1.0, momentum=0, l2=0, **settings)
+    pair = [keras.Variable([0.0, 0.0], dtype="float64") for _ in range(2)]
+    apply(optimizer, [np.array([3.0, 4]), np.array([0.0, 1])], pair)
+    np.testing.assert_allclose(
+        np.concatenate(numpy_of(pair)), expected, atol=1e-6
     )
-    w = keras.Variable([1.0], dtype="float64")
-    values = []
-    for _ in range(4):
-        apply(optimizer, [np.ones(1)], [w])
-        values.append(numpy_of([w])[0][0])
-    # 0.9 after the first update; then the mean of 0.9 and 0.8.
-    np.testing.assert_allclose(values, [1.0, 0.9, 0.9, 0.85], atol=1e-12)
 
 
 @tensorflow_only
@@ -198,27 +216,64 @@ def test_sparse_gradients_are_as_dense_ones():
     np.testing.assert_array_equal(trained(True), trained(False))
 
 
+def names_of(*functions, without=()):
+    """Names of the arguments of functions."""
+    names = {n for f in functions for n in inspect.signature(f).parameters}
+    return names - {"self", "args", "kwargs", *without}
+
+
 def test_survives_serialisation():
-    optimizer = SGDL2(
-        keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.01]),
-        momentum=0.8,
-        nesterov=True,
-        l2=5e-4,
-        global_clipnorm=2.0,
-        gradient_accumulation_steps=4,
-        use_ema=True,
-        ema_momentum=0.9,
-        ema_overwrite_frequency=7,
-        name="mine",
+    settings = {
+        "learning_rate": keras.optimizers.schedules.PiecewiseConstantDecay(
+            [1], [0.1, 0.01]
+        ),
+        "momentum": 0.8,
+        "nesterov": True,
+        "l2": 5e-4,
+        "global_clipnorm": 2.0,
+        "gradient_accumulation_steps": 4,
+        "loss_scale_factor": 8.0,
+        "name": "mine",
+    }
+    optimizer = SGDL2(**settings)
+    optimizer.exclude_from_l2(
+        var_list=[keras.Variable([1.0], name="w0")],
+        var_names=["bias", "gamma"],
     )
-    optimizer.exclude_from_l2(var_names=["bias", "gamma"])
-    wrapped = LossScale(optimizer, initial_scale=8.0)
-    for original in (optimizer, wrapped):
-        copy = keras.optimizers.deserialize(
-            keras.optimizers.serialize(original)
-        )
-        assert type(copy) is type(original)
-        assert copy.get_config() == original.get_config()
+    config = optimizer.get_config()
+    # Every argument that has a use, by its value, and what is called.
+    refused = ("weight_decay", "use_ema", "ema_momentum")
+    refused += ("ema_overwrite_frequency",)
+    arguments = names_of(
+        SGDL2.__init__, keras.optimizers.SGD.__init__, without=refused
+    )
+    assert set(config) == arguments | {"l2_exclusions"}
+    others = {"clipnorm": None, "clipvalue": None}  # One of three.
+    learning_rate = keras.saving.serialize_keras_object(
+        settings["learning_rate"]
+    )
+    assert config == {
+        **settings,
+        **others,
+        "learning_rate": learning_rate,
+        "l2_exclusions": {"paths": ["w0"], "names": ["bias", "gamma"]},
+    }
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert type(copy) is SGDL2 and copy.get_config() == config
+
+
+@pytest.mark.parametrize("setting", ["clipnorm", "clipvalue"])
+def test_the_other_ways_of_clipping_survive_serialisation(setting):
+    optimizer = SGDL2(**{setting: 2.0})
+    copy = SGDL2.from_config(optimizer.get_config())
+    assert getattr(copy, setting) == 2.0
+
+
+def test_a_file_of_version_0_1_0_is_read_without_its_average():
+    former = {"use_ema": True, "ema_momentum": 0.5, "l2": 0.25}
+    with pytest.warns(UserWarning, match="version 0.1.0"):
+        optimizer = SGDL2.from_config(former)
+    assert optimizer.l2 == 0.25 and not optimizer.use_ema
 
 
 @pytest.mark.parametrize(
@@ -234,6 +289,7 @@ def test_survives_serialisation():
         {"gradient_accumulation_steps": 1},
         {"gradient_accumulation_steps": 2.5},
         {"weight_decay": 1e-4},
+        {"use_ema": True},
     ],
     ids=str,
 )
@@ -269,7 +325,7 @@ def test_saved_between_two_updates_it_continues_bit_for_bit(
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
 optimizer = keras_epsanet.training.SGDL2(
     keras.optimizers.schedules.CosineDecay(0.1, 20), global_clipnorm=1.0,
-    use_ema=True, gradient_accumulation_steps=3)
+    gradient_accumulation_steps=3)
 optimizer.exclude_from_l2(var_list=[model.layers[0].bias])
 model.compile(keras_epsanet.training.LossScale(optimizer, 4.0, 3),
               keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -291,8 +347,8 @@ np.savez("actual.npz", *[np.array(v) for v in model.get_weights()],
     )
     expected = np.load(tmp_path / "expected.npz")
     actual = np.load(tmp_path / "actual.npz")
-    # Two weights, each with velocity, average and accumulated gradient, and
-    # the steps, the scale and its steps.
-    assert len(expected) == len(actual) >= 2 * 4 + 3
+    # Two weights, each with velocity and accumulated gradient, and the steps,
+    # the scale and its steps.
+    assert len(expected) == len(actual) >= 2 * 3 + 3
     for name in expected:
         np.testing.assert_array_equal(expected[name], actual[name])

@@ -8,11 +8,16 @@ import sys
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from keras_epsanet.training import Recipe, RunFolder, SGDL2, State
-
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("trainings run on TensorFlow", allow_module_level=True)
+from keras_epsanet.training import (
+    Recipe,
+    RunFolder,
+    SGDL2,
+    State,
+    WeightAverage,
+    run_folder,
+)
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 Y = np.eye(3)[np.arange(8) % 3]
@@ -29,7 +34,9 @@ def make_model(width=6, **options):
         ]
     )
     model.compile(
-        SGDL2(0.1, **options), "categorical_crossentropy", run_eagerly=True
+        SGDL2(0.1, **options),
+        "categorical_crossentropy",
+        run_eagerly=keras.backend.backend() == "tensorflow",
     )
     return model
 
@@ -47,7 +54,7 @@ def save(run, model, *steps, **state):
 
 def values(model):
     variables = [*model.variables, *model.optimizer.variables]
-    return [variable.numpy() for variable in variables]
+    return [np.copy(ops.convert_to_numpy(v)) for v in variables]
 
 
 def checkpoint(tmp_path, step):
@@ -58,10 +65,9 @@ def checkpoint(tmp_path, step):
     "options",
     [
         {},
-        {"use_ema": True, "ema_momentum": 0.5},
         {"gradient_accumulation_steps": 3},
     ],
-    ids=["momentum", "average", "accumulation"],
+    ids=["momentum", "accumulation"],
 )
 def test_all_variables_come_back_and_training_goes_on_the_same(
     tmp_path, options
@@ -99,7 +105,8 @@ def test_the_loss_scale_comes_back(tmp_path):
 
 def test_the_state_holds_what_keras_file_lacks(tmp_path):
     run = RunFolder(tmp_path / "run", Recipe(seed=7))
-    save(run, train(make_model()), 13, metrics=[1.0, [2.0]], best_step=10)
+    model = train(make_model())
+    save(run, model, 10, 13, metrics=[1.0, [2.0]], best_step=10)
     content = json.loads((checkpoint(tmp_path, 13) / "state.json").read_text())
     assert content["epoch"] == 1 and content["step"] == 13
     assert content["seed"] == content["recipe"]["seed"] == 7
@@ -125,7 +132,10 @@ def test_the_last_three_and_the_best_are_kept(tmp_path):
     save(run, model, 20, 30, 40, 50, best_step=20)
     assert run.steps() == [50, 40, 30, 20]
     save(run, model, 60, best_step=60)
-    assert run.steps() == [60, 50, 40]
+    # 50 and 40, to which a damage could lead back, still know that best one.
+    assert run.steps() == [60, 50, 40, 20]
+    save(run, model, 70, 80, best_step=60)
+    assert run.steps() == [80, 70, 60]
 
 
 def flip_byte(folder, name):
@@ -143,14 +153,15 @@ def delete(folder, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["model.keras", "state.json", "SHA256SUMS"]
+    "name", ["model.keras", "state.json", "average.npz", "SHA256SUMS"]
 )
 @pytest.mark.parametrize("damage", [flip_byte, truncate, delete])
 def test_of_a_damaged_checkpoint_the_one_before_is_used(tmp_path, name, damage):
     run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
     save(run, model, 5)
     expected = values(model)
-    save(run, train(model), 6)
+    average = WeightAverage(train(model), 0.5)
+    run.save(model, State(step=6, steps_per_epoch=10), average)
     folder = checkpoint(tmp_path, 6)
     damage(folder, name)
     with pytest.warns(UserWarning, match=f"{folder} is damaged .*{name}"):
@@ -172,6 +183,35 @@ def test_a_damaged_checkpoint_does_not_displace_an_intact_one(tmp_path):
     run.keep = 1
     run.save(model, State(step=2, steps_per_epoch=10))
     assert run.steps() == [2]
+
+
+def test_the_best_of_a_checkpoint_that_is_used_again_is_kept(tmp_path):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    save(run, model, 10, 15, best_step=10, best_value=0.5)
+    save(run, model, 20, 25, best_step=20, best_value=0.6)
+    assert run.steps() == [25, 20, 15, 10]
+    for step in (25, 20):
+        delete(checkpoint(tmp_path, step), "state.json")
+    with pytest.warns(UserWarning, match="is damaged"):
+        state = run.restore(model, 10)
+    assert (state.step, state.best_step, state.best_value) == (15, 10, 0.5)
+    assert run.restore(model, 10, state.best_step).step == 10
+
+
+def test_a_best_epoch_whose_checkpoint_is_gone_is_none(tmp_path):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    save(run, model, 10, 20, best_step=10, best_value=0.5)
+    shutil.rmtree(checkpoint(tmp_path, 10))
+    with pytest.warns(UserWarning, match="step-00000010 .* without it"):
+        state = run.restore(model, 10)
+    assert (state.step, state.best_step, state.best_value) == (20, None, None)
+
+
+@pytest.mark.parametrize("keep", [0, -1, 2.5, None])
+def test_at_least_one_checkpoint_is_kept(tmp_path, keep):
+    with pytest.raises(ValueError, match=f"Received: keep={keep}"):
+        RunFolder(tmp_path / "run", Recipe(), keep=keep)
+    assert not os.listdir(tmp_path)
 
 
 def test_without_an_intact_checkpoint_nothing_begins_anew(tmp_path):
@@ -204,16 +244,68 @@ def test_another_optimizer_is_refused(tmp_path):
     run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
     save(run, model, 1)
     with pytest.raises(ValueError, match="Skipping variable loading"):
-        run.restore(make_model(use_ema=True), 10)
+        run.restore(make_model(gradient_accumulation_steps=3), 10)
 
 
-def test_a_weight_that_is_not_finite_is_not_saved(tmp_path):
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize(
+    "part", ["weight", "statistics", "velocity", "average"]
+)
+def test_a_variable_that_is_not_finite_is_not_saved(tmp_path, part, value):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    average = WeightAverage(model, 0.9)
+    save(run, model, 1)
+    variable = {
+        "weight": model.layers[0].bias,
+        "statistics": model.layers[1].moving_variance,
+        "velocity": model.optimizer.momentums[1],
+        "average": average.variables[1],
+    }[part]
+    variable.assign([value] + 5 * [0.0])
+    match = f"After step 2 the variable {variable.path} is"
+    with pytest.raises(FloatingPointError, match=match):
+        run.save(model, State(step=2, steps_per_epoch=10), average)
+    assert run.steps() == [1]
+
+
+def make_average(model):
+    """An average after a step, in place of the weights."""
+    average = WeightAverage(model, 0.5)
+    callbacks = keras.callbacks.CallbackList([average], model=model)
+    callbacks.on_train_begin()
+    train(model)
+    callbacks.on_train_batch_end(0)
+    average.swap_in()
+    return average
+
+
+def test_the_average_comes_back_beside_the_weights(tmp_path):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    trained = make_model()
+    average = make_average(model)
+    state = State(step=1, steps_per_epoch=10)
+    run.save(model, state, average)
+    assert average.is_in_place
+    copy = train(make_model(), 3)
+    other = make_average(copy)
+    run.restore(copy, 10, average=other)
+    assert not other.is_in_place
+    average.swap_out()
+    for ours, theirs in zip(values(copy), values(model), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(other.variables, average.variables, strict=True):
+        assert ops.all(ops.equal(ours, theirs))
+    # Without an average, the same checkpoint gives the weights alone.
+    run.restore(trained, 10)
+    for ours, theirs in zip(values(trained), values(model), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_checkpoint_without_the_average_is_refused(tmp_path):
     run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
     save(run, model, 1)
-    model.layers[0].bias.assign([np.inf] + 5 * [0.0])
-    with pytest.raises(FloatingPointError, match="After step 2 .*bias"):
-        save(run, model, 2)
-    assert run.steps() == [1]
+    with pytest.raises(ValueError, match="no average .* Received: .*00000001"):
+        run.restore(model, 10, average=WeightAverage(model, 0.5))
 
 
 def test_what_a_kill_left_is_removed(tmp_path):
@@ -230,7 +322,9 @@ def test_the_exported_file_holds_the_network_alone(tmp_path):
     network = keras.Model(model.inputs, model.outputs)
     digest = run.export(network, "last.weights.h5")
     names = sorted(os.listdir(tmp_path / "run"))
-    assert names == ["checkpoints", "last.weights.h5", "recipe.json"]
+    assert names == [
+        ".lock", "SHA256SUMS", "checkpoints", "last.weights.h5", "recipe.json"
+    ]
     assert not run.steps()
     output = subprocess.check_output(
         ["sha256sum", tmp_path / "run/last.weights.h5"], text=True
@@ -241,11 +335,57 @@ def test_the_exported_file_holds_the_network_alone(tmp_path):
     np.testing.assert_array_equal(copy.predict(X), network.predict(X))
 
 
+def test_the_sums_of_what_is_exported_are_kept_up_to_date(
+    tmp_path, monkeypatch
+):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    written = []
+
+    def write(path, text, write_file=run_folder.write_file):
+        written.append(os.path.basename(path))
+        write_file(path, text)
+
+    monkeypatch.setattr(run_folder, "write_file", write)
+    run.export(model, "best.weights.h5")
+    old = run.export(train(model), "last.weights.h5")
+    new = run.export(train(model), "last.weights.h5")
+    text = (tmp_path / "run/SHA256SUMS").read_text()
+    assert len(text.splitlines()) == 2 and new in text and old not in text
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    subprocess.run(check, cwd=tmp_path / "run", check=True)
+    # As a whole or not at all.
+    assert written == 3 * ["SHA256SUMS"]
+
+
+def test_a_folder_in_use_is_left_as_it_is(tmp_path, start_locking):
+    half = checkpoint(tmp_path, 1).with_name(".tmp-step-00000001")
+    half.mkdir(parents=True)
+    process = start_locking(tmp_path / "run", 60)
+    process.stdout.readline()
+    with pytest.raises(ValueError, match=f"use by process {process.pid} on "):
+        RunFolder(tmp_path / "run", Recipe())
+    assert half.exists() and not (tmp_path / "run/recipe.json").exists()
+    # Another worker of the same training, which does not write there.
+    RunFolder(tmp_path / "run", Recipe(), is_chief=False)
+
+
+def test_a_run_keeps_other_processes_out_as_long_as_it_exists(
+    tmp_path, start_locking
+):
+    run = RunFolder(tmp_path / "run", Recipe())
+    # A second one of the same process is another look at the same training.
+    again = RunFolder(tmp_path / "run", Recipe())
+    del run
+    assert "in use" in start_locking(tmp_path / "run").communicate()[1]
+    del again
+    assert start_locking(tmp_path / "run").communicate() == ("locked\n", "")
+
+
 FULL_DISK = """
 import sys
 sys.path[:0] = {path!r}
 import resource, signal
-import test_checkpoints as t
+import test_run_folder as t
 from keras_epsanet.training import Recipe, RunFolder
 model = t.train(t.make_model(width=20000))
 run = RunFolder({folder!r}, Recipe())
@@ -282,6 +422,12 @@ def fill_the_disk(tmp_path, limit=""):
     return error
 
 
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="takes a new process"
+)
+
+
+@tensorflow_only
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
 def test_a_full_disk_leaves_the_checkpoint_before_intact(tmp_path):
     folder = tmp_path / "run"
@@ -297,6 +443,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_intact(tmp_path):
 
 
 @pytest.mark.large
+@tensorflow_only
 def test_a_limit_of_file_size_leaves_the_checkpoint_before_intact(tmp_path):
     limit = (
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"

@@ -1,0 +1,269 @@
+"""The folder of a training, with checkpoints that survive any kill.
+
+    RUN/recipe.json
+    RUN/.lock
+    RUN/checkpoints/step-00001000/
+    RUN/SHA256SUMS                   of what is exported
+
+No `.weights.h5` is written to the disk by HDF5 itself, which crashes the
+process if the disk is full. Keras lets it write `model.keras` in memory.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import warnings
+import zipfile
+
+from keras_epsanet.training import checkpoints
+from keras_epsanet.training.checkpoints import State
+from keras_epsanet.training.durable import sha256, sync, write_file
+from keras_epsanet.training.lock import lock_folder
+
+FOLDER = "checkpoints"
+_TEMPORARY = ".tmp-"
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+class RunFolder:
+    """The folder of one training: its recipe and its checkpoints.
+
+    The folder is locked against other processes until this object is gone
+    or the process has ended. What is left of checkpoints whose writing was
+    interrupted is removed. With several workers each makes one of the same
+    folder, which all must see, and calls `save` and `restore` at the same
+    time; the chief alone locks it.
+
+    Args:
+        path: Folder. It is made if need be.
+        recipe: `Recipe`, which is also written there.
+        keep: Integer from 1, number of checkpoints to keep; the best one
+            that each of them knows stays too.
+        is_chief: Whether this process is the one that writes.
+
+    Raises:
+        ValueError: If another process uses the folder, it belongs to another
+            recipe, or `keep` is less than 1.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> from keras_epsanet.training import Recipe
+    >>> run = RunFolder("runs/dense", Recipe(epochs=1))
+    >>> run.restore(model, steps_per_epoch=10).step
+    0
+    >>> run.save(model, State(step=10, steps_per_epoch=10))
+    'runs/dense/checkpoints/step-00000010'
+    >>> run.restore(model, steps_per_epoch=10).epoch
+    1
+    """
+
+    def __init__(self, path, recipe, keep=3, is_chief=True):
+        if not isinstance(keep, int) or keep < 1:
+            raise ValueError(
+                f"`keep` must be an integer from 1. Received: keep={keep}"
+            )
+        self.path = os.fspath(path)
+        self.recipe = recipe
+        self.keep = keep
+        self.is_chief = is_chief
+        self._checkpoints = os.path.join(self.path, FOLDER)
+        os.makedirs(self._checkpoints, exist_ok=True)
+        self._lock = lock_folder(self.path) if is_chief else None
+        self._claim()
+        if is_chief:
+            for name in os.listdir(self._checkpoints):
+                if name.startswith(_TEMPORARY):
+                    shutil.rmtree(os.path.join(self._checkpoints, name))
+
+    def _claim(self):
+        """Writes the recipe, or compares it with the one that is there."""
+        path = os.path.join(self.path, "recipe.json")
+        if os.path.exists(path):
+            with open(path) as file:
+                theirs = type(self.recipe).from_json(file.read())
+            differences = self.recipe.differences(theirs)
+            if differences:
+                raise ValueError(
+                    f"{self.path} belongs to a training with another recipe. "
+                    "Take another folder, or the recipe in recipe.json. "
+                    f"Received: {'; '.join(differences)}"
+                )
+        elif self.is_chief:
+            write_file(path, self.recipe.to_json())
+
+    def steps(self):
+        """Lists the steps of which there are checkpoints, intact or not.
+
+        Returns:
+            List of integers, the last step first.
+        """
+        matches = map(_NAME.fullmatch, os.listdir(self._checkpoints))
+        return sorted((int(match[1]) for match in matches if match))[::-1]
+
+    def folder(self, step):
+        """Returns the path of the checkpoint of a step."""
+        return os.path.join(self._checkpoints, f"step-{step:08d}")
+
+    def save(self, model, state, average=None):
+        """Writes a checkpoint, and removes old ones.
+
+        Args:
+            model: Compiled `keras.Model`.
+            state: `State`.
+            average: `WeightAverage` of the model, or `None`. Both are saved,
+                the weights of the training and their average.
+
+        Returns:
+            Path of the checkpoint.
+
+        Raises:
+            FloatingPointError: If a weight is infinite or not a number.
+            OSError: If the files cannot be written. Older checkpoints stay
+                as they are, and nothing is left of the new one.
+        """
+        checkpoints.check_finite(model, state.step, average)
+        swapped_out = contextlib.nullcontext()
+        if average is not None:
+            swapped_out = average.swapped_out()
+        with swapped_out:
+            if self.is_chief:
+                self._write(model, state, average)
+            else:
+                # Variables of several workers are read by all together.
+                with tempfile.TemporaryDirectory() as temporary:
+                    model.save(os.path.join(temporary, checkpoints.MODEL))
+        return self.folder(state.step)
+
+    def export(self, network, name):
+        """Saves the weights of a network alone, to load with `weights=`.
+
+        `SHA256SUMS` in the folder gets a line for it.
+
+        Args:
+            network: `keras.Model`, part of the one that was trained.
+            name: Name of the file in the folder, that ends in `.weights.h5`.
+
+        Returns:
+            The SHA-256 of the file in hexadecimal digits, or `None` if this
+            process is not the one that writes.
+        """
+        with tempfile.TemporaryDirectory(
+            prefix=_TEMPORARY, dir=self._checkpoints if self.is_chief else None
+        ) as folder:
+            archive = os.path.join(folder, checkpoints.MODEL)
+            network.save(archive)
+            if not self.is_chief:
+                return None
+            with zipfile.ZipFile(archive) as file:
+                # As `save_weights` would have written it.
+                weights = file.extract("model.weights.h5", folder)
+            sync(weights)
+            path = os.path.join(self.path, name)
+            os.replace(weights, path)
+        sync(self.path)
+        digits = sha256(path)
+        self._note_sum(digits, name)
+        return digits
+
+    def _note_sum(self, digits, name):
+        path = os.path.join(self.path, checkpoints.SUMS)
+        lines = []
+        if os.path.exists(path):
+            with open(path) as file:
+                lines = [x for x in file if x.rstrip("\n")[66:] != name]
+        write_file(path, "".join([*lines, f"{digits}  {name}\n"]))
+
+    def _write(self, model, state, average):
+        folder = self.folder(state.step)
+        temporary = os.path.join(
+            self._checkpoints, _TEMPORARY + os.path.basename(folder)
+        )
+        try:
+            checkpoints.write(temporary, model, state, self.recipe, average)
+            if os.path.exists(folder):
+                # A damaged one, for this step is new to this training.
+                shutil.rmtree(folder)
+            os.rename(temporary, folder)
+            sync(self._checkpoints)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            kept = [step for step in self.steps() if step != state.step]
+            raise OSError(
+                f"The checkpoint of step {state.step} cannot be written to "
+                f"{folder}: {error.strerror or error}. "
+                + (
+                    f"That of step {kept[0]} is intact."
+                    if kept
+                    else "There is no earlier one."
+                )
+            ) from error
+        self._remove_old(state)
+
+    def _remove_old(self, state):
+        """Keeps the last ones, and the best that each of them knows."""
+        past = [step for step in self.steps() if step <= state.step]
+        keep = set(past[: self.keep])
+        for step in past[: self.keep]:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                keep.add(checkpoints.read_state(self.folder(step)).best_step)
+        # Those of later steps are damaged: this training began before them.
+        for step in self.steps():
+            if step not in keep:
+                shutil.rmtree(self.folder(step), ignore_errors=True)
+
+    def restore(self, model, steps_per_epoch, step=None, average=None):
+        """Loads the last checkpoint that is intact, if there is any.
+
+        Args:
+            model: Compiled `keras.Model`, as it was saved.
+            steps_per_epoch: Integer, as it was when it was saved.
+            step: Integer, step of the checkpoint, or `None` for the last.
+            average: `WeightAverage` of the model, or `None`.
+
+        Returns:
+            `State`; of step 0 if there are no checkpoints. It knows a best
+            epoch only if its checkpoint is intact too.
+
+        Raises:
+            ValueError: If there are checkpoints but none is intact,
+                `steps_per_epoch` was another, which says that the data is,
+                or the average is missing.
+        """
+        steps = self.steps() if step is None else [step]
+        for candidate in steps:
+            folder = self.folder(candidate)
+            if self._is_damaged(folder, "The one before it is used."):
+                continue
+            state = checkpoints.read_state(folder)
+            if state.steps_per_epoch != steps_per_epoch:
+                raise ValueError(
+                    f"{self.path} was trained on other data. Received: "
+                    f"steps_per_epoch={steps_per_epoch}, not "
+                    f"{state.steps_per_epoch}"
+                )
+            checkpoints.load(folder, model, average)
+            best = state.best_step
+            if best not in (None, candidate) and self._is_damaged(
+                self.folder(best), "Later epochs are compared without it."
+            ):
+                state.best_step = state.best_value = None
+            return state
+        if steps:
+            raise ValueError(
+                f"No checkpoint in {self._checkpoints} is intact. Received: "
+                f"the steps {steps}"
+            )
+        return State(steps_per_epoch=steps_per_epoch)
+
+    def _is_damaged(self, folder, consequence):
+        damage = checkpoints.damage(folder)
+        if damage:
+            warnings.warn(
+                f"The checkpoint {folder} is damaged ({damage}). {consequence}"
+            )
+        return damage is not None

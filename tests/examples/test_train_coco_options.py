@@ -1,0 +1,259 @@
+"""Each field of the recipe of detectors reaches its use in the script."""
+
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import detection, training
+from keras_epsanet.data import coco, scenes
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_coco.py"
+NUM_TRAIN = 96
+
+# What is given on the command line, and the value of the field.
+OPTIONS = {
+    "model": ("--model epsanet101_large", "epsanet101_large"),
+    "image_size": ("--image-size 320", 320),
+    "epochs": ("--epochs 3", 3),
+    "batch_size": ("--batch-size 24", 24),
+    "accumulation_steps": ("--accumulation-steps 2", 2),
+    "learning_rate": ("--learning-rate 0.5", 0.5),
+    "schedule": ("--schedule cosine", "cosine"),
+    "decay_epochs": ("--decay-epochs 0.5,2.5", (0.5, 2.5)),
+    "decay_factor": ("--decay-factor 0.25", 0.25),
+    "warm_up_epochs": ("--warm-up-epochs 1.5", 1.5),
+    "momentum": ("--momentum 0.75", 0.75),
+    "nesterov": ("--nesterov", True),
+    "l2": ("--l2 0.125", 0.125),
+    "l2_on_all": ("--no-l2-on-all", False),
+    "clipnorm": ("--clipnorm 2.5", 2.5),
+    "ema": ("--ema 0.75", 0.75),
+    "precision": ("--precision mixed_float16", "mixed_float16"),
+    "sync_bn": ("--sync-bn", True),
+    "seed": ("--seed 7", 7),
+    "detector": ("--detector mask_rcnn", "mask_rcnn"),
+    "num_samples": ("--num-samples 8", 8),
+    "longer_side": ("--longer-side 400", 400),
+    "freeze_stages": ("--freeze-stages 3", 3),
+    "norm_eval": ("--no-norm-eval", False),
+    # These with RetinaNet.
+    "library": ("--library keras_hub", "keras_hub"),
+    "optimizer": ("--optimizer adam", "adam"),
+}
+WITH_RETINANET = ("library", "optimizer")
+
+
+class Seen(types.SimpleNamespace):
+    """What the script hands over in one training."""
+
+    def callbacks(self, kind):
+        return [c for c in self.fit["callbacks"] if isinstance(c, kind)]
+
+    @property
+    def optimizer(self):
+        optimizer = self.trained.optimizer
+        return getattr(optimizer, "inner_optimizer", optimizer)
+
+    def schedule(self, name):
+        """A setting of both the optimizer's schedule and the log's."""
+        used = self.optimizer.get_config()["learning_rate"]["config"]
+        (log,) = self.callbacks(training.EpochLog)
+        assert log.schedule.get_config() == used
+        return used[name]
+
+
+# Where the fields arrive: functions of what was seen, which give the field.
+USES = {
+    "model": [lambda s: s.variant],
+    "image_size": [
+        lambda s: s.training["image_size"][0],
+        lambda s: s.evaluation["image_size"][0],
+    ],
+    "longer_side": [
+        lambda s: s.training["image_size"][1],
+        lambda s: s.evaluation["image_size"][1],
+    ],
+    "epochs": [lambda s: s.fit["epochs"], lambda s: s.schedule("epochs")],
+    "batch_size": [
+        lambda s: s.training["batch_size"] * s.parts,
+        lambda s: s.evaluation["batch_size"] * s.parts,
+        lambda s: s.callbacks(training.EpochLog)[0].batch_size * s.parts,
+        lambda s: NUM_TRAIN // s.fit["steps_per_epoch"] * s.parts,
+        lambda s: NUM_TRAIN // s.schedule("steps_per_epoch") * s.parts,
+    ],
+    "accumulation_steps": [
+        lambda s: s.optimizer.gradient_accumulation_steps or 1
+    ],
+    "learning_rate": [lambda s: s.schedule("peak") * 16 / s.batch_size],
+    "schedule": [lambda s: s.schedule("kind")],
+    "decay_epochs": [lambda s: s.schedule("decay_epochs")],
+    "decay_factor": [lambda s: s.schedule("decay_factor")],
+    "warm_up_epochs": [lambda s: s.schedule("warm_up_epochs")],
+    "momentum": [lambda s: s.optimizer.momentum],
+    "nesterov": [lambda s: s.optimizer.nesterov],
+    "l2": [lambda s: s.optimizer.l2],
+    "l2_on_all": [
+        lambda s: s.optimizer.get_config()["l2_exclusions"]["names"]
+        != ["bias", "gamma", "beta"]
+    ],
+    "clipnorm": [lambda s: s.optimizer.global_clipnorm],
+    "ema": [
+        lambda s: next(
+            (c.decay for c in s.callbacks(training.WeightAverage)), None
+        ),
+        lambda s: getattr(
+            s.callbacks(training.Checkpointing)[0].average, "decay", None
+        ),
+    ],
+    "precision": [
+        lambda s: s.policy,
+        lambda s: (
+            "mixed_float16"
+            if isinstance(s.trained.optimizer, training.LossScale)
+            else "float32"
+        ),
+    ],
+    "sync_bn": [lambda s: s.backbone["synchronized"]],
+    "seed": [
+        lambda s: s.seed,
+        lambda s: s.training["seed"],
+        lambda s: s.heads.get("seed"),
+    ],
+    "detector": [
+        lambda s: s.made,
+        lambda s: "mask_rcnn" if s.training["masks"] else "retinanet",
+        lambda s: "mask_rcnn" if "segm" in s.evaluated else "retinanet",
+    ],
+    "num_samples": [lambda s: s.heads.get("num_samples")],
+    "freeze_stages": [lambda s: s.backbone["freeze_stages"]],
+    "norm_eval": [lambda s: s.backbone["norm_eval"]],
+    "library": [
+        lambda s: s.made,
+        lambda s: (
+            "keras_hub"
+            if s.adapted is coco.to_keras_hub
+            else "keras_epsanet"
+        ),
+    ],
+    "optimizer": [lambda s: type(s.optimizer).__name__.lower()],
+}
+
+
+def run(monkeypatch, output, *arguments):
+    """Runs the script up to its end with data and steps that cost nothing."""
+    spec = importlib.util.spec_from_file_location("train_coco", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    seen = Seen(adapted=None)
+    monkeypatch.setattr(
+        "sys.argv",
+        ["x", "--data", "COCO", "--output", str(output), *arguments],
+    )
+
+    def from_variant(name, **options):
+        seen.variant, seen.backbone = name, options
+
+    def make_detector(name):
+        def make(backbone, num_classes, **options):
+            seen.made, seen.heads = name, options
+            return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+        return make
+
+    def load(annotations, batch_size, **options):
+        name = "training" if options["training"] else "evaluation"
+        setattr(seen, name, {"batch_size": batch_size, **options})
+        return tf.data.Dataset.from_tensors({"images": np.zeros((1, 2))})
+
+    def evaluator(batches, annotations, iou_types, **options):
+        seen.evaluated = iou_types
+        return keras.callbacks.Callback()
+
+    def fit(model, batches, **options):
+        seen.trained, seen.fit = model, options
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        state = seen.callbacks(training.Checkpointing)[0].state
+        state.step = options["epochs"] * state.steps_per_epoch
+
+    def adapt(name):
+        def note(batch):
+            seen.adapted = getattr(coco, name)
+            return batch
+
+        return note
+
+    for name in ("to_keras_cv", "to_keras_hub"):
+        monkeypatch.setattr(coco, name, adapt(name))
+    for name, maker in (
+        ("retinanet", "RetinaNet"),
+        ("faster_rcnn", "FasterRCNN"),
+        ("mask_rcnn", "MaskRCNN"),
+    ):
+        monkeypatch.setattr(detection, maker, make_detector(name))
+    for name in ("keras_cv", "keras_hub"):
+        monkeypatch.setattr(script, f"build_{name}", make_detector(name))
+    backbone = types.SimpleNamespace(from_variant=from_variant)
+    monkeypatch.setattr(script, "EPSANetBackbone", backbone)
+    image = types.SimpleNamespace(labels=[0])
+    annotations = types.SimpleNamespace(
+        images=NUM_TRAIN * [image], class_names=["a", "b"]
+    )
+    monkeypatch.setattr(coco, "Annotations", lambda *paths: annotations)
+    monkeypatch.setattr(coco, "load", load)
+    monkeypatch.setattr(scenes, "write", None)
+    monkeypatch.setattr(detection, "CocoEvaluator", evaluator)
+    monkeypatch.setattr(detection, "draw_beside", lambda *a, **k: None)
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    for module, name, attribute in (
+        (keras.utils, "set_random_seed", "seed"),
+        (keras.config, "set_dtype_policy", "policy"),
+    ):
+        note = functools.partial(setattr, seen, attribute)
+        monkeypatch.setattr(module, name, note)
+    args = script.parse_args()
+    recipe = script.choose_recipe(args)
+    seen.parts, seen.batch_size = recipe.accumulation_steps, recipe.batch_size
+    preemption = types.SimpleNamespace(watch=lambda: None, requested=False)
+    script.train(args, preemption)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What is seen of three trainings: by the defaults, and of others."""
+
+    def options(names):
+        return " ".join(OPTIONS[name][0] for name in names).split()
+
+    others = [name for name in OPTIONS if name not in WITH_RETINANET]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield [
+            run(monkeypatch, tmp_path_factory.mktemp("run"), *arguments)
+            for arguments in ([], options(others), options(WITH_RETINANET))
+        ]
+
+
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(training.CocoRecipe)]
+)
+def test_every_field_reaches_its_uses(runs, field):
+    _, expected = OPTIONS[field]
+    default, changed, retinanet = runs
+    if field in WITH_RETINANET:
+        changed = retinanet
+    assert getattr(training.COCO, field) != expected
+    for use in USES[field]:
+        assert use(changed) == expected
+        assert use(default) != expected

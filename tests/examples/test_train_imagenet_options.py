@@ -1,0 +1,321 @@
+"""Each option of the script and each field of its recipe reaches its use."""
+
+import dataclasses
+import functools
+import importlib.util
+import pathlib
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import training
+from keras_epsanet.data import imagenet
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_imagenet.py"
+NUM_TRAIN = 48
+TOP1 = (0.2, 0.9, 0.5)  # Of the epochs: the second is the best.
+
+# What is given on the command line, and the value of the field.
+OPTIONS = {
+    "model": ("--model epsanet50_large", "epsanet50_large"),
+    "image_size": ("--image-size 40", 40),
+    "epochs": ("--epochs 3", 3),
+    "batch_size": ("--batch-size 12", 12),
+    "accumulation_steps": ("--accumulation-steps 2", 2),
+    "learning_rate": ("--learning-rate 0.5", 0.5),
+    "schedule": ("--schedule cosine", "cosine"),
+    "decay_epochs": ("--decay-epochs 0.5,2.5", (0.5, 2.5)),
+    "decay_factor": ("--decay-factor 0.25", 0.25),
+    "warm_up_epochs": ("--warm-up-epochs 1.5", 1.5),
+    "momentum": ("--momentum 0.75", 0.75),
+    "nesterov": ("--nesterov", True),
+    "l2": ("--l2 0.125", 0.125),
+    "l2_on_all": ("--no-l2-on-all", False),
+    "clipnorm": ("--clipnorm 2.5", 2.5),
+    "ema": ("--ema 0.75", 0.75),
+    "precision": ("--precision mixed_float16", "mixed_float16"),
+    "sync_bn": ("--sync-bn", True),
+    "seed": ("--seed 7", 7),
+    "label_smoothing": ("--label-smoothing 0.25", 0.25),
+    "augmentations": ("--augmentations mix_up,cut_mix", ("mix_up", "cut_mix")),
+    "antialias": ("--no-antialias", False),
+}
+
+
+class Seen(types.SimpleNamespace):
+    """What the script hands over in one training."""
+
+    @property
+    def checkpointing(self):
+        (callback,) = self.callbacks(training.Checkpointing)
+        return callback
+
+    def callbacks(self, kind):
+        return [c for c in self.fit["callbacks"] if isinstance(c, kind)]
+
+    @property
+    def optimizer(self):
+        optimizer = self.trained.optimizer
+        return getattr(optimizer, "inner_optimizer", optimizer)
+
+    def schedule(self, name):
+        """A setting of both the optimizer's schedule and the log's."""
+        used = self.optimizer.get_config()["learning_rate"]["config"]
+        (log,) = self.callbacks(training.EpochLog)
+        assert log.schedule.get_config() == used
+        return used[name]
+
+
+# Where the fields arrive: functions of what was seen, which give the field.
+USES = {
+    "model": [lambda s: s.name, lambda s: s.trained.name],
+    "image_size": [
+        lambda s: s.network["input_shape"][0],
+        lambda s: s.trained.input_shape[1],
+        lambda s: s.training["image_size"],
+        lambda s: s.evaluation["image_size"],
+    ],
+    "epochs": [lambda s: s.fit["epochs"], lambda s: s.schedule("epochs")],
+    "batch_size": [
+        lambda s: s.training["batch_size"] * s.parts,
+        lambda s: s.evaluation["batch_size"] * s.parts,
+        lambda s: s.callbacks(training.EpochLog)[0].batch_size * s.parts,
+        lambda s: NUM_TRAIN // s.fit["steps_per_epoch"] * s.parts,
+        lambda s: NUM_TRAIN // s.schedule("steps_per_epoch") * s.parts,
+    ],
+    "accumulation_steps": [
+        lambda s: s.optimizer.gradient_accumulation_steps or 1
+    ],
+    "learning_rate": [lambda s: s.schedule("peak") * 256 / s.batch_size],
+    "schedule": [lambda s: s.schedule("kind")],
+    "decay_epochs": [lambda s: s.schedule("decay_epochs")],
+    "decay_factor": [lambda s: s.schedule("decay_factor")],
+    "warm_up_epochs": [lambda s: s.schedule("warm_up_epochs")],
+    "momentum": [lambda s: s.optimizer.momentum],
+    "nesterov": [lambda s: s.optimizer.nesterov],
+    "l2": [lambda s: s.optimizer.l2],
+    "l2_on_all": [
+        lambda s: s.optimizer.get_config()["l2_exclusions"]["names"]
+        != ["bias", "gamma", "beta"]
+    ],
+    "clipnorm": [lambda s: s.optimizer.global_clipnorm],
+    "ema": [
+        lambda s: next(
+            (c.decay for c in s.callbacks(training.WeightAverage)), None
+        ),
+        lambda s: getattr(s.checkpointing.average, "decay", None),
+    ],
+    "precision": [
+        lambda s: s.network["dtype"],
+        lambda s: (
+            "mixed_float16"
+            if isinstance(s.trained.optimizer, training.LossScale)
+            else "float32"
+        ),
+    ],
+    "sync_bn": [lambda s: s.network["synchronized"]],
+    "seed": [lambda s: s.seed, lambda s: s.training["seed"]],
+    "label_smoothing": [lambda s: s.trained.loss.label_smoothing],
+    "augmentations": [lambda s: s.training["augmentations"]],
+    "antialias": [lambda s: s.training["antialias"]],
+}
+
+
+def load_script():
+    spec = importlib.util.spec_from_file_location("train_imagenet", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
+
+
+def run(monkeypatch, output, *arguments, chief=True):
+    """Runs the script up to its end with data and steps that cost nothing."""
+    script, seen = load_script(), Seen(deterministic=False)
+    monkeypatch.setattr(
+        "sys.argv", ["train_imagenet", "--output", str(output), *arguments]
+    )
+
+    def make_network(name):
+        def make(input_shape, classes, **kwargs):
+            seen.name = name
+            seen.network = {"input_shape": input_shape, **kwargs}
+            return keras.Sequential(
+                [
+                    keras.Input(input_shape),
+                    keras.layers.GlobalAveragePooling2D(),
+                    keras.layers.Dense(classes),
+                ]
+            )
+
+        return make
+
+    models = {name: make_network(name) for name in script.MODELS}
+    monkeypatch.setattr(script, "MODELS", models)
+
+    def open_source(path):
+        seen.data = path
+        return types.SimpleNamespace(
+            num_train=NUM_TRAIN, num_val=8, class_names=list("abc"), bad=[]
+        )
+
+    def note_batches(name):
+        def make(source, batch_size, **options):
+            setattr(seen, name, {"batch_size": batch_size, **options})
+            return tf.data.Dataset.range(1)
+
+        return make
+
+    def fit(model, batches, **options):
+        seen.trained, seen.fit = model, options
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        state = seen.checkpointing.state
+        callbacks = keras.callbacks.CallbackList(
+            seen.callbacks(training.WeightAverage) + [seen.checkpointing],
+            model=model,
+        )
+        callbacks.on_train_begin()
+        for epoch in range(options["epochs"]):
+            callbacks.on_epoch_begin(epoch)
+            for weight in model.weights:
+                weight.assign(np.full(weight.shape, float(epoch)))
+            state.step += state.steps_per_epoch
+            logs = {"val_top1": TOP1[epoch]} if chief else {}
+            callbacks.on_epoch_end(epoch, logs)
+
+    monkeypatch.setattr(imagenet, "open_source", open_source)
+    for name in ("training", "evaluation"):
+        function = f"{name}_batches"
+        monkeypatch.setattr(imagenet, function, note_batches(name))
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    note_seed = functools.partial(setattr, seen, "seed")
+    monkeypatch.setattr(keras.utils, "set_random_seed", note_seed)
+    monkeypatch.setattr(training, "is_chief", lambda strategy: chief)
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "enable_op_determinism",
+        lambda: setattr(seen, "deterministic", True),
+    )
+    args = script.parse_args()
+    recipe = script.choose_recipe(args)
+    seen.parts, seen.batch_size = recipe.accumulation_steps, recipe.batch_size
+    preemption = types.SimpleNamespace(watch=lambda: None, requested=False)
+    script.train(args, preemption)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What is seen of a training by the defaults, and of another one."""
+    others = " ".join(text for text, _ in OPTIONS.values()).split()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield tuple(
+            run(monkeypatch, tmp_path_factory.mktemp("run"), *arguments)
+            for arguments in (
+                ("--data", "IMAGENET", "--batch-size", "16", "--epochs", "2"),
+                ("--data", "IMAGENET", *others),
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(training.ImageNetRecipe)]
+)
+def test_every_field_reaches_its_uses(runs, field):
+    _, expected = OPTIONS[field]
+    default, changed = runs
+    assert getattr(training.IMAGENET, field) != expected
+    for use in USES[field]:
+        assert use(changed) == expected
+        assert use(default) != expected
+
+
+@pytest.mark.parametrize("ema", [None, 0.75])
+def test_the_best_and_the_last_epoch_are_exported(tmp_path, monkeypatch, ema):
+    arguments = ("--epochs", "3", "--batch-size", "16", "--decay-epochs", "2")
+    average = ("--ema", str(ema)) if ema else ()
+    run(monkeypatch, tmp_path, "--data", "X", *arguments, *average)
+    network = keras.Sequential(
+        [
+            keras.Input((224, 224, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3),
+        ]
+    )
+    for name, epoch in (("last", 2), ("best", 1)):
+        network.load_weights(tmp_path / f"{name}.weights.h5")
+        for weight in network.get_weights():
+            if ema:
+                # No step was made: the average is that of the start.
+                assert not np.all(weight == epoch)
+            else:
+                np.testing.assert_array_equal(weight, epoch)
+
+
+def test_a_worker_that_is_not_the_chief_writes_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    seen = run(monkeypatch, tmp_path, "--data", "X", "--epochs", "3",
+               "--batch-size", "16", chief=False)
+    assert seen.fit["verbose"] == 0 and not capsys.readouterr().out
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+SHORT = ("--epochs", "1", "--batch-size", "16")
+
+
+def test_every_other_option_has_a_test():
+    parser = load_script().parse_args
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("sys.argv", ["x", "--data", "A", "--output", "B"])
+        names = set(vars(parser()))
+    assert names == {
+        "data",  # test_the_data_and_the_interval_of_checkpoints
+        "smoke",  # tests/examples/test_train_imagenet.py
+        "output",  # every test
+        "resume",  # test_resume_takes_the_recipe_and_needs_a_checkpoint
+        "checkpoint_steps",  # test_the_data_and_the_interval_of_checkpoints
+        "deterministic",  # test_determinism
+        "recipe",  # test_a_recipe_comes_from_its_file
+    }
+
+
+def test_the_data_and_the_interval_of_checkpoints(tmp_path, monkeypatch):
+    seen = run(monkeypatch, tmp_path, "--data", "A/B", *SHORT,
+               "--checkpoint-steps", "7")
+    assert seen.data == "A/B" and seen.checkpointing.interval == 7
+    assert seen.checkpointing.run.path == str(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--deterministic",)])
+def test_determinism(tmp_path, monkeypatch, arguments):
+    seen = run(monkeypatch, tmp_path, "--data", "X", *SHORT, *arguments)
+    assert seen.deterministic == bool(arguments)
+
+
+def test_a_recipe_comes_from_its_file(tmp_path, monkeypatch):
+    recipe = training.ImageNetRecipe(epochs=1, batch_size=8, momentum=0.5)
+    file = tmp_path / "mine.json"
+    file.write_text(recipe.to_json())
+    seen = run(monkeypatch, tmp_path / "run", "--data", "X", "--recipe",
+               str(file), "--batch-size", "4")
+    assert seen.optimizer.momentum == 0.5 and seen.batch_size == 4
+
+
+def test_resume_takes_the_recipe_and_needs_a_checkpoint(tmp_path, monkeypatch):
+    resume = ("--data", "X", "--resume")
+    with pytest.raises(ValueError, match="no checkpoint"):
+        training.RunFolder(tmp_path, training.ImageNetRecipe(batch_size=16))
+        run(monkeypatch, tmp_path, *resume)
+    output = tmp_path / "other"
+    run(monkeypatch, output, "--data", "X", *SHORT, "--momentum", "0.5")
+    # It has no step left to do.
+    seen = run(monkeypatch, output, *resume)
+    assert seen.batch_size == 16 and not hasattr(seen, "fit")

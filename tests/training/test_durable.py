@@ -1,0 +1,60 @@
+import os
+
+import pytest
+
+from keras_epsanet.training import durable
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    path.write_text("old")
+
+    def fail(descriptor):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError):
+        durable.write_file(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_a_file_takes_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
+    path, events = tmp_path / "state.json", []
+
+    def note(name, function):
+        def call(*arguments):
+            events.append((name, path.exists()))
+            return function(*arguments)
+
+        monkeypatch.setattr(os, name, call)
+
+    note("fsync", os.fsync)
+    note("replace", os.replace)
+    durable.write_file(path, "text")
+    assert path.read_text() == "text" and os.listdir(tmp_path) == [path.name]
+    # The name is on the disk at the end, too.
+    assert events == [("fsync", False), ("replace", False), ("fsync", True)]
+
+
+def test_windows_opens_no_folder_and_waits_for_files_to_write(
+    tmp_path, monkeypatch
+):
+    opened = []
+
+    def open_as_windows(path, flags, open=os.open):
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied")
+        opened.append(flags)
+        return open(path, flags)
+
+    monkeypatch.setattr(durable, "_IS_WINDOWS", True)
+    monkeypatch.setattr(os, "open", open_as_windows)
+    (tmp_path / "file").write_text("")
+    durable.sync(tmp_path)
+    durable.sync(tmp_path / "file")
+    assert opened == [os.O_RDWR]
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert durable.sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")

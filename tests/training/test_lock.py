@@ -1,0 +1,77 @@
+import errno
+import gc
+import os
+import pathlib
+import re
+import signal
+import socket
+
+import pytest
+
+from keras_epsanet.training import lock
+from keras_epsanet.training.lock import lock_folder
+
+
+def test_the_message_says_who_holds_the_lock_and_since_when(
+    tmp_path, start_locking
+):
+    other = start_locking(tmp_path, 60)
+    assert other.stdout.readline() == "locked\n"
+    host = re.escape(socket.gethostname())
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"
+    with pytest.raises(
+        ValueError,
+        match=f"{tmp_path} is in use by process {other.pid} on {host} "
+        f"since {when}. Wait .* Received: path={tmp_path}$",
+    ):
+        lock_folder(tmp_path)
+    other.kill()
+    other.wait()
+    # The kill released it.
+    assert lock_folder(tmp_path)
+
+
+def test_the_lock_ends_with_the_object_that_stands_for_it(
+    tmp_path, start_locking
+):
+    held = [lock_folder(tmp_path)]
+    # One lock for all of a process, however they name the folder.
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    assert lock_folder(link) is held[0]
+    output, error = start_locking(tmp_path).communicate()
+    assert not output and f"process {os.getpid()} on" in error
+    held.clear()
+    gc.collect()
+    assert start_locking(tmp_path).communicate() == ("locked\n", "")
+
+
+def test_a_child_that_outlives_its_process_does_not_hold_the_lock(
+    tmp_path, start_locking
+):
+    code = start_locking.code.replace(
+        'print("locked"',
+        "import os\nchild = os.fork() or time.sleep(60)\nprint(child",
+    )
+    process = start_locking(tmp_path, 60, code)
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    try:
+        assert lock_folder(tmp_path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(descriptor):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_lock", refuse)
+    with pytest.warns(UserWarning, match="cannot be locked .No locks avail"):
+        assert lock_folder(tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        lock_folder(pathlib.Path(tmp_path) / "none")
