@@ -198,7 +198,7 @@ def predict(model, dataset, strategy=None):
 
 def _strategy_of(model):
     if keras.backend.backend() == "tensorflow":
-        return model.distribute_strategy
+        return getattr(model, "distribute_strategy", None)
     return keras.distribution.distribution()
 
 

@@ -2,15 +2,13 @@
 
     python evaluate_on_devices.py OUTPUT
 
+where, for JAX, XLA_FLAGS is `--xla_force_host_platform_device_count=3`.
 The output is JSON: lists of loss and accuracy by number of devices and batch
 size, and the distance of predictions from those of one device.
 """
 
 import json
-import os
 import sys
-
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"
 
 import keras
 import numpy as np

@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -33,7 +34,10 @@ def results(tmp_path_factory):
     path = tmp_path_factory.mktemp("devices") / "results.json"
     result = subprocess.run(
         [sys.executable, SCRIPT, path],
-        env=dict(os.environ),
+        env={
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=3",
+        },
         capture_output=True,
         text=True,
     )
@@ -144,3 +148,51 @@ def test_nothing_to_predict_is_refused():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="Received: no batch"):
         predict(model, [])
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="workers of TensorFlow"
+)
+def test_workers_evaluate_parts_of_all_images(tmp_path):
+    sockets = [socket.socket() for _ in range(2)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    cluster = {
+        "worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    }
+    for one in sockets:
+        one.close()
+    processes = []
+    for index in range(2):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": cluster, "task": task})
+        with open(tmp_path / f"{index}.log", "w") as log:
+            processes.append(
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        SCRIPT.with_name("evaluate_on_workers.py"),
+                        tmp_path / f"{index}.json",
+                    ],
+                    env={**os.environ, "TF_CONFIG": config},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+    try:
+        codes = [process.wait(timeout=200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert codes == [0, 0], (tmp_path / "0.log").read_text()[-3000:]
+    results = [
+        json.loads((tmp_path / f"{index}.json").read_text())
+        for index in range(2)
+    ]
+    assert results[0]["read"] == list(range(0, 13, 2))
+    assert results[1]["read"] == list(range(1, 13, 2))
+    for result in results:
+        np.testing.assert_allclose(
+            result["found"], result["expected"], rtol=0, atol=1e-6
+        )
