@@ -38,7 +38,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 import numpy as np
 
-from keras_epsanet import EPSANetBackbone, detection, training
+from keras_epsanet import EPSANetBackbone, detection, distribution, training
 from keras_epsanet.data import coco, scenes
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
@@ -110,6 +110,7 @@ def train(args, preemption):
     strategy = training.make_strategy()
     preemption.watch()
     recipe = choose_recipe(args)
+    distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
     run = training.RunFolder(args.output, recipe)
     annotations = open_data(args, recipe)
@@ -145,7 +146,7 @@ def train(args, preemption):
     batch = next(iter(evaluation))
     detection.draw_beside(
         batch,
-        model.predict(batch["images"], verbose=0),
+        distribution.predict(model, [batch["images"]]),
         annotations["train"].class_names,
         path=f"{run.path}/predictions.png",
     )

@@ -24,6 +24,7 @@ import os
 import shutil
 import sys
 import uuid
+import warnings
 
 # On processors without AVX-512 TensorFlow leaves these kernels off, although
 # they train this network 2.5 times as fast there too.
@@ -33,7 +34,7 @@ import keras
 import tensorflow as tf
 
 import keras_epsanet
-from keras_epsanet import data, training
+from keras_epsanet import data, distribution, training
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
@@ -73,6 +74,7 @@ def train(args, preemption):
     chief = training.is_chief(strategy)
     recipe = choose_recipe(args)
     keras.utils.set_random_seed(recipe.seed)
+    distribution.check_batch_size(recipe.step_batch_size, strategy)
     run = training.RunFolder(args.output, recipe, is_chief=chief)
     source = open_source(args)
     steps = source.num_train // recipe.step_batch_size
@@ -235,9 +237,17 @@ def report(recipe, strategy, source, state):
 def fit(args, model, average, strategy, source, run, state, preemption):
     """Trains from the step of `state` to the last epoch of the recipe."""
     recipe, steps = run.recipe, state.steps_per_epoch
-    evaluation = imagenet.evaluation_batches(
-        source, recipe.step_batch_size, image_size=recipe.image_size
+    evaluation = distribution.divide_batches(
+        lambda shard: imagenet.evaluation_batches(
+            source,
+            recipe.step_batch_size,
+            image_size=recipe.image_size,
+            shard=shard,
+        ),
+        strategy,
     )
+    # Keras says so after batches whose number it is not told.
+    warnings.filterwarnings("ignore", "Your input ran out of data")
     # Twice at most: what is left of an interrupted epoch, then the others.
     while state.epoch < recipe.epochs:
         epoch, done = divmod(state.step, steps)

@@ -126,13 +126,15 @@ def evaluation_batches(
     """Batches for evaluation, with every validation image once.
 
     The shorter side is resized to `shorter_side` (antialiased, bilinear) and
-    the middle taken, as by torchvision's `Resize` and `CenterCrop`. All
-    batches have the same size: the last is filled up with images of weight
-    0. An image that cannot be decoded has weight 0 too.
+    the middle taken, as by torchvision's `Resize` and `CenterCrop`. An image
+    that cannot be decoded is left out, and its batch is smaller by it, so
+    that Keras takes loss and metrics over the good images alone. For several
+    devices see `keras_epsanet.distribution.divide_batches`.
 
     Args:
         source: What `open_source` returned.
-        batch_size: Integer, images in the batch of all workers together.
+        batch_size: Integer, images in the batch of all workers together. The
+            last batch may have fewer.
         image_size: Integer, height and width in pixels.
         shorter_side: Integer, in pixels; `None` is 256 for 224, and as much
             of other sizes.
@@ -140,12 +142,16 @@ def evaluation_batches(
 
     Returns:
         A finite `tf.data.Dataset` of images, RGB, uint8
-        `(batch_size / workers, image_size, image_size, 3)`, labels, one-hot,
-        float32 `(batch_size / workers, classes)`, and weights, float32
-        `(batch_size / workers,)`. Every worker has as many batches.
+        `(N, image_size, image_size, 3)`, and labels, one-hot, float32
+        `(N, classes)`; N is from 1 to `batch_size / workers`.
 
     Raises:
         ValueError: As for `training_batches`.
+
+    Example:
+
+    >>> dataset = evaluation_batches(source, batch_size=64)  # doctest: +SKIP
+    >>> model.evaluate(dataset)  # doctest: +SKIP
     """
     import tensorflow as tf
 
@@ -170,13 +176,22 @@ def evaluation_batches(
     def prepare(encoded, position, index):
         return crops.centre_crop(encoded, shorter_side, image_size)
 
-    def finish(images, labels, weights):
-        return images, tf.one_hot(labels, len(source.class_names)), weights
+    def leave_out(images, labels, weights):
+        labels = tf.one_hot(labels, len(source.class_names))
+        good = weights > 0
+        return tf.cond(
+            tf.reduce_all(good),
+            lambda: (images, labels),
+            lambda: (
+                tf.boolean_mask(images, good),
+                tf.boolean_mask(labels, good),
+            ),
+        )
 
     return (
         decoded_batches(source.val, slots, prepare)
-        .map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-        .apply(tf.data.experimental.assert_cardinality(steps))
+        .map(leave_out, num_parallel_calls=tf.data.AUTOTUNE)
+        .filter(lambda images, labels: tf.shape(images)[0] > 0)
         .prefetch(tf.data.AUTOTUNE)
     )
 

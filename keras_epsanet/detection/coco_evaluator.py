@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_epsanet.data.coco_annotations import load_coco
 from keras_epsanet.detection.mask_head import encode_masks
+from keras_epsanet.distribution import predict
 
 # The first six of the twelve numbers that pycocotools prints.
 COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -171,8 +172,8 @@ class CocoEvaluator(keras.callbacks.Callback):
         """
         results = []
         for batch in self.dataset:
-            # KerasHub's `predict_on_batch` fails.
-            found = (model or self.model).predict(batch["images"], verbose=0)
+            # Fewer images than devices, or a number they do not divide, too.
+            found = predict(model or self.model, [batch["images"]])
             results += to_results(
                 found,
                 batch,

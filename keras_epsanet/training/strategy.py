@@ -5,6 +5,10 @@ import os
 
 import keras
 
+from keras_epsanet.distribution.replicas import num_replicas
+
+__all__ = ["is_chief", "make_strategy", "num_replicas"]
+
 
 def make_strategy(devices=None):
     """Makes all devices of this machine, or of several, train one model.
@@ -29,6 +33,7 @@ def make_strategy(devices=None):
     it and keep its part. A dataset that divides itself comes from
     `strategy.distribute_datasets_from_function`. Every worker must take the
     same number of batches, so `repeat()` it and give `steps_per_epoch`.
+    Batches to evaluate come from `keras_epsanet.distribution.divide_batches`.
     Metrics are sums over all workers, to be read by all of them at the same
     time, as Keras does at the end of an epoch; a callback of one worker only
     can save the model but must not read `model.metrics`.
@@ -70,7 +75,8 @@ def make_strategy(devices=None):
                 "Each of several workers uses all of its devices. Received: "
                 f"devices={devices}"
             )
-        return _make_multi_worker_strategy()
+        return _for_keras(tf.distribute.MultiWorkerMirroredStrategy)()
+    mirrored = _for_keras(tf.distribute.MirroredStrategy)
     known = tf.config.list_logical_devices("GPU")
     known = known or tf.config.list_logical_devices("CPU")
     if devices is not None:
@@ -78,24 +84,10 @@ def make_strategy(devices=None):
         _check_devices(
             devices, [device.name.split("device:")[1] for device in everything]
         )
-        return tf.distribute.MirroredStrategy(devices)
+        return mirrored(devices)
     if len(known) > 1:
-        return tf.distribute.MirroredStrategy([x.name for x in known])
+        return mirrored([x.name for x in known])
     return tf.distribute.get_strategy()
-
-
-def num_replicas(strategy):
-    """Counts the devices, on all workers, that share each batch.
-
-    Args:
-        strategy: What `make_strategy` returned.
-
-    Returns:
-        Integer.
-    """
-    if isinstance(strategy, keras.distribution.DataParallel):
-        return strategy.num_model_replicas
-    return strategy.num_replicas_in_sync
 
 
 def is_chief(strategy):
@@ -141,30 +133,36 @@ def _check_devices(devices, known):
         )
 
 
-def _make_multi_worker_strategy():
-    """The strategy with what `fit` of Keras 3.15 asks of it.
+def _for_keras(cls):
+    """The class of a strategy, with what Keras 3.15 asks of its `reduce`.
 
-    At its start `fit` reduces a batch to learn its shapes and types, and
-    after each step the metrics, along an axis that they do not have.
+    At their start `fit` and `evaluate` reduce a batch to learn its shapes
+    and types, though a batch may be divided unevenly; several workers reduce
+    the metrics after each step, along an axis that they do not have.
     """
     import tensorflow as tf
 
-    class MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
+    workers = issubclass(cls, tf.distribute.MultiWorkerMirroredStrategy)
+    means = ("MEAN", tf.distribute.ReduceOp.MEAN)
+
+    class Strategy(cls):
         def reduce(self, reduce_op, value, axis):
             def reduce_one(value):
-                local = self.experimental_local_results(value)[0]
-                if (
-                    reduce_op in ("MEAN", tf.distribute.ReduceOp.MEAN)
-                    and not local.dtype.is_floating
+                first, *others = self.experimental_local_results(value)
+                if axis is None and any(
+                    other.shape != first.shape for other in others
                 ):
-                    return local  # Workers cannot average uint8 or strings.
-                return super(MultiWorkerStrategy, self).reduce(
-                    reduce_op, value, axis if local.shape.rank else None
-                )
+                    return first  # There is no sum either.
+                along = axis
+                if workers:
+                    if reduce_op in means and not first.dtype.is_floating:
+                        return first  # Of uint8 or strings.
+                    along = axis if first.shape.rank else None
+                return super(Strategy, self).reduce(reduce_op, value, along)
 
             return tf.nest.map_structure(reduce_one, value)
 
-    return MultiWorkerStrategy()
+    return Strategy
 
 
 def _make_jax_distribution(devices):

@@ -128,10 +128,10 @@ def test_parts_of_two_workers_are_the_evaluation_of_one(source):
 
 def test_evaluation_sees_every_image_once_as_torchvision_does(tree, source):
     batches = imagenet.evaluation_batches(source, 4, image_size=SIZE)
-    images, labels, weights = (
+    images, labels = (
         np.concatenate(parts) for parts in zip(*batches.as_numpy_iterator())
     )
-    assert len(images) == 8 and weights.sum() == VAL
+    assert len(images) == VAL
     shorter = round(SIZE * 256 / 224)
     expected = []
     for path in tree.glob("val/*/*.JPEG"):
@@ -145,7 +145,7 @@ def test_evaluation_sees_every_image_once_as_torchvision_does(tree, source):
         left, top = (round((n - SIZE) / 2) for n in size)
         image = image.crop((left, top, left + SIZE, top + SIZE))
         expected.append((np.asarray(image, "int32"), path.parent.name))
-    for image, label in zip(images[weights > 0], labels[weights > 0]):
+    for image, label in zip(images, labels):
         distances = [
             np.abs(image - reference).mean() for reference, _ in expected
         ]
@@ -181,12 +181,75 @@ def test_odd_files_are_decoded_and_bad_ones_named_and_skipped(tmp_path):
     source = imagenet.open_source(folder)
     with pytest.warns(UserWarning, match="empty.JPEG"):
         batches = list(imagenet.evaluation_batches(source, 6, image_size=SIZE))
-    weights = np.concatenate([weights for _, _, weights in batches])
-    assert len(weights) == 12 and weights.sum() == VAL + 3
+    assert sum(len(images) for images, _ in batches) == VAL + 3
     assert sorted(name.split("/")[-1] for name in source.bad) == [
         "corrupt.JPEG",
         "empty.JPEG",
     ]
+
+
+@pytest.fixture(scope="module")
+def thirteen(tmp_path_factory):
+    """Thirteen images to evaluate, and one that cannot be decoded."""
+    folder = write_tree(tmp_path_factory.mktemp("thirteen"))
+    random = np.random.default_rng(2)
+    for i in range(6):
+        path = folder / "val" / "b" / f"more{i}.JPEG"
+        path.write_bytes(jpeg(smooth_image(random)))
+    (folder / "val" / "a" / "bad.JPEG").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def linear():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            keras.layers.Rescaling(1 / 64),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:.*bad.JPEG", "ignore:Your input ran out")
+@pytest.mark.parametrize("size", [1, 4, 5, 13, 16])
+def test_evaluation_loss_is_the_mean_over_the_good_images(
+    size, thirteen, linear
+):
+    source = imagenet.open_source(thirteen)
+    batches = imagenet.evaluation_batches(source, size, image_size=SIZE)
+    losses, right = [], []
+    for images, labels in batches.as_numpy_iterator():
+        for p, label in zip(linear(images).numpy(), labels.argmax(-1)):
+            losses.append(-np.log(p[label]))
+            right.append(p.argmax() == label)
+    assert len(losses) == VAL + 6 and 0 < np.mean(right) < 1
+    np.testing.assert_allclose(
+        linear.evaluate(batches, verbose=0),
+        (np.mean(losses), np.mean(right)),
+        rtol=0,
+        atol=1e-6,
+    )
+
+
+def test_workers_evaluate_every_image_once(thirteen):
+    def read(shard):
+        batches = imagenet.evaluation_batches(
+            imagenet.open_source(thirteen), 4, image_size=SIZE, shard=shard
+        )
+        return [x for x, _ in batches.unbatch().as_numpy_iterator()]
+
+    with pytest.warns(UserWarning, match="bad.JPEG"):
+        parts = read((0, 2)), read((1, 2))
+        whole = read((0, 1))
+    assert len(whole) == VAL + 6 and len(parts[0]) in (7, 8)
+    together = {image.tobytes() for part in parts for image in part}
+    assert together == {image.tobytes() for image in whole}
+    assert len(parts[0]) + len(parts[1]) == len(whole)
 
 
 def test_many_bad_files_are_an_error(tmp_path):
@@ -293,8 +356,8 @@ def test_imagenet2012_of_tensorflow_datasets(tree, tmp_path):
     expected = imagenet.evaluation_batches(
         imagenet.open_source(tree), VAL, image_size=SIZE
     )
-    (x, y, weights), (x2, _, _) = next(iter(batches)), next(iter(expected))
-    assert np.all(weights == 1) and y.shape == (VAL, 1000)
+    (x, y), (x2, _) = next(iter(batches)), next(iter(expected))
+    assert y.shape == (VAL, 1000)
     order = np.argsort(np.argmax(y, axis=1))
     np.testing.assert_array_equal(x.numpy()[order], x2.numpy())
 

@@ -1,3 +1,4 @@
+import csv
 import pathlib
 import runpy
 import sys
@@ -63,8 +64,7 @@ def accuracies(network, folder):
     batches = keras_epsanet.data.imagenet.evaluation_batches(
         source, batch_size=1, image_size=32
     )
-    for image, label, weight in batches.as_numpy_iterator():
-        assert weight == [1]
+    for image, label in batches.as_numpy_iterator():
         x = keras_epsanet.preprocess_input(image)
         (probabilities,) = network.predict(x, verbose=0)
         order = np.argsort(-probabilities)
@@ -100,7 +100,8 @@ def test_accuracies_are_those_of_a_plain_loop(
 
 def test_the_table_has_the_paper_s_networks():
     script = runpy.run_path(str(SCRIPT))
-    assert set(script["TABLE_2"]) == set(script["MODELS"]) == set(MODEL_CONFIGS)
+    names = set(MODEL_CONFIGS)
+    assert set(script["TABLE_2"]) == set(script["NETWORKS"]) == names
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,173 @@ def test_weights_that_do_not_fit_are_refused(
         run(monkeypatch, *arguments, "--image-size", "32")
     assert caught.value.code.startswith("evaluate: ")
     assert message in caught.value.code
+
+
+COLORS = {
+    "blue": (30, 30, 200),
+    "gray": (120, 120, 120),
+    "green": (30, 200, 30),
+    "red": (200, 30, 30),
+    "white": (230, 230, 230),
+    "black": (10, 10, 10),
+}
+
+
+def write_colors(folder, each):
+    random = np.random.default_rng(0)
+    for name, color in COLORS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(each):
+            image = color + random.integers(-10, 10, (8 + i // 2, 9, 3))
+            path = folder / name / f"{i}.png"
+            keras.utils.save_img(path, image, scale=False)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A saved model that knows colors, but takes every gray for a blue.
+
+    Its classes are in another order than the sorted folders.
+    """
+    names = list(COLORS)
+    places = np.array([COLORS[name] for name in names]) / 255
+    image = keras.Input((None, None, 3), dtype="float32")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    nearest = keras.layers.Dense(6, activation="softmax")
+    x = nearest(x)
+    bias = -(places**2).sum(axis=-1)
+    bias[names.index("gray")] -= 0.4
+    nearest.set_weights([20 * 2 * places.T, 20 * bias])
+    path = tmp_path_factory.mktemp("run") / "model.keras"
+    model = keras.Model(image, keras_epsanet.layers.ClassNames(names)(x))
+    model.save(path)
+    return path, model, names
+
+
+@pytest.fixture(scope="module")
+def colors(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colors")
+    write_colors(folder / "train", 1)
+    write_colors(folder / "val", 3)
+    return folder
+
+
+def plain_loop(model, names, folder):
+    losses, right = [], []
+    for path in sorted(folder.glob("*/*.png")):
+        image = keras.utils.img_to_array(keras.utils.load_img(path))
+        p = model(image[None], training=False).numpy()[0]
+        losses.append(-np.log(p[names.index(path.parent.name)]))
+        right.append(names[p.argmax()] == path.parent.name)
+    return np.mean(losses), np.mean(right)
+
+
+def test_classes_of_a_model_are_matched_by_name(
+    classifier, colors, monkeypatch, capsys, tmp_path
+):
+    path, model, names = classifier
+    loss, top1 = plain_loop(model, names, colors / "val")
+    table = tmp_path / "confusion.csv"
+    arguments = ["--model", path, "--data", colors, "--batch-size", 5]
+    run(monkeypatch, *arguments, "--confusion", table)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == (
+        f"18 images: loss {loss:.4f}, top-1 {top1:.2%}, top-5 100.00%"
+    )
+    assert 0 < top1 < 1
+    (gray,) = (line for line in lines if line.startswith("  gray"))
+    assert "0.00% of 3, taken for " in gray
+    assert "  red: 100.00% of 3" in lines
+    with open(table) as file:
+        header, *rows = csv.reader(file)
+    assert header[1:] == names == [row[0] for row in rows]
+    counts = np.array([row[1:] for row in rows], int)
+    assert (counts.sum(axis=1) == 3).all()
+    assert counts[names.index("gray"), names.index("gray")] == 0
+    assert list(tmp_path.iterdir()) == [table]
+
+
+def test_folders_of_some_classes_are_enough(
+    classifier, colors, monkeypatch, capsys, tmp_path
+):
+    for name in ("red", "green"):
+        (tmp_path / name).mkdir()
+        image = (colors / "val" / name / "0.png").read_bytes()
+        (tmp_path / name / "0.png").write_bytes(image)
+    run(monkeypatch, "--model", classifier[0], "--data", tmp_path)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("2 images") and len(lines) == 2
+    (tmp_path / "red").rename(tmp_path / "pink")
+    with pytest.raises(SystemExit, match="Received: images of pink"):
+        run(monkeypatch, "--model", classifier[0], "--data", tmp_path)
+
+
+def test_five_classes_have_no_top_5(capsys):
+    script = runpy.run_path(str(SCRIPT))
+    probabilities = np.eye(5)
+    confusion = np.eye(5, dtype=int)
+    labels = np.arange(5)
+    script["print_result"](list("abcde"), labels, probabilities, confusion)
+    assert "top-5" not in capsys.readouterr().out
+
+
+def test_without_data_the_embedded_images_are_evaluated(monkeypatch):
+    script = runpy.run_path(str(SCRIPT))
+    assert script["open_images"](None).num_images == 2000
+
+
+def test_a_model_without_class_names_is_refused(tmp_path, monkeypatch):
+    image = keras.Input((32, 32, 3))
+    keras.Model(image, image).save(tmp_path / "model.keras")
+    with pytest.raises(SystemExit, match="evaluate: .*ClassNames"):
+        run(monkeypatch, "--model", tmp_path / "model.keras")
+
+
+def test_options_of_imagenet_reach_the_network_and_the_batches(monkeypatch):
+    script = runpy.run_path(str(SCRIPT))
+    names = script["evaluate_weights"].__globals__
+    asked = {}
+
+    def build(**options):
+        asked.update(options)
+        image = keras.Input((None, None, 3))
+        x = keras.layers.GlobalAveragePooling2D()(image)
+        return keras.Model(image, x)
+
+    class Source:
+        class_names = list("abc")
+
+    def batches(source, size, image_size, shard):
+        import tensorflow as tf
+
+        asked.update(size=size, image_size=image_size, shard=shard)
+        image = np.zeros((1, image_size, image_size, 3), "uint8")
+        return tf.data.Dataset.from_tensors((image, np.eye(3)[:1]))
+
+    monkeypatch.setitem(names["NETWORKS"], "epsanet50_large", build)
+    monkeypatch.setattr(names["imagenet"], "evaluation_batches", batches)
+    monkeypatch.setattr(names["imagenet"], "open_source", lambda path: Source)
+    monkeypatch.setitem(names, "print_row", lambda *row: asked.update(row=row))
+    options = "--weights W --data D --network epsanet50_large"
+    options += " --batch-size 7 --image-size 40"
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *options.split()])
+    script["main"]()
+    assert asked.pop("row")[0] == "epsanet50_large"
+    assert asked == {
+        "weights": "W",
+        "input_shape": (None, None, 3),
+        "classes": 3,
+        "size": 7,
+        "image_size": 40,
+        "shard": (0, 1),
+    }
+
+
+def test_every_option_has_a_test(monkeypatch):
+    script = runpy.run_path(str(SCRIPT))
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--model", "FILE"])
+    assert set(vars(script["parse_args"]())) == {
+        *("model", "data", "batch_size", "confusion"),
+        *("weights", "network", "image_size"),
+    }

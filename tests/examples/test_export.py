@@ -1,0 +1,205 @@
+"""The tool that exports one trained file."""
+
+import argparse
+import pathlib
+import runpy
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet.layers import ClassNames, GroupedConv2D
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "examples/export.py"
+# Each has a test below.
+OPTIONS = {"model", "format", "output", "batch_size", "image_size", "fuse"}
+
+
+def make_model(*layers):
+    """A small classifier of images of any size, as one of a training."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    for layer in layers:
+        x = layer(x)
+    x = GroupedConv2D(8, 3, strides=2)(x)
+    bn = keras.layers.BatchNormalization()
+    x = bn(x)
+    bn.moving_mean.assign(np.linspace(-0.5, 0.5, 8))
+    bn.moving_variance.assign(np.linspace(0.5, 1.5, 8))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    x = keras.layers.Dense(3, activation="softmax")(x)
+    return keras.Model(image, ClassNames(["a", "b", "c"])(x))
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    make_model().save(tmp_path / "mine.keras")
+    return tmp_path / "mine.keras"
+
+
+def run(script, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
+    script["main"]()
+
+
+def test_a_model_is_exported_beside_it(script, saved, monkeypatch, capsys):
+    import tensorflow as tf
+
+    run(script, monkeypatch, "--model", saved, "--image-size", "32")
+    names = sorted(path.name for path in saved.parent.iterdir())
+    assert names == ["mine.keras", "mine_saved_model"]
+    assert "is as Keras predicts" in capsys.readouterr().out
+    images = 255 * np.ones((3, 40, 24, 3), "float32")
+    loaded = tf.saved_model.load(saved.parent / "mine_saved_model")
+    np.testing.assert_allclose(
+        loaded.serve(images), make_model().predict(images, verbose=0), atol=1e-5
+    )
+
+
+def test_what_trains_when_it_is_exported_is_not_kept(
+    script, tmp_path, monkeypatch
+):
+    # The layers behind Keras' Resizing run as in training.
+    make_model(keras.layers.Resizing(16, 16)).save(tmp_path / "bad.keras")
+    (tmp_path / "bad_saved_model").mkdir()
+    (tmp_path / "bad_saved_model/old").touch()
+    with pytest.raises(SystemExit) as caught:
+        run(script, monkeypatch, "--model", tmp_path / "bad.keras")
+    assert caught.value.code.startswith("export: saved_model differs from")
+    names = sorted(path.name for path in tmp_path.rglob("*"))
+    assert names == ["bad.keras", "bad_saved_model", "old"]
+
+
+@pytest.mark.parametrize(
+    "name, error, kept",
+    [
+        ("saved_model", 5e-4, False),
+        ("saved_model", 2e-5, True),
+        ("saved_model", np.nan, False),
+        ("litert_int8", 0.03, True),
+        ("litert_int8", 0.2, False),
+    ],
+)
+def test_outputs_decide_what_is_kept(
+    name, error, kept, script, saved, monkeypatch
+):
+    model = make_model()
+    names = script["export"].__globals__
+    monkeypatch.setitem(
+        names, "write", lambda m, x, n, path, s: open(path, "w").close()
+    )
+    monkeypatch.setitem(
+        names,
+        "load",
+        lambda *_: lambda x: model.predict(x, verbose=0) + error,
+    )
+    options = "--image-size 32 --batch-size 16 --format".split()
+    if kept:
+        run(script, monkeypatch, "--model", saved, *options, name)
+    else:
+        with pytest.raises(SystemExit):
+            run(script, monkeypatch, "--model", saved, *options, name)
+    assert len(list(saved.parent.iterdir())) == 1 + kept
+
+
+@pytest.fixture
+def exports(script, monkeypatch):
+    """Keeps what models are told to export, and exports nothing."""
+    calls = []
+
+    def export(self, path, **options):
+        open(path, "w").close()
+        calls.append((self, options))
+
+    monkeypatch.setattr(keras.Model, "export", export)
+    monkeypatch.setitem(
+        script["export"].__globals__,
+        "load",
+        lambda *_: lambda x: calls[-1][0].predict(x, verbose=0),
+    )
+    return calls
+
+
+@pytest.mark.parametrize(
+    "given, sizes",
+    [
+        ("--format saved_model", [("tf_saved_model", None, None)]),
+        ("--batch-size 3", [("tf_saved_model", 3, None)]),
+        (
+            "--format onnx litert --image-size 40",
+            [("onnx", None, None), ("litert", None, 40)],
+        ),
+    ],
+)
+def test_formats_and_sizes_are_those_asked_for(
+    given, sizes, script, saved, exports, monkeypatch
+):
+    run(script, monkeypatch, "--model", saved, *given.split())
+    assert [
+        (options["format"], *options["input_signature"][0].shape[:2])
+        for _, options in exports
+    ] == sizes
+
+
+def test_output_is_another_folder(script, saved, exports, monkeypatch):
+    output = saved.parent / "new/folder"
+    run(script, monkeypatch, "--model", saved, "--output", output)
+    assert [path.name for path in output.iterdir()] == ["mine_saved_model"]
+
+
+@pytest.mark.parametrize("options", [[], ["--fuse"]])
+def test_fuse_leaves_no_batch_normalization(
+    options, script, saved, exports, monkeypatch
+):
+    run(script, monkeypatch, "--model", saved, *options)
+    kinds = [type(layer).__name__ for layer in exports[0][0].layers]
+    assert ("BatchNormalization" in kinds) == (not options)
+
+
+def test_networks_that_do_not_normalize_get_normalized_images(script):
+    image = keras.Input((8, 8, 3))
+    args = argparse.Namespace(image_size=None)
+    images = script["make_images"](keras.Model(image, image), args)
+    assert images.shape == (16, 8, 8, 3) and -3 < images.min() < 0
+    assert script["make_images"](
+        make_model(), argparse.Namespace(image_size=8)
+    ).max() > 250
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("size", [[], ["--batch-size", "3"]])
+def test_every_format_is_as_keras_predicts(
+    size, script, saved, monkeypatch, capsys
+):
+    pytest.importorskip("onnxruntime")
+    formats = ["saved_model", "onnx", "litert", "litert_int8"]
+    options = ["--image-size", "48", *size, "--fuse", "--format", *formats]
+    run(script, monkeypatch, "--model", saved, *options)
+    assert capsys.readouterr().out.count("is as Keras predicts") == 4
+    assert sorted(path.name for path in saved.parent.iterdir()) == [
+        "mine.keras",
+        "mine.onnx",
+        "mine.tflite",
+        "mine_int8.tflite",
+        "mine_saved_model",
+    ]
+
+
+def test_a_model_that_is_not_there_is_named(script, monkeypatch):
+    with pytest.raises(SystemExit, match="export: .*none.keras"):
+        run(script, monkeypatch, "--model", "none.keras")
+
+
+def test_every_option_has_a_test(script, monkeypatch, saved):
+    monkeypatch.setattr(sys, "argv", ["export.py", "--model", str(saved)])
+    assert set(vars(script["parse_args"]())) == OPTIONS
