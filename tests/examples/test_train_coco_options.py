@@ -1,282 +1,305 @@
-"""Every option and every field of the recipe reaches what it is for."""
+"""Each field of the recipe and each option reaches its use in the script."""
 
 import dataclasses
+import functools
+import importlib.util
 import pathlib
-import runpy
-import sys
 import types
 
 import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import training
-from keras_epsanet.training.coco_recipe import UNUSED
+from keras_epsanet import detection, training
+from keras_epsanet.data import coco, scenes
 
-pytest.importorskip("pycocotools")
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("made of tf.data", allow_module_level=True)
+    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_coco.py"
-# A value unlike the default of scenes, and where it must be found.
-FIELDS = {
-    "model": ("epsanet50_large", "backbone", "model"),
-    "image_size": (64, "load", "image_size"),
-    "epochs": (7, "fit", "epochs"),
-    "batch_size": (8, "load", "batch_size"),
-    "accumulation_steps": (2, "optimizer", "accumulation_steps"),
-    "learning_rate": (0.5, "optimizer", "learning_rate"),
-    "schedule": ("step", "optimizer", "schedule"),
-    "decay_epochs": (2, "optimizer", "decay_epochs"),
-    "decay_factor": (0.5, "optimizer", "decay_factor"),
-    "warm_up_epochs": (1, "optimizer", "warm_up_epochs"),
-    "momentum": (0.5, "optimizer", "momentum"),
-    "nesterov": (True, "optimizer", "nesterov"),
-    "l2": (0.5, "optimizer", "l2"),
-    "l2_on_all": (False, "optimizer", "l2_on_all"),
-    "clipnorm": (3.0, "optimizer", "clipnorm"),
-    "ema": (0.5, "optimizer", "ema"),
-    "precision": ("mixed_bfloat16", "policy", "name"),
-    "sync_bn": (True, "backbone", "synchronized"),
-    "seed": (5, "load", "seed"),
-    "detector": ("mask_rcnn", "detector", "name"),
-    "library": ("keras_hub", "detector", "name"),
-    "optimizer": ("sgd", "optimizer", "name"),
-    "num_samples": (9, "detector", "num_samples"),
-    "longer_side": (512, "load", "image_size"),
-    "freeze_stages": (3, "backbone", "freeze_stages"),
-    "norm_eval": (True, "backbone", "norm_eval"),
+NUM_TRAIN = 96
+
+# What is given on the command line, and the value of the field.
+OPTIONS = {
+    "model": ("--model epsanet101_large", "epsanet101_large"),
+    "image_size": ("--image-size 320", 320),
+    "epochs": ("--epochs 3", 3),
+    "batch_size": ("--batch-size 24", 24),
+    "accumulation_steps": ("--accumulation-steps 2", 2),
+    "learning_rate": ("--learning-rate 0.5", 0.5),
+    "schedule": ("--schedule cosine", "cosine"),
+    "decay_epochs": ("--decay-epochs 0.5,2.5", (0.5, 2.5)),
+    "decay_factor": ("--decay-factor 0.25", 0.25),
+    "warm_up_epochs": ("--warm-up-epochs 1.5", 1.5),
+    "momentum": ("--momentum 0.75", 0.75),
+    "nesterov": ("--nesterov", True),
+    "l2": ("--l2 0.125", 0.125),
+    "l2_on_all": ("--no-l2-on-all", False),
+    "clipnorm": ("--clipnorm 2.5", 2.5),
+    "ema": ("--ema 0.75", 0.75),
+    "precision": ("--precision mixed_float16", "mixed_float16"),
+    "sync_bn": ("--sync-bn", True),
+    "seed": ("--seed 7", 7),
+    "detector": ("--detector mask_rcnn", "mask_rcnn"),
+    "num_samples": ("--num-samples 8", 8),
+    "longer_side": ("--longer-side 400", 400),
+    "freeze_stages": ("--freeze-stages 3", 3),
+    "norm_eval": ("--no-norm-eval", False),
+    # These with RetinaNet.
+    "library": ("--library keras_hub", "keras_hub"),
+    "optimizer": ("--optimizer adam", "adam"),
 }
-OPTIONS = {"data", "weights", "output", "scenes", "checkpoint_steps"}
+WITH_RETINANET = ("library", "optimizer")
 
 
-class Model:
-    """Stands for a detector and writes down how it is trained."""
+class Seen(types.SimpleNamespace):
+    """What the script hands over in one training."""
 
-    def __init__(self, found):
-        self.found = found
+    def callbacks(self, kind):
+        return [c for c in self.fit["callbacks"] if isinstance(c, kind)]
 
-    def compile(self, optimizer, **kwargs):
-        pass
+    @property
+    def optimizer(self):
+        optimizer = self.trained.optimizer
+        return getattr(optimizer, "inner_optimizer", optimizer)
 
-    def fit(self, batches, **options):
-        self.found["fit"] = options
-        self.found["state"].epoch = options["epochs"]
+    def schedule(self, name):
+        """A setting of both the optimizer's schedule and the log's."""
+        used = self.optimizer.get_config()["learning_rate"]["config"]
+        (log,) = self.callbacks(training.EpochLog)
+        assert log.schedule.get_config() == used
+        return used[name]
 
-    def save(self, path):
-        self.found["saved"] = path
+
+# Where the fields arrive: functions of what was seen, which give the field.
+USES = {
+    "model": [lambda s: s.variant],
+    "image_size": [
+        lambda s: s.training["image_size"][0],
+        lambda s: s.evaluation["image_size"][0],
+    ],
+    "longer_side": [
+        lambda s: s.training["image_size"][1],
+        lambda s: s.evaluation["image_size"][1],
+    ],
+    "epochs": [lambda s: s.fit["epochs"], lambda s: s.schedule("epochs")],
+    "batch_size": [
+        lambda s: s.training["batch_size"] * s.parts,
+        lambda s: s.evaluation["batch_size"] * s.parts,
+        lambda s: s.callbacks(training.EpochLog)[0].batch_size * s.parts,
+        lambda s: NUM_TRAIN // s.fit["steps_per_epoch"] * s.parts,
+        lambda s: NUM_TRAIN // s.schedule("steps_per_epoch") * s.parts,
+    ],
+    "accumulation_steps": [
+        lambda s: s.optimizer.gradient_accumulation_steps or 1
+    ],
+    "learning_rate": [lambda s: s.schedule("peak") * 16 / s.batch_size],
+    "schedule": [lambda s: s.schedule("kind")],
+    "decay_epochs": [lambda s: s.schedule("decay_epochs")],
+    "decay_factor": [lambda s: s.schedule("decay_factor")],
+    "warm_up_epochs": [lambda s: s.schedule("warm_up_epochs")],
+    "momentum": [lambda s: s.optimizer.momentum],
+    "nesterov": [lambda s: s.optimizer.nesterov],
+    "l2": [lambda s: s.optimizer.l2],
+    "l2_on_all": [
+        lambda s: s.optimizer.get_config()["l2_exclusions"]["names"]
+        != ["bias", "gamma", "beta"]
+    ],
+    "clipnorm": [lambda s: s.optimizer.global_clipnorm],
+    "ema": [
+        lambda s: next(
+            (c.decay for c in s.callbacks(training.WeightAverage)), None
+        ),
+        lambda s: getattr(
+            s.callbacks(training.Checkpointing)[0].average, "decay", None
+        ),
+    ],
+    "precision": [
+        lambda s: s.policy,
+        lambda s: (
+            "mixed_float16"
+            if isinstance(s.trained.optimizer, training.LossScale)
+            else "float32"
+        ),
+    ],
+    "sync_bn": [lambda s: s.backbone["synchronized"]],
+    "seed": [
+        lambda s: s.seed,
+        lambda s: s.training["seed"],
+        lambda s: s.heads.get("seed"),
+    ],
+    "detector": [
+        lambda s: s.made,
+        lambda s: "mask_rcnn" if s.training["masks"] else "retinanet",
+        lambda s: "mask_rcnn" if "segm" in s.evaluated else "retinanet",
+    ],
+    "num_samples": [lambda s: s.heads.get("num_samples")],
+    "freeze_stages": [lambda s: s.backbone["freeze_stages"]],
+    "norm_eval": [lambda s: s.backbone["norm_eval"]],
+    "library": [
+        lambda s: s.made,
+        lambda s: (
+            "keras_hub"
+            if s.adapted is coco.to_keras_hub
+            else "keras_epsanet"
+        ),
+    ],
+    "optimizer": [lambda s: type(s.optimizer).__name__.lower()],
+}
 
 
-@pytest.fixture
-def dry_run(monkeypatch, tmp_path):
-    """Function that runs the script with nothing behind it."""
-    script = runpy.run_path(str(SCRIPT))
-    names = script["train"].__globals__
-    found = {}
+def run(monkeypatch, output, *arguments):
+    """Runs the script up to its end with data and steps that cost nothing."""
+    spec = importlib.util.spec_from_file_location("train_coco", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    seen = Seen(adapted=None)
+    monkeypatch.setattr(
+        "sys.argv",
+        ["x", "--output", str(output), *arguments],
+    )
 
-    def note(key, **values):
-        found[key] = values
+    def from_variant(name, **options):
+        seen.variant, seen.backbone = name, options
 
-    def build(name):
+    def make_detector(name):
         def make(backbone, num_classes, **options):
-            note("detector", name=name, **options)
-            return Model(found)
+            seen.made, seen.heads = name, options
+            return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 
         return make
 
-    def from_variant(model, **options):
-        note("backbone", model=model, **options)
-
-    def make_optimizer(recipe, steps):
-        fields = dataclasses.asdict(recipe)
-        note("optimizer", **{**fields, "name": "sgd", "steps": steps})
-
-    def adam(schedule, global_clipnorm):
-        note("optimizer", name="adam", clipnorm=global_clipnorm)
-
-    class Batches(list):
-        def map(self, adapt):
-            return self
-
     def load(annotations, batch_size, **options):
-        note("load", batch_size=batch_size, **options)
-        found.setdefault("seeds", set()).add(options["seed"])
-        return Batches([{"images": np.zeros((1, 8, 8, 3))}])
+        name = "training" if options["training"] else "evaluation"
+        setattr(seen, name, {"batch_size": batch_size, **options})
+        return tf.data.Dataset.from_tensors({"images": np.zeros((1, 2))})
 
-    class Run:
-        def __init__(self, path, recipe):
-            note("run", path=path)
-            self.path, self.recipe = path, recipe
-            pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+    def write(folder, num_train, num_val, image_size):
+        seen.scenes = num_train
 
-        def restore(self, model, steps):
-            found["state"] = types.SimpleNamespace(
-                step=0, epoch=0, steps_per_epoch=steps
-            )
-            return found["state"]
+    def evaluator(batches, annotations, iou_types, **options):
+        seen.evaluated = iou_types
+        return keras.callbacks.Callback()
 
-        def export(self, model, name):
-            return "digits"
+    def fit(model, batches, **options):
+        seen.trained, seen.fit = model, options
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        state = seen.callbacks(training.Checkpointing)[0].state
+        state.step = options["epochs"] * state.steps_per_epoch
 
-    def checkpointing(run, state, steps, preemption, monitor):
-        note("checkpoints", steps=steps)
+    def adapt(name):
+        def note(batch):
+            seen.adapted = getattr(coco, name)
+            return batch
 
-    def annotations(file, images):
-        note("annotations", file=file)
-        images = [types.SimpleNamespace(labels=[0])] * 64
-        return types.SimpleNamespace(images=images, class_names=["a"])
+        return note
 
-    patches = {
-        "EPSANetBackbone": types.SimpleNamespace(from_variant=from_variant),
-        "build_keras_hub": build("keras_hub"),
-        "build_keras_cv": build("keras_cv"),
-        "detection": types.SimpleNamespace(
-            RetinaNet=build("retinanet"),
-            FasterRCNN=build("faster_rcnn"),
-            MaskRCNN=build("mask_rcnn"),
-            CocoEvaluator=lambda *_, **options: note("evaluator", **options),
-            paper_rows=lambda *names: note("paper"),
-            draw_beside=lambda *_, **__: None,
-        ),
-        "distribution": types.SimpleNamespace(
-            check_batch_size=lambda size, strategy: note("checked", size=size),
-            predict=lambda model, batches: None,
-        ),
-    }
-    for name, value in patches.items():
-        monkeypatch.setitem(names, name, value)
-    for module, name, value in (
-        (training, "make_optimizer", make_optimizer),
-        (training, "RunFolder", Run),
-        (training, "Checkpointing", checkpointing),
-        (training, "timed_input", lambda batches: (batches, None)),
-        (training, "trim_csv", lambda *_: None),
-        (training, "EpochLog", lambda *_: None),
-        (training, "ScalarEvents", lambda *_: None),
-        (names["coco"], "load", load),
-        (names["coco"], "Annotations", annotations),
-        (names["scenes"], "write", lambda *a, **_: note("scenes", n=a[1])),
-        (keras.optimizers, "Adam", adam),
-        (keras.config, "set_dtype_policy", lambda x: note("policy", name=x)),
-        (keras.utils, "set_random_seed", lambda x: note("random", seed=x)),
+    for name in ("to_keras_cv", "to_keras_hub"):
+        monkeypatch.setattr(coco, name, adapt(name))
+    for name, maker in (
+        ("retinanet", "RetinaNet"),
+        ("faster_rcnn", "FasterRCNN"),
+        ("mask_rcnn", "MaskRCNN"),
     ):
-        monkeypatch.setattr(module, name, value)
-    found_schedules = []
-    make_schedule = training.make_schedule
-
-    def schedule(recipe, steps):
-        found_schedules.append(recipe)
-        return make_schedule(recipe, steps)
-
-    monkeypatch.setattr(training, "make_schedule", schedule)
-
-    def run(*options, recipe=None):
-        arguments = ["--output", str(tmp_path / "run"), *map(str, options)]
-        monkeypatch.setattr(sys, "argv", ["train_coco.py", *arguments])
-        args = script["parse_args"]()
-        if recipe is not None:
-            monkeypatch.setitem(names, "choose_recipe", lambda args: recipe)
-        watch = types.SimpleNamespace(watch=lambda: None)
-        script["train"](args, watch)
-        found["schedule"] = found_schedules[0]
-        return found
-
-    run.script = script
-    return run
-
-
-def test_every_field_of_the_recipe_is_in_the_table():
-    fields = {field.name for field in dataclasses.fields(training.CocoRecipe)}
-    assert set(FIELDS) == fields - set(UNUSED)
-
-
-@pytest.mark.parametrize("name", FIELDS)
-def test_a_field_reaches_what_it_is_for(name, dry_run):
-    value, place, key = FIELDS[name]
-    # SGD takes all; `adam` has a test below.
-    base = dataclasses.replace(
-        dry_run.script["SCENES"], optimizer="sgd", detector="faster_rcnn"
+        monkeypatch.setattr(detection, maker, make_detector(name))
+    for name in ("keras_cv", "keras_hub"):
+        monkeypatch.setattr(script, f"build_{name}", make_detector(name))
+    backbone = types.SimpleNamespace(from_variant=from_variant)
+    monkeypatch.setattr(script, "EPSANetBackbone", backbone)
+    image = types.SimpleNamespace(labels=[0])
+    annotations = types.SimpleNamespace(
+        images=NUM_TRAIN * [image], class_names=["a", "b"]
     )
-    if name == "library":
-        base = dataclasses.replace(base, detector="retinanet")
-    if name == "optimizer":
-        base = dataclasses.replace(base, optimizer="adam")
-    recipe = dataclasses.replace(base, **{name: value})
-    found = dry_run(recipe=recipe)[place][key]
-    if name in ("image_size", "longer_side"):
-        assert found == (recipe.image_size, recipe.longer_side)
-        assert value in found
-    else:
-        assert found == value
-        assert value != getattr(base, name)
+
+    def read(file, images):
+        seen.read = file
+        return annotations
+
+    monkeypatch.setattr(coco, "Annotations", read)
+    monkeypatch.setattr(coco, "load", load)
+    monkeypatch.setattr(scenes, "write", write)
+    monkeypatch.setattr(detection, "CocoEvaluator", evaluator)
+    monkeypatch.setattr(detection, "draw_beside", lambda *a, **k: None)
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    for module, name, attribute in (
+        (keras.utils, "set_random_seed", "seed"),
+        (keras.config, "set_dtype_policy", "policy"),
+    ):
+        note = functools.partial(setattr, seen, attribute)
+        monkeypatch.setattr(module, name, note)
+    args = script.parse_args()
+    seen.options = set(vars(args))
+    recipe = script.choose_recipe(args)
+    seen.parts, seen.batch_size = recipe.accumulation_steps, recipe.batch_size
+    preemption = types.SimpleNamespace(watch=lambda: None, requested=False)
+    script.train(args, preemption)
+    return seen
 
 
-def test_the_seed_reaches_weights_data_and_samples(dry_run):
-    recipe = dataclasses.replace(
-        dry_run.script["SCENES"], seed=5, detector="faster_rcnn"
-    )
-    found = dry_run(recipe=recipe)
-    assert found["random"] == {"seed": 5} and found["seeds"] == {5}
-    assert found["detector"]["seed"] == 5
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What is seen of three trainings: by the defaults, and of others."""
 
+    def options(names):
+        return " ".join(OPTIONS[name][0] for name in names).split()
 
-def test_adam_takes_the_schedule_and_the_norm(dry_run):
-    recipe = dataclasses.replace(dry_run.script["SCENES"], clipnorm=3.0)
-    found = dry_run(recipe=recipe)
-    assert found["optimizer"] == {"name": "adam", "clipnorm": 3.0}
-    assert found["schedule"] is recipe
-
-
-def test_batches_are_checked_before_anything_is_written(dry_run):
-    assert dry_run("--batch-size", 6)["checked"] == {"size": 6}
-
-
-@pytest.mark.parametrize("name", ["weights", "checkpoint_steps", "scenes"])
-def test_an_option_reaches_what_it_is_for(name, dry_run):
-    value = {"weights": "FILE"}.get(name, 17)
-    found = dry_run(f"--{name.replace('_', '-')}", value)
-    place, key = {
-        "weights": ("backbone", "weights"),
-        "checkpoint_steps": ("checkpoints", "steps"),
-        "scenes": ("scenes", "n"),
-    }[name]
-    assert found[place][key] == value
-
-
-def test_output_is_the_folder_of_the_run(dry_run, tmp_path):
-    found = dry_run()
-    assert found["run"]["path"] == str(tmp_path / "run")
-    assert found["saved"] == f"{tmp_path}/run/model.keras"
-
-
-def test_data_has_the_paper_s_recipe(dry_run):
-    found = dry_run("--data", "COCO", "--batch-size", "16")
-    assert found["annotations"]["file"].startswith("COCO/annotations/")
-    assert found["load"]["image_size"] == (800, 1333)
-    assert "paper" in found and "scenes" not in found
+    others = [name for name in OPTIONS if name not in WITH_RETINANET]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield [
+            run(
+                monkeypatch,
+                tmp_path_factory.mktemp("run"),
+                "--data",
+                "COCO",
+                *arguments,
+            )
+            for arguments in ([], options(others), options(WITH_RETINANET))
+        ]
 
 
 @pytest.mark.parametrize(
-    "field",
-    [
-        field.name
-        for field in dataclasses.fields(training.CocoRecipe)
-        if field.type in (int, float, str) and field.name not in UNUSED
-    ],
+    "field", [f.name for f in dataclasses.fields(training.CocoRecipe)]
 )
-def test_fields_have_options(field, dry_run, monkeypatch):
-    value = FIELDS[field][0]
-    option = f"--{field.replace('_', '-')}"
-    arguments = ["train_coco.py", option, str(value)]
-    if field == "longer_side":
-        arguments += ["--image-size", "64"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    args = dry_run.script["parse_args"]()
-    recipe = dry_run.script["choose_recipe"](args)
-    assert getattr(recipe, field) == value
+def test_every_field_reaches_its_uses(runs, field):
+    _, expected = OPTIONS[field]
+    default, changed, retinanet = runs
+    if field in WITH_RETINANET:
+        changed = retinanet
+    assert getattr(training.COCO, field) != expected
+    for use in USES[field]:
+        assert use(changed) == expected
+        assert use(default) != expected
 
 
-def test_every_other_option_has_a_test(dry_run, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train_coco.py"])
-    fields = {field.name for field in dataclasses.fields(training.CocoRecipe)}
-    assert set(vars(dry_run.script["parse_args"]())) - fields == OPTIONS
+# The options that are no fields: where they arrive.
+OTHERS = {
+    "data": lambda s: s.read,
+    "weights": lambda s: s.backbone["weights"],
+    "output": lambda s: s.callbacks(training.Checkpointing)[0].run.path,
+    "scenes": lambda s: s.scenes,
+    "checkpoint_steps": lambda s: s.callbacks(training.Checkpointing)[
+        0
+    ].interval,
+}
+
+
+def test_every_other_option_reaches_its_use(monkeypatch, tmp_path):
+    arguments = "--weights FILE --scenes 17 --checkpoint-steps 19"
+    seen = run(monkeypatch, tmp_path / "run", *arguments.split())
+    expected = {
+        "data": f"{tmp_path}/run/scenes/annotations/instances_val.json",
+        "weights": "FILE",
+        "output": f"{tmp_path}/run",
+        "scenes": 17,
+        "checkpoint_steps": 19,
+    }
+    assert {name: use(seen) for name, use in OTHERS.items()} == expected
+    fields = {f.name for f in dataclasses.fields(training.CocoRecipe)}
+    assert seen.options - fields == set(OTHERS)
+
+
+def test_data_are_read_from_the_folder_given(runs):
+    assert runs[0].read == "COCO/annotations/instances_val2017.json"
