@@ -14,6 +14,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Layer .* does not have a `quantize`"
 )
 CHANGES = ["int8", "int4", "float8", "LoRA"]
+if keras.backend.backend() == "jax":
+    del CHANGES[1:]  # XLA compiles every operation of every network.
 
 
 def make_network():
