@@ -79,11 +79,10 @@ def image_input(input_tensor, input_shape, include_top, data_format, dtype):
         shape = _resolve_input_shape(input_shape, include_top, data_format)
         # As wide as the layers compute, so that no image is rounded, and
         # as other Keras models where that is less.
-        policy = keras.dtype_policies.get(dtype)
-        dtype = keras.backend.result_type(
-            keras.config.floatx(), policy.compute_dtype
-        )
-        return keras.Input(shape=shape, dtype=dtype)
+        widest = keras.dtype_policies.get(dtype).compute_dtype
+        if widest != "float64":  # Which JAX may not promote to.
+            widest = keras.backend.result_type(widest, keras.config.floatx())
+        return keras.Input(shape=shape, dtype=widest)
     if not isinstance(input_tensor, keras.KerasTensor):
         raise ValueError(
             "`input_tensor` must be a Keras tensor, such as `keras.Input` "

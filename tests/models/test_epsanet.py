@@ -107,7 +107,6 @@ def test_every_layer_has_the_dtype_policy():
     [
         (None, "float32"),
         ("mixed_bfloat16", "float32"),
-        ("bfloat16", "float32"),
         ("float64", "float64"),
     ],
 )
