@@ -9,7 +9,11 @@ import pytest
 import keras_epsanet
 
 # Documented examples of TensorFlow's data pipelines.
-TENSORFLOW_ONLY = ("keras_epsanet.data", "keras_epsanet.training.strategy")
+TENSORFLOW_ONLY = (
+    "keras_epsanet.data",
+    "keras_epsanet.distribution",
+    "keras_epsanet.training.strategy",
+)
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(

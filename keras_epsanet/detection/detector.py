@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_epsanet.detection.nms import non_max_suppression
+from keras_epsanet.distribution import num_replicas
 from keras_epsanet.training.replicas import sum_over_replicas
 
 CORNERS = "xyxy"
@@ -149,7 +150,13 @@ class Detector(keras.Model):
         of_batch = sum_over_replicas([losses[name] for name in self.LOSSES])
         for mean, value in zip(self._loss_means, of_batch):
             mean.update_state(value, images)
-        return sum(losses.values())
+        loss = sum(losses.values())
+        number = num_replicas(_strategy())
+        if number > 1:
+            # The value is that of the whole batch on every replica, for Keras
+            # takes the mean by their images; the gradient is the replica's.
+            loss += ops.stop_gradient(sum(of_batch) / number - loss)
+        return loss
 
     def suppress(self, boxes, scores, classes):
         """The best boxes as the dictionary of `predict`."""
@@ -192,6 +199,15 @@ class Detector(keras.Model):
             config["backbone"], custom_objects=custom_objects
         )
         return cls(**config)
+
+
+def _strategy():
+    """The strategy that runs this, where each replica has its own loss."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()
 
 
 def check_num_classes(num_classes):
