@@ -6,7 +6,6 @@ from keras_epsanet.data.augmentation import Augmentations
 from keras_epsanet.data.image_sources import (
     AUGMENTATION,
     CROP,
-    FILE_ORDER,
     INT64_MAX,
     MIXING,
     random_key,
@@ -68,9 +67,11 @@ def training_batches(dataset, recipe, first_step=0):
     images = _resized(dataset, recipe.image_size)
 
     def images_of(epoch):
-        # Of this function alone: TensorFlow mixes its seed into the next.
-        tf.random.set_seed(1 + seed % (2**31 - 2))
-        order = images.shuffle(SHUFFLED, seed=8 * epoch + FILE_ORDER)
+        # Of this function alone, and never 0: TensorFlow makes the order
+        # from this seed and that of the call, each less than 2**31 - 1.
+        high, low = divmod(seed, 2**31 - 2)
+        tf.random.set_seed(1 + low)
+        order = images.shuffle(SHUFFLED, seed=8 * epoch + high)
         return order.repeat().take(steps * size)
 
     def change(number, pair):

@@ -66,6 +66,18 @@ def parse(arguments=None, program="predict"):
     Returns:
         `argparse.Namespace`.
     """
+    parser = make_parser(program)
+    args = parser.parse_args(arguments)
+    if args.batch_size < 1:
+        parser.error(f"--batch-size: {args.batch_size} is not positive")
+    if args.output is not None and not args.output.endswith(FORMATS):
+        parser.error(
+            f"--output: {args.output} ends neither in .json nor in .csv"
+        )
+    return args
+
+
+def make_parser(program):
     parser = argparse.ArgumentParser(
         prog=program,
         description="Names what images show.",
@@ -103,14 +115,7 @@ def parse(arguments=None, program="predict"):
         metavar="FILE",
         help="write to a .json or .csv file instead of printing",
     )
-    args = parser.parse_args(arguments)
-    if args.batch_size < 1:
-        parser.error(f"--batch-size: {args.batch_size} is not positive")
-    if args.output is not None and not args.output.endswith(FORMATS):
-        parser.error(
-            f"--output: {args.output} ends neither in .json nor in .csv"
-        )
-    return args
+    return parser
 
 
 def find_class_names(model):

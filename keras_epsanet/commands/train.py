@@ -66,6 +66,14 @@ def parse(arguments=None, program="train_classifier"):
     Returns:
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
+    parser = make_parser(program)
+    args = parser.parse_args(arguments)
+    if getattr(args, "freeze", False) and args.weights is None:
+        parser.error("--freeze needs --weights to keep")
+    return args
+
+
+def make_parser(program):
     parser = argparse.ArgumentParser(
         prog=program,
         description="Trains an EPSANet to classify images.",
@@ -116,10 +124,7 @@ def parse(arguments=None, program="train_classifier"):
         "keras_epsanet.training.ClassifierRecipe",
     )
     training.ClassifierRecipe.add_options(group, model=list(models.MODELS))
-    args = parser.parse_args(arguments)
-    if getattr(args, "freeze", False) and args.weights is None:
-        parser.error("--freeze needs --weights to keep")
-    return args
+    return parser
 
 
 def _positive(text):
