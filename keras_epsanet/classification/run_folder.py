@@ -39,10 +39,9 @@ def choose_recipe(path, arguments, fine_tuning=False):
         ValueError: If an option is not that of the training in the folder,
             or its number of epochs is smaller.
     """
-    theirs = _read(path, "recipe.json")
+    theirs = read_recipe(path)
     if theirs is None:
         return _new_recipe(arguments, fine_tuning)
-    theirs = training.ClassifierRecipe.from_json(theirs)
     recipe = theirs.with_options(arguments)
     changed = {name: getattr(theirs, name) for name in MAY_CHANGE}
     differences = dataclasses.replace(recipe, **changed).differences(theirs)
@@ -55,6 +54,16 @@ def choose_recipe(path, arguments, fine_tuning=False):
             f"--output. Received: {'; '.join(differences)}"
         )
     return recipe
+
+
+def read_recipe(path):
+    """Returns the `ClassifierRecipe` of the training in a folder, or `None`.
+
+    Args:
+        path: Folder of the training; it need not exist.
+    """
+    text = _read(path, "recipe.json")
+    return text and training.ClassifierRecipe.from_json(text)
 
 
 def _new_recipe(arguments, fine_tuning):
@@ -118,9 +127,7 @@ def open_run(path, recipe, images):
     Returns:
         `RunFolder`.
     """
-    theirs = _read(path, "recipe.json")
-    if theirs is not None:
-        theirs = training.ClassifierRecipe.from_json(theirs)
+    theirs = read_recipe(path)
     # One checkpoint and the best: each takes hundreds of megabytes.
     run = training.RunFolder(path, theirs or recipe, keep=1)
     if run.recipe != recipe:

@@ -38,7 +38,6 @@ def test_a_model_that_trains_when_it_is_called_is_found_out(
         agreement.check_agreement(tmp_path / "model.keras", IMAGES)
 
 
-
 def test_a_changed_weight_and_a_wrong_export_are_found_out(
     recipe, randomize, monkeypatch, tmp_path
 ):

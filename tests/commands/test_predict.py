@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     """Folder with an image of each color, at different depths, and others."""
     monkeypatch.chdir(tmp_path)
     for i, path in enumerate(("b/x/blue.png", "green.PNG", "a/red.jpg")):
-        os.makedirs(os.path.join("images", os.path.dirname(path)), exist_ok=True)
+        os.makedirs(f"images/{os.path.dirname(path)}", exist_ok=True)
         image = np.zeros((9 + i, 12, 3))
         image[..., 2 - i] = 255
         keras.utils.save_img(
@@ -127,9 +127,8 @@ def test_bad_files_are_named_and_skipped(model, folder, tmp_path, capsys):
         "predict: images/c.png",
         "predict: none.png",
     ]
-    assert [x["file"] for x in json.loads((tmp_path / "a.json").read_text())] == (
-        FILES
-    )
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert [entry["file"] for entry in written] == FILES
 
 
 def test_a_folder_without_images_is_no_success(model, tmp_path):

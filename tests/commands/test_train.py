@@ -208,7 +208,7 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "open_images", open_images)
     monkeypatch.setattr(fitting, "fit", fit)
     monkeypatch.setattr(fitting, "keep_start", keep_start)
-    monkeypatch.setattr(train, "finish", lambda *arguments: None)
+    monkeypatch.setattr(train.finishing, "finish", lambda *arguments: None)
     return calls
 
 
@@ -448,6 +448,13 @@ def test_a_finished_training_says_how_to_go_on(trained, capsys):
     assert (folder / "results.json").stat().st_mtime_ns == before
 
 
+def test_a_longer_training_says_what_happens_to_the_rate(calls, capsys):
+    run("--epochs 2")
+    assert "instead of" not in capsys.readouterr().out
+    run("--epochs 3")
+    assert "3 epochs instead of 2: from here" in capsys.readouterr().out
+
+
 def test_missing_results_are_written_again_without_training(trained, capsys):
     folder, go_on = trained
     (folder / "confusion.png").unlink()
@@ -457,17 +464,6 @@ def test_missing_results_are_written_again_without_training(trained, capsys):
     assert "Left out: 2 files (2 .txt)" in text
     assert (folder / "confusion.png").exists()
     assert "The first step" not in text
-
-
-def test_a_saved_model_that_is_worse_is_an_error():
-    recipe = ClassifierRecipe()
-    found = types.SimpleNamespace(labels=[0] * 2000, accuracy=lambda: 0.5)
-    train.check_accuracy("a", found, State(best_value=0.501), recipe)
-    with pytest.raises(RuntimeError, match="50.00%, but .* 50.20%"):
-        train.check_accuracy("a", found, State(best_value=0.502), recipe)
-    # One image of a few is rounding.
-    found.labels = [0] * 4
-    train.check_accuracy("a", found, State(best_value=0.75), recipe)
 
 
 def test_finished_early_tells_of_patience(capsys):
