@@ -4,6 +4,7 @@ from keras_epsanet.layers.batch_normalization import BatchNormalization
 from keras_epsanet.layers.class_names import ClassNames
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 from keras_epsanet.layers.psa import PSA
+from keras_epsanet.layers.resizing import Resizing
 from keras_epsanet.layers.se_weight import SEWeight
 from keras_epsanet.layers.spc import SPC
 
@@ -12,6 +13,7 @@ __all__ = [
     "ClassNames",
     "GroupedConv2D",
     "PSA",
+    "Resizing",
     "SEWeight",
     "SPC",
 ]

@@ -3,13 +3,18 @@
 import keras
 import numpy as np
 
+from keras_epsanet.layers.resizing import free_training
+
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
 class ClassNames(keras.layers.Layer):
     """Passes predictions on and knows the names of their classes.
 
     As the last layer of a classifier it carries the names into the `.keras`
-    file, so that whoever loads it can tell what is predicted.
+    file, so that whoever loads it can tell what is predicted. Where a
+    `keras.layers.Resizing` is before it, which makes a model train whenever
+    it is called, that becomes a `keras_epsanet.layers.Resizing`: files that
+    were written with Keras' layer are repaired as they are loaded.
 
     Args:
         names: Strings, the name of every class.
@@ -63,6 +68,10 @@ class ClassNames(keras.layers.Layer):
 
     def call(self, inputs):
         return inputs
+
+    def compute_output_spec(self, inputs):
+        free_training(inputs)
+        return super().compute_output_spec(inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape

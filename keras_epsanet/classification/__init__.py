@@ -1,0 +1,1 @@
+"""A classifier of one's own images: what trains, checks and shows it."""

@@ -1,0 +1,102 @@
+"""What is left when a training ends: its best epoch, checked and looked at."""
+
+import dataclasses
+import os
+
+from keras_epsanet.classification import (
+    agreement,
+    models,
+    pictures,
+    results,
+    run_folder,
+)
+
+# Images with which the ways to run the saved model are compared.
+COMPARED = 8
+
+
+def finish(classifier, held_out, run, state, images):
+    """Saves, checks, evaluates and draws the best epoch, and says so.
+
+    Args:
+        classifier: What `build_classifier` returned, with the weights of the
+            best epoch.
+        held_out: Batches of the held-out images.
+        run: `RunFolder`.
+        state: `State` at the end.
+        images: `Images`.
+
+    Raises:
+        RuntimeError: If the saved model predicts something else when it is
+            called or exported, or is not as accurate as the trained one.
+    """
+    recipe, path = run.recipe, f"{run.path}/model.keras"
+    save(classifier, recipe, images.class_names, path)
+    first = next(held_out.unbatch().batch(24).as_numpy_iterator())[0]
+    print(f"Checking {path}", flush=True)
+    agreeing = agreement.check_agreement(path, first[:COMPARED])
+    found = results.evaluate_file(path, held_out)
+    check_accuracy(path, found, state, recipe)
+    found.save(run.path)
+    pictures.plot_curves(f"{run.path}/log.csv", f"{run.path}/curves.png")
+    pictures.plot_predictions(first, found, f"{run.path}/predictions.png")
+    pictures.plot_confusion(found, f"{run.path}/confusion.png")
+    run_folder.write_results(run, state, found, agreeing)
+    report_results(run, state, found, agreeing, images)
+
+
+def save(classifier, recipe, class_names, path):
+    """Writes the model in float32, for one device, and never half a file."""
+    plain = dataclasses.replace(
+        recipe, precision="float32", sync_bn=False, freeze=False
+    )
+    model = models.build_classifier(plain, class_names)
+    model.set_weights(classifier.get_weights())
+    temporary = f"{path}.tmp.keras"
+    model.save(temporary)
+    os.replace(temporary, path)
+
+
+def check_accuracy(path, found, state, recipe):
+    """Raises if the saved model is not as accurate as the trained one.
+
+    An image may be rounded to another class on other devices, or some of
+    them in another precision.
+    """
+    images = len(found.labels)
+    allowed = 0.001 if recipe.precision == "float32" else 0.02
+    wrong = abs(found.accuracy() - state.best_value) * images
+    if wrong > max(1, allowed * images) + 1e-3:
+        raise RuntimeError(
+            f"{path} has a held-out top-1 of {found.accuracy():.2%}, but the "
+            f"trained model {state.best_value:.2%}"
+        )
+
+
+def report_results(run, state, found, agreeing, images):
+    if images.undecodable:
+        print(
+            f"Skipped {len(images.undecodable)} image file(s) that cannot be "
+            "decoded"
+        )
+    rows = sorted(found.of_classes(), key=lambda x: (x["accuracy"] or 0))
+    print("Classes" if len(rows) <= 20 else "The 20 worst classes")
+    for row in rows[:20]:
+        taken = f", most often taken for {row['taken_for']}"
+        print(
+            f"  {row['right']:5} of {row['images']:5} right  {row['class']}"
+            + (taken if row["taken_for"] else "")
+        )
+    summary = found.summary()
+    print(
+        f"Held out: top-1 {summary['top1']:.2%}"
+        + (f", top-5 {summary['top5']:.2%}" if "top5" in summary else "")
+        + f", of the best epoch, {run_folder.best_epoch(state)} of "
+        f"{state.epoch}"
+        + (" (0 is the start)" if not state.best_step else "")
+    )
+    names = ", ".join(run_folder.RESULTS)
+    print(
+        f"Saved in {run.path}: {names}. predict, {', '.join(agreeing)} of "
+        "model.keras agree"
+    )

@@ -1,0 +1,142 @@
+"""Trains a classifier in a run folder, from wherever it was."""
+
+import os
+import signal
+import warnings
+
+import keras
+
+from keras_epsanet import training
+from keras_epsanet.classification.batches import training_batches
+from keras_epsanet.classification.run_folder import is_finished
+
+
+class Interruption(training.Preemption):
+    """Ctrl-C or SIGTERM, after which the running step is saved.
+
+    A second Ctrl-C ends at once.
+
+    Attributes:
+        requested: Whether one of them has come.
+        exit_code: Integer, 130 after Ctrl-C, 75 after SIGTERM.
+    """
+
+    def __init__(self):
+        self.exit_code = training.PREEMPTED
+        super().__init__()
+
+    def watch(self):
+        super().watch()
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, number, frame):
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        self.exit_code = 128 + number
+        # Not `print`, which may be at work.
+        os.write(2, b"\nSaving after this step; Ctrl-C again ends at once.\n")
+
+    def stop(self):
+        super().stop()
+        signal.signal(signal.SIGINT, self._before)
+
+
+class EndEarly(keras.callbacks.Callback):
+    """Ends a training that has had as many epochs as its recipe allows.
+
+    Put it behind `Checkpointing`, which keeps the state up to date.
+    """
+
+    def __init__(self, recipe, state):
+        super().__init__()
+        self.recipe = recipe
+        self.state = state
+
+    def on_epoch_end(self, epoch, logs=None):
+        if is_finished(self.recipe, self.state):
+            self.model.stop_training = True
+
+
+def keep_start(model, run, state, evaluation):
+    """Saves a trained start as the best epoch so far.
+
+    Args:
+        model: What `compile_trained_part` returned.
+        run: `RunFolder`.
+        state: `State` of step 0, which is changed.
+        evaluation: Batches of the held-out images.
+    """
+    model.optimizer.build(model.trainable_variables)
+    result = model.evaluate(evaluation, verbose=0, return_dict=True)
+    state.best_step, state.best_value = 0, result["top1"]
+    run.save(model, state)
+
+
+def fit(
+    model, dataset, evaluation, run, state, interruption, checkpoint_steps
+):
+    """Trains from the step of `state` to the end.
+
+    Args:
+        model: What `compile_trained_part` returned.
+        dataset: Dataset to train with.
+        evaluation: Batches of the held-out images.
+        run: `RunFolder`.
+        state: `State`, which is kept up to date.
+        interruption: `Interruption`.
+        checkpoint_steps: Integer, steps from one checkpoint to the next.
+
+    Raises:
+        SystemExit: If `interruption` is requested, after it was saved.
+        FloatingPointError: If the loss or a weight is not finite.
+    """
+    recipe, steps = run.recipe, state.steps_per_epoch
+    log = f"{run.path}/log.csv"
+    training.trim_csv(log, state.epoch)
+    # Twice at most: what is left of an interrupted epoch, then the others.
+    while not is_finished(recipe, state):
+        epoch, done = divmod(state.step, steps)
+        batches, waited = training.timed_input(
+            training_batches(dataset, recipe, state.step)
+        )
+        with warnings.catch_warnings():
+            # Keras says so of the held-out images, which it does not count.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            model.fit(
+                batches,
+                initial_epoch=epoch,
+                epochs=epoch + 1 if done else recipe.epochs,
+                steps_per_epoch=steps - done,
+                validation_data=evaluation,
+                shuffle=False,  # The batches are shuffled already.
+                callbacks=[
+                    training.EvaluateAverage(),
+                    training.EpochLog(
+                        training.make_schedule(recipe, steps),
+                        recipe.step_batch_size,
+                        waited,
+                    ),
+                    keras.callbacks.CSVLogger(log, append=True),
+                    training.ScalarEvents(f"{run.path}/tensorboard"),
+                    training.Checkpointing(
+                        run, state, checkpoint_steps, interruption
+                    ),
+                    EndEarly(recipe, state),
+                ],
+            )
+
+
+def restore_best(model, run, state):
+    """Gives a model the weights of its best epoch.
+
+    Args:
+        model: What `compile_trained_part` returned.
+        run: `RunFolder`.
+        state: `State` at the end.
+    """
+    if state.best_step != state.step:
+        run.restore(model, state.steps_per_epoch, step=state.best_step)
+    if state.best_step:
+        # A trained start has no average yet.
+        training.swap_in_average(model)

@@ -1,0 +1,118 @@
+"""Classifiers from the pixels of an image to the names of its classes."""
+
+import keras
+
+from keras_epsanet import training
+from keras_epsanet.layers import ClassNames, Resizing
+from keras_epsanet.models.epsanet import EPSANet
+from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from keras_epsanet.models.variants import (
+    EPSANet50Large,
+    EPSANet50Small,
+    EPSANet101Large,
+    EPSANet101Small,
+)
+
+
+def tiny(**kwargs):
+    """A network that trains in seconds, to try things out."""
+    return EPSANet((1, 1), (64, 128), (3, 5), (1, 4), **kwargs)
+
+
+MODELS = {
+    "epsanet50_small": EPSANet50Small,
+    "epsanet50_large": EPSANet50Large,
+    "epsanet101_small": EPSANet101Small,
+    "epsanet101_large": EPSANet101Large,
+    "tiny": tiny,
+}
+
+
+def build_classifier(recipe, class_names, weights=None):
+    """Builds one model from the pixels to the names, so that a file holds all.
+
+    Args:
+        recipe: `ClassifierRecipe`.
+        class_names: List of strings.
+        weights: As for `keras_epsanet.EPSANet50Small`. If it is `None`, every
+            block starts as its shortcut.
+
+    Returns:
+        A `keras.Model` from RGB images of any size with values from 0 to
+        255, `(N, H, W, 3)`, to probabilities, float32 `(N, classes)`. Its
+        last layer is `ClassNames`, its layer `logits` has what the
+        probabilities are the softmax of.
+
+    Raises:
+        ValueError: If `weights` does not fit.
+
+    Example:
+
+    >>> from keras_epsanet.training import ClassifierRecipe
+    >>> recipe = ClassifierRecipe(model="tiny", image_size=32)
+    >>> model = build_classifier(recipe, ["cat", "dog"])
+    >>> model.layers[-1].names
+    ('cat', 'dog')
+    """
+    size = recipe.image_size
+    image = keras.Input((None, None, 3), name="image", dtype="float32")
+    # Pixels and probabilities are in float32 whatever the network is in.
+    x = Resizing(size, size, dtype="float32")(image)
+    x = keras.layers.Rescaling(
+        scale=[1 / (255 * std) for std in IMAGENET_STD],
+        offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD)],
+        dtype="float32",
+    )(x)
+    network = MODELS[recipe.model](
+        weights=weights,
+        input_tensor=x,
+        classes=len(class_names),
+        classifier_activation=None,
+        synchronized=recipe.sync_bn,
+        dtype=recipe.precision,
+    )
+    if weights is None:
+        # Learns sooner: section 5.1 of Goyal et al.,
+        # https://arxiv.org/abs/1706.02677.
+        for layer in network.layers:
+            if layer.name.endswith("_3_bn"):
+                layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
+    if recipe.freeze:
+        # A BatchNorm that is not trainable also keeps its statistics.
+        for layer in network.layers:
+            layer.trainable = layer.name == "predictions"
+    x = keras.layers.Activation("linear", dtype="float32", name="logits")(
+        network.output
+    )
+    x = keras.layers.Softmax(dtype="float32", name="probabilities")(x)
+    predictions = ClassNames(class_names, dtype="float32")(x)
+    return keras.Model(image, predictions, name=recipe.model)
+
+
+def compile_trained_part(classifier, recipe, steps_per_epoch):
+    """Makes the model that `fit` trains: the classifier up to the logits.
+
+    Args:
+        classifier: What `build_classifier` returned; it shares its layers.
+        recipe: `ClassifierRecipe`.
+        steps_per_epoch: Integer.
+
+    Returns:
+        A compiled `keras.Model`, which logs `top1` and, where there are more
+        than five classes, `top5`.
+    """
+    model = keras.Model(
+        classifier.input,
+        classifier.get_layer("logits").output,
+        name=classifier.name,
+    )
+    metrics = [keras.metrics.CategoricalAccuracy(name="top1")]
+    if classifier.output.shape[-1] > 5:
+        metrics.append(keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"))
+    model.compile(
+        optimizer=training.make_optimizer(recipe, steps_per_epoch),
+        loss=training.make_loss(recipe),
+        # Weighted, for what fills up a batch of an evaluation must not count.
+        weighted_metrics=metrics,
+    )
+    return model

@@ -1,0 +1,207 @@
+"""The folder of a classifier's training: what it may go on with, its results.
+"""
+
+import dataclasses
+import json
+import os
+
+from keras_epsanet import training
+from keras_epsanet.training.durable import write_file
+
+# What a training that is under way, or finished, can be given anew.
+MAY_CHANGE = ("epochs", "patience")
+RESULTS = (
+    "model.keras",
+    "curves.png",
+    "predictions.png",
+    "confusion.png",
+    "confusion.csv",
+    "classes.csv",
+)
+
+
+def choose_recipe(path, arguments, fine_tuning=False):
+    """Decides what a training does: the command line, the folder, defaults.
+
+    Options that are not given are those of the training in the folder. A new
+    training takes the defaults, with a warm-up over a tenth of its epochs;
+    for a trained start a tenth of the rate and twice the warm-up.
+
+    Args:
+        path: Folder of the training; it need not exist.
+        arguments: What a parser with `ClassifierRecipe.add_options` returned.
+        fine_tuning: Whether the training starts with trained weights.
+
+    Returns:
+        `ClassifierRecipe`.
+
+    Raises:
+        ValueError: If an option is not that of the training in the folder,
+            or its number of epochs is smaller.
+    """
+    theirs = read_recipe(path)
+    if theirs is None:
+        return _new_recipe(arguments, fine_tuning)
+    recipe = theirs.with_options(arguments)
+    changed = {name: getattr(theirs, name) for name in MAY_CHANGE}
+    differences = dataclasses.replace(recipe, **changed).differences(theirs)
+    if recipe.epochs < theirs.epochs:
+        differences.append(f"epochs: {recipe.epochs}, not {theirs.epochs}")
+    if differences:
+        raise ValueError(
+            f"{path} belongs to a training with other options, of which only "
+            "--epochs can be raised and --patience changed. Take another "
+            f"--output. Received: {'; '.join(differences)}"
+        )
+    return recipe
+
+
+def read_recipe(path):
+    """Returns the `ClassifierRecipe` of the training in a folder, or `None`.
+
+    Args:
+        path: Folder of the training; it need not exist.
+    """
+    text = _read(path, "recipe.json")
+    return text and training.ClassifierRecipe.from_json(text)
+
+
+def _new_recipe(arguments, fine_tuning):
+    recipe = training.ClassifierRecipe()
+    if fine_tuning:
+        recipe = dataclasses.replace(
+            recipe, learning_rate=recipe.learning_rate / 10
+        )
+    recipe = recipe.with_options(arguments)
+    if not hasattr(arguments, "warm_up_epochs"):
+        share = 0.2 if fine_tuning else 0.1
+        recipe = dataclasses.replace(
+            recipe, warm_up_epochs=share * recipe.epochs
+        )
+    return recipe
+
+
+def has_checkpoints(path):
+    """Whether a training in a folder has something to go on from."""
+    folder = os.path.join(path, "checkpoints")
+    return os.path.isdir(folder) and any(
+        name.startswith("step-") for name in os.listdir(folder)
+    )
+
+
+def check_same_images(path, images):
+    """Raises if the training in a folder saw other images.
+
+    Args:
+        path: Folder of the training; it need not exist.
+        images: `Images`.
+
+    Raises:
+        ValueError: If their classes or their numbers are others.
+    """
+    theirs = _read(path, "images.json")
+    if theirs is None:
+        return
+    theirs, ours = json.loads(theirs), images.describe()
+    differences = [
+        f"{name}: {ours[name]}, not {theirs[name]}"
+        for name in ("class_names", "train", "held_out")
+        if ours[name] != theirs[name]
+    ]
+    if differences:
+        raise ValueError(
+            f"{path} belongs to a training on other images "
+            f"({theirs['source']}). Take another --output. "
+            f"Received: {images.source} with {'; '.join(differences)}"
+        )
+
+
+def open_run(path, recipe, images):
+    """Opens the folder of a training, which may have been a shorter one.
+
+    Args:
+        path: Folder. It is made if need be.
+        recipe: `ClassifierRecipe` that `choose_recipe` returned.
+        images: `Images`, to be compared by `check_same_images` next time.
+
+    Returns:
+        `RunFolder`.
+    """
+    theirs = read_recipe(path)
+    # One checkpoint and the best: each takes hundreds of megabytes.
+    run = training.RunFolder(path, theirs or recipe, keep=1)
+    if run.recipe != recipe:
+        run.recipe = recipe
+        write_file(os.path.join(path, "recipe.json"), recipe.to_json())
+    description = json.dumps(images.describe(), indent=1) + "\n"
+    write_file(os.path.join(path, "images.json"), description)
+    return run
+
+
+def is_finished(recipe, state):
+    """Whether a training has had all of its epochs, or enough of them.
+
+    Args:
+        recipe: `ClassifierRecipe`.
+        state: `State`.
+    """
+    if state.epoch >= recipe.epochs:
+        return True
+    if recipe.patience is None or state.best_step is None:
+        return False
+    if state.step % state.steps_per_epoch:
+        return False
+    return state.epoch - best_epoch(state) >= recipe.patience
+
+
+def best_epoch(state):
+    """Integer, the epoch that was the best, from 1 on; 0 for the start."""
+    return state.best_step // state.steps_per_epoch
+
+
+def write_results(run, state, results, agreeing):
+    """Writes `results.json`, the last file of a training.
+
+    Args:
+        run: `RunFolder`.
+        state: `State` at the end.
+        results: `Results` of the saved model.
+        agreeing: List of strings, the ways to run it that were compared.
+    """
+    content = {
+        "epochs": state.epoch,
+        "best_epoch": best_epoch(state),
+        **results.summary(),
+        "compared": agreeing,
+        "recipe": dataclasses.asdict(run.recipe),
+    }
+    text = json.dumps(content, indent=1) + "\n"
+    write_file(os.path.join(run.path, "results.json"), text)
+
+
+def finished_results(path, recipe):
+    """Reads the results of a finished training.
+
+    Args:
+        path: Folder of the training; it need not exist.
+        recipe: `ClassifierRecipe`.
+
+    Returns:
+        Dictionary that `write_results` wrote, or `None` if the training with
+        this recipe is not finished or one of its files is missing.
+    """
+    text = _read(path, "results.json")
+    if text is None:
+        return None
+    content = json.loads(text)
+    ours = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    missing = [x for x in RESULTS if not os.path.exists(f"{path}/{x}")]
+    return content if content["recipe"] == ours and not missing else None
+
+
+def _read(path, name):
+    try:
+        with open(os.path.join(path, name)) as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None

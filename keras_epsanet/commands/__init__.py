@@ -1,0 +1,1 @@
+"""What is run from the command line, one file for each command."""
