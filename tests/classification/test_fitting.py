@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_epsanet import training
 from keras_epsanet.classification import fitting, models, run_folder
 from keras_epsanet.classification.batches import (
     evaluation_batches,
@@ -67,14 +68,17 @@ def train(tmp_path, recipe, dataset):
         model = models.compile_trained_part(classifier, options, steps)
         model.run_eagerly = True  # To trace it would take longer.
         folder = run_folder.open_run(path, options, images)
-        state = folder.restore(model, steps)
+        folder.average = training.make_average(model, options)
+        state = folder.restore(model, steps, average=folder.average)
         evaluation = evaluation_batches(images.held_out, options)
         if weights is not None and not state.step:
-            fitting.keep_start(model, folder, state, evaluation)
+            fitting.keep_start(
+                model, folder, state, evaluation, folder.average
+            )
         interruption = Never() if stop is None else After(state, stop)
         arguments = (model, images.train, evaluation, folder, state)
         try:
-            fitting.fit(*arguments, interruption, 100)
+            fitting.fit(*arguments, interruption, 100, folder.average)
         except SystemExit:
             assert stop is not None
         return classifier, model, folder, state
@@ -89,9 +93,13 @@ def log(folder):
     return [{k: v for k, v in x.items() if k not in timed} for x in rows]
 
 
-def values(model):
-    optimizer = model.optimizer
-    return [np.array(x) for x in [*model.weights, *optimizer.variables]]
+def values(model, average=None):
+    """The state of a training: weights, optimizer and average."""
+    if average:
+        average.swap_out()
+    variables = [*model.weights, *model.optimizer.variables]
+    variables += average.variables if average else []
+    return [np.array(x) for x in variables]
 
 
 def test_a_training_goes_on_as_if_it_had_not_stopped(train):
@@ -103,7 +111,10 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(train):
         assert state.step == stop
     _, model, other, state = train("part", **fields)
     assert state.step == 6
-    for value, expected in zip(values(model), values(whole), strict=True):
+    expected = values(whole, folder.average)
+    for value, expected in zip(
+        values(model, other.average), expected, strict=True
+    ):
         np.testing.assert_array_equal(value, expected)
     assert log(other) == log(folder)
     assert [row["epoch"] for row in log(folder)] == ["0", "1"]
@@ -125,15 +136,13 @@ def test_the_best_epoch_is_restored_with_its_average(train):
     best = max(log(folder), key=lambda row: float(row["val_top1"]))
     epoch = int(best["epoch"]) + 1
     assert state.best_step == 3 * epoch
-    folder.restore(model, 3, step=state.best_step)
-    averages = [
-        np.array(x) for x in model.optimizer._model_variables_moving_average
-    ]
-    folder.restore(model, 3)
-    fitting.restore_best(model, folder, state)
-    for weight, average in zip(
-        classifier.trainable_weights, averages, strict=True
-    ):
+    average = folder.average
+    folder.restore(model, 3, step=state.best_step, average=average)
+    averages = [np.array(x) for x in average.variables[:-2]]
+    folder.restore(model, 3, average=average)
+    fitting.restore_best(model, folder, state, average)
+    # BatchNorm's statistics are among them.
+    for weight, average in zip(classifier.weights, averages, strict=True):
         np.testing.assert_array_equal(weight.numpy(), average)
 
 
@@ -152,7 +161,7 @@ def test_fine_tuning_never_ends_below_its_start(train, tmp_path):
     before = [weight.numpy() for weight in classifier.weights]
     assert any((x != y).any() for x, y in zip(before, start))
     state.best_step = 0
-    fitting.restore_best(model, folder, state)
+    fitting.restore_best(model, folder, state, folder.average)
     for weight, expected in zip(classifier.weights, start, strict=True):
         np.testing.assert_array_equal(weight.numpy(), expected)
 
