@@ -387,7 +387,9 @@ def test_several_machines_are_refused(monkeypatch):
 
 
 def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):
-    def fit(model, dataset, evaluation, run, state, interruption, steps):
+    def fit(
+        model, data, evaluation, run, state, interruption, steps, average
+    ):
         state.step = 5
         interruption._interrupt(2, None)
         raise SystemExit(75)
