@@ -16,9 +16,9 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
     A step that is left out is none of the inner optimizer's `iterations`, so
     that its learning rate and an accumulation of gradients go on as if the
-    batch had not been there. The scale settles in the first dozen of steps
-    and later overflows at most once in `dynamic_growth_steps`: with the
-    default the rate of a training falls later by at most a 2000th of it.
+    batch had not been there. Once the scale has settled, it overflows at
+    most once in `dynamic_growth_steps`, after it was doubled: by default the
+    rate falls late by at most a 2000th part of the training.
 
     `compile` wraps an optimizer in Keras' class if the model's policy is
     `mixed_float16`, and leaves one that is wrapped already.
