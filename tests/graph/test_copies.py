@@ -91,6 +91,15 @@ def quantized(model, mode):
     return model
 
 
+def modes_of(model):
+    """Names of the quantized layers and how they are quantized."""
+    return {
+        (layer.name, layer.quantization_mode)
+        for layer in model._flatten_layers()
+        if layer.quantization_mode
+    }
+
+
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
 @pytest.mark.parametrize(
     "mode, make, x",
@@ -108,8 +117,7 @@ def quantized(model, mode):
 def test_quantized_layers(make, x, mode, randomize):
     model = quantized(randomize(model_of(make(), x)), mode)
     fused = assert_fused_is_equal(model, x)
-    modes = {layer.quantization_mode for layer in fused._flatten_layers()}
-    assert mode in modes
+    assert modes_of(fused) == modes_of(model) != set()
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
@@ -120,6 +128,7 @@ def test_quantized_psa_with_its_norm(randomize):
     quantized(randomize(model), "int8")
     fused = fuse(model)
     assert len(fused.layers) == 2
+    assert modes_of(fused) == modes_of(model) != set()
     expected, y = outputs_of(model, IMAGES)[0], outputs_of(fused, IMAGES)[0]
     # What is rounded to int8 may differ by 1 after other rounding errors.
     np.testing.assert_allclose(y, expected, atol=0.02 * np.abs(expected).max())
