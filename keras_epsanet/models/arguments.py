@@ -80,7 +80,7 @@ def image_input(input_tensor, input_shape, include_top, data_format, dtype):
         # As wide as the layers compute, so that no image is rounded, and
         # as other Keras models where that is less.
         widest = keras.dtype_policies.get(dtype).compute_dtype
-        if widest != "float64":  # Which JAX may not promote to.
+        if widest != "float64":  # Not promoted to on JAX and PyTorch.
             widest = keras.backend.result_type(widest, keras.config.floatx())
         return keras.Input(shape=shape, dtype=widest)
     if not isinstance(input_tensor, keras.KerasTensor):

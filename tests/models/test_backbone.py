@@ -340,7 +340,7 @@ def test_a_config_of_the_first_version_loads():
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64", None])
 def test_model_and_input_have_the_dtype(dtype):
     backbone = EPSANetBackbone(**TINY, dtype=dtype)
-    assert backbone.dtype_policy.name == dtype or "float32"
+    assert backbone.dtype_policy.name == (dtype or "float32")
     expected = "float64" if dtype == "float64" else "float32"
     assert backbone.input.dtype == expected
     image = np.full((1, 32, 32, 3), 1 + 1e-12)

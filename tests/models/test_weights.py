@@ -63,6 +63,22 @@ def test_the_same_network_loads_without_warning(
         assert_same_weights(tiny(weights=path), source)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expansion": 2},
+        {"split_input": True},
+        {"reduction": 2},
+        {"input_shape": (32, 32, 4)},
+    ],
+)
+def test_a_weights_file_of_every_kind_of_network_loads(tmp_path, change):
+    # Keras reads it into a network that is built for it.
+    source = tiny(**change)
+    path = save(source, tmp_path / "model.weights.h5")
+    assert_same_weights(tiny(**change, weights=path), source)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_classifier_of_the_file_may_be_unused(
     source, tmp_path, ending
