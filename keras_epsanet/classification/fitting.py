@@ -58,11 +58,12 @@ class EndEarly(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def keep_start(model, run, state, evaluation):
+def keep_start(model, average, run, state, evaluation):
     """Saves a trained start as the best epoch so far.
 
     Args:
         model: What `compile_trained_part` returned.
+        average: `WeightAverage` of the model, or `None`.
         run: `RunFolder`.
         state: `State` of step 0, which is changed.
         evaluation: Batches of the held-out images.
@@ -70,16 +71,24 @@ def keep_start(model, run, state, evaluation):
     model.optimizer.build(model.trainable_variables)
     result = model.evaluate(evaluation, verbose=0, return_dict=True)
     state.best_step, state.best_value = 0, result["top1"]
-    run.save(model, state)
+    run.save(model, state, average)
 
 
 def fit(
-    model, dataset, evaluation, run, state, interruption, checkpoint_steps
+    model,
+    average,
+    dataset,
+    evaluation,
+    run,
+    state,
+    interruption,
+    checkpoint_steps,
 ):
     """Trains from the step of `state` to the end.
 
     Args:
         model: What `compile_trained_part` returned.
+        average: `WeightAverage` of the model, or `None`.
         dataset: Dataset to train with.
         evaluation: Batches of the held-out images.
         run: `RunFolder`.
@@ -111,7 +120,7 @@ def fit(
                 validation_data=evaluation,
                 shuffle=False,  # The batches are shuffled already.
                 callbacks=[
-                    training.EvaluateAverage(),
+                    *([average] if average else []),
                     training.EpochLog(
                         training.make_schedule(recipe, steps),
                         recipe.step_batch_size,
@@ -120,23 +129,28 @@ def fit(
                     keras.callbacks.CSVLogger(log, append=True),
                     training.ScalarEvents(f"{run.path}/tensorboard"),
                     training.Checkpointing(
-                        run, state, checkpoint_steps, interruption
+                        run,
+                        state,
+                        checkpoint_steps,
+                        interruption,
+                        average=average,
                     ),
                     EndEarly(recipe, state),
                 ],
             )
 
 
-def restore_best(model, run, state):
-    """Gives a model the weights of its best epoch.
+def restore_best(model, average, run, state):
+    """Gives a model the weights of its best epoch, averaged if they are.
 
     Args:
         model: What `compile_trained_part` returned.
+        average: `WeightAverage` of the model, or `None`.
         run: `RunFolder`.
         state: `State` at the end.
     """
-    if state.best_step != state.step:
-        run.restore(model, state.steps_per_epoch, step=state.best_step)
-    if state.best_step:
-        # A trained start has no average yet.
-        training.swap_in_average(model)
+    run.restore(
+        model, state.steps_per_epoch, step=state.best_step, average=average
+    )
+    if average:
+        average.swap_in()

@@ -180,7 +180,8 @@ def train(args, recipe, images, program):
         )
         model = models.compile_trained_part(classifier, recipe, steps)
         run = run_folder.open_run(args.output, recipe, images)
-        state = run.restore(model, steps)
+        average = training.make_average(model, recipe)
+        state = run.restore(model, steps, average=average)
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
@@ -194,10 +195,11 @@ def train(args, recipe, images, program):
     try:
         if args.weights is not None and not goes_on:
             with strategy.scope():
-                fitting.keep_start(model, run, state, evaluation)
+                fitting.keep_start(model, average, run, state, evaluation)
             print(f"Before training: held-out top-1 {state.best_value:.2%}")
         fitting.fit(
             model,
+            average,
             images.train,
             evaluation,
             run,
@@ -216,7 +218,7 @@ def train(args, recipe, images, program):
         interruption.stop()
     print(f"Trained in {time.time() - start:.0f} s")
     with strategy.scope():
-        fitting.restore_best(model, run, state)
+        fitting.restore_best(model, average, run, state)
     finishing.finish(classifier, held_out, run, state, images)
 
 

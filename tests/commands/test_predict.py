@@ -143,8 +143,15 @@ def test_images_of_one_shape_go_together_without_a_resizing_layer():
     assert [batch.shape[:2] for _, batch in found] == [(2, 3), (2, 4), (1, 5)]
 
 
-def test_paths_that_are_no_utf8_can_be_printed():
-    assert predict.printable(os.fsdecode(b"a\xff.png")) == "a\\xff.png"
+def test_names_that_are_no_utf8_are_printed_and_written(
+    model, folder, capsys
+):
+    os.rename("images/a/red.jpg", b"images/a/r\xfcd.jpg")
+    for output in ([], ["--output", "a.csv"], ["--output", "a.json"]):
+        predict.main(["images/a", "--model", model, *output])
+    assert capsys.readouterr().out.startswith("images/a/r\\xfcd.jpg\n")
+    with open("a.csv", newline="") as file:
+        assert next(csv.DictReader(file))["file"] == "images/a/r\\xfcd.jpg"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from keras_epsanet.classification import (
     sources,
 )
 from keras_epsanet.commands import train
-from keras_epsanet.training import ClassifierRecipe, State
+from keras_epsanet.training import ClassifierRecipe, State, make_average
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the pipeline needs TensorFlow", allow_module_level=True)
@@ -119,7 +119,11 @@ FIELDS = {
         lambda r: part(r).optimizer.global_clipnorm,
         3,
     ),
-    "ema": ("--ema 0.5", lambda r: part(r).optimizer.use_ema, True),
+    "ema": (
+        "--ema 0.5",
+        lambda r: getattr(make_average(part(r), r), "decay", None),
+        0.5,
+    ),
     "precision": (
         "--precision mixed_bfloat16",
         lambda r: norms(r)[0].compute_dtype,
@@ -195,11 +199,12 @@ def calls(monkeypatch, tmp_path):
         calls.classifier = build_classifier(recipe, names)
         return calls.classifier
 
-    def fit(model, dataset, evaluation, run, state, interruption, steps):
+    def fit(model, average, dataset, evaluation, run, state, *others):
+        interruption, steps = others
         calls.fitted = run.path, steps
         state.step = state.best_step = run.recipe.epochs * 9
 
-    def keep_start(model, run, state, evaluation):
+    def keep_start(model, average, run, state, evaluation):
         calls.kept = True
         state.best_step, state.best_value = 0, 0.5
 
@@ -208,6 +213,7 @@ def calls(monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "open_images", open_images)
     monkeypatch.setattr(fitting, "fit", fit)
     monkeypatch.setattr(fitting, "keep_start", keep_start)
+    monkeypatch.setattr(fitting, "restore_best", lambda *arguments: None)
     monkeypatch.setattr(train.finishing, "finish", lambda *arguments: None)
     return calls
 
@@ -369,9 +375,9 @@ def test_several_machines_are_refused(monkeypatch):
 
 
 def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):
-    def fit(model, dataset, evaluation, run, state, interruption, steps):
+    def fit(model, average, dataset, evaluation, run, state, *others):
         state.step = 5
-        interruption._interrupt(2, None)
+        others[0]._interrupt(2, None)
         raise SystemExit(75)
 
     monkeypatch.setattr(fitting, "fit", fit)
