@@ -58,15 +58,15 @@ class EndEarly(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def keep_start(model, run, state, evaluation, average=None):
+def keep_start(model, average, run, state, evaluation):
     """Saves a trained start as the best epoch so far.
 
     Args:
         model: What `compile_trained_part` returned.
+        average: `WeightAverage` of the model, or `None`.
         run: `RunFolder`.
         state: `State` of step 0, which is changed.
         evaluation: Batches of the held-out images.
-        average: `WeightAverage` of the model, or `None`.
     """
     model.optimizer.build(model.trainable_variables)
     result = model.evaluate(evaluation, verbose=0, return_dict=True)
@@ -76,25 +76,25 @@ def keep_start(model, run, state, evaluation, average=None):
 
 def fit(
     model,
+    average,
     dataset,
     evaluation,
     run,
     state,
     interruption,
     checkpoint_steps,
-    average=None,
 ):
     """Trains from the step of `state` to the end.
 
     Args:
         model: What `compile_trained_part` returned.
+        average: `WeightAverage` of the model, or `None`.
         dataset: Dataset to train with.
         evaluation: Batches of the held-out images.
         run: `RunFolder`.
         state: `State`, which is kept up to date.
         interruption: `Interruption`.
         checkpoint_steps: Integer, steps from one checkpoint to the next.
-        average: `WeightAverage` of the model, or `None`.
 
     Raises:
         SystemExit: If `interruption` is requested, after it was saved.
@@ -140,21 +140,17 @@ def fit(
             )
 
 
-def restore_best(model, run, state, average=None):
-    """Gives a model the weights of its best epoch, or their average.
+def restore_best(model, average, run, state):
+    """Gives a model the weights of its best epoch, averaged if they are.
 
     Args:
         model: What `compile_trained_part` returned.
+        average: `WeightAverage` of the model, or `None`.
         run: `RunFolder`.
         state: `State` at the end.
-        average: `WeightAverage` of the model, or `None`.
     """
-    if state.best_step != state.step:
-        run.restore(
-            model,
-            state.steps_per_epoch,
-            step=state.best_step,
-            average=average,
-        )
+    run.restore(
+        model, state.steps_per_epoch, step=state.best_step, average=average
+    )
     if average:
         average.swap_in()

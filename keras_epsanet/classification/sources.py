@@ -91,15 +91,11 @@ def open_images(folder=None, tfds=None, val_share=0.2):
             _check_same_classes(paths, parts)
             return Images(*parts, source, _left_out(*parts))
     parts = [
-        data.image_folder(folder, subset=subset, **_share(val_share))
+        data.image_folder(folder, subset, held_out_share=val_share)
         for subset in ("train", "held_out")
     ]
     # Both parts know of all files of the folder.
     return Images(*parts, source, _left_out(parts[0]))
-
-
-def _share(val_share):
-    return {} if val_share == 0.2 else {"held_out_share": val_share}
 
 
 def _open_tfds(name, val_share):
@@ -127,6 +123,6 @@ def _check_same_classes(paths, parts):
 def _left_out(*parts):
     total = {}
     for part in parts:
-        for reason, count in getattr(part, "left_out", {}).items():
+        for reason, count in part.left_out.items():
             total[reason] = total.get(reason, 0) + count
     return total

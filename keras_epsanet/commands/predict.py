@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 from keras_epsanet import data
+from keras_epsanet.data.class_folders import ENDINGS
+from keras_epsanet.data.file_names import printable
 from keras_epsanet.layers import ClassNames
 from keras_epsanet.training.durable import write_file
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 FORMATS = (".json", ".csv")
 
 
@@ -204,11 +205,6 @@ def same_shapes(images, size, resize):
         batch.append(image)
     if batch:
         yield paths, np.concatenate(batch)
-
-
-def printable(path):
-    """A path whose bytes that are no UTF-8 are written as `\\xff`."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def show(path, classes):

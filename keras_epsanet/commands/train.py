@@ -195,17 +195,17 @@ def train(args, recipe, images, program):
     try:
         if args.weights is not None and not goes_on:
             with strategy.scope():
-                fitting.keep_start(model, run, state, evaluation, average)
+                fitting.keep_start(model, average, run, state, evaluation)
             print(f"Before training: held-out top-1 {state.best_value:.2%}")
         fitting.fit(
             model,
+            average,
             images.train,
             evaluation,
             run,
             state,
             interruption,
             args.checkpoint_steps,
-            average,
         )
     except SystemExit:
         print(
@@ -218,7 +218,7 @@ def train(args, recipe, images, program):
         interruption.stop()
     print(f"Trained in {time.time() - start:.0f} s")
     with strategy.scope():
-        fitting.restore_best(model, run, state, average)
+        fitting.restore_best(model, average, run, state)
     finishing.finish(classifier, held_out, run, state, images)
 
 

@@ -1,18 +1,19 @@
 import csv
 import os
 import signal
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import training
 from keras_epsanet.classification import fitting, models, run_folder
 from keras_epsanet.classification.batches import (
     evaluation_batches,
     steps_per_epoch,
 )
 from keras_epsanet.classification.sources import Images
+from keras_epsanet.training import make_average
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the pipeline needs TensorFlow", allow_module_level=True)
@@ -35,6 +36,25 @@ def plain(weights, input_tensor, classes, **_):
 @pytest.fixture(autouse=True)
 def plain_network(monkeypatch, smallest_network):
     monkeypatch.setitem(models.MODELS, "tiny", plain)
+
+
+def arrays(variables):
+    return [keras.ops.convert_to_numpy(x) for x in variables]
+
+
+class Trained(NamedTuple):
+    """What a training ends with."""
+
+    classifier: object
+    model: object
+    average: object
+    folder: object
+    state: object
+
+    def values(self):
+        average = self.average.variables if self.average else []
+        variables = (*self.model.weights, *self.model.optimizer.variables)
+        return arrays([*variables, *average])
 
 
 class Never:
@@ -68,20 +88,27 @@ def train(tmp_path, recipe, dataset):
         model = models.compile_trained_part(classifier, options, steps)
         model.run_eagerly = True  # To trace it would take longer.
         folder = run_folder.open_run(path, options, images)
-        folder.average = training.make_average(model, options)
-        state = folder.restore(model, steps, average=folder.average)
+        average = make_average(model, options)
+        state = folder.restore(model, steps, average=average)
         evaluation = evaluation_batches(images.held_out, options)
         if weights is not None and not state.step:
-            fitting.keep_start(
-                model, folder, state, evaluation, folder.average
-            )
+            fitting.keep_start(model, average, folder, state, evaluation)
         interruption = Never() if stop is None else After(state, stop)
-        arguments = (model, images.train, evaluation, folder, state)
+        trained = Trained(classifier, model, average, folder, state)
         try:
-            fitting.fit(*arguments, interruption, 100, folder.average)
+            fitting.fit(
+                model,
+                average,
+                images.train,
+                evaluation,
+                folder,
+                state,
+                interruption,
+                100,
+            )
         except SystemExit:
             assert stop is not None
-        return classifier, model, folder, state
+        return trained
 
     return run
 
@@ -93,99 +120,82 @@ def log(folder):
     return [{k: v for k, v in x.items() if k not in timed} for x in rows]
 
 
-def values(model, average=None):
-    """The state of a training: weights, optimizer and average."""
-    if average:
-        average.swap_out()
-    variables = [*model.weights, *model.optimizer.variables]
-    variables += average.variables if average else []
-    return [np.array(x) for x in variables]
+def assert_same(found, expected):
+    """Compares weights, optimizer and average of two trainings."""
+    for ours, theirs in zip(found.values(), expected.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_training_goes_on_as_if_it_had_not_stopped(train):
-    fields = {"flip": True, "ema": 0.5}
-    _, whole, folder, _ = train("whole", **fields)
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_a_training_goes_on_as_if_it_had_not_stopped(train, ema):
+    fields = {"flip": True, "ema": ema}
+    whole = train("whole", **fields)
     # In an epoch, at its end, and in the next.
     for stop in (1, 3, 5):
-        _, _, _, state = train("part", stop=stop, **fields)
-        assert state.step == stop
-    _, model, other, state = train("part", **fields)
-    assert state.step == 6
-    expected = values(whole, folder.average)
-    for value, expected in zip(
-        values(model, other.average), expected, strict=True
-    ):
-        np.testing.assert_array_equal(value, expected)
-    assert log(other) == log(folder)
-    assert [row["epoch"] for row in log(folder)] == ["0", "1"]
+        assert train("part", stop=stop, **fields).state.step == stop
+    part = train("part", **fields)
+    assert part.state.step == 6
+    assert_same(part, whole)
+    assert log(part.folder) == log(whole.folder)
+    assert [row["epoch"] for row in log(whole.folder)] == ["0", "1"]
 
 
 def test_a_finished_training_goes_on_with_more_epochs(train):
     train("run", schedule="step")
-    _, model, folder, state = train("run", schedule="step", epochs=3)
-    assert state.step == 9 and len(log(folder)) == 3
-    _, whole, _, _ = train("whole", schedule="step", epochs=3)
-    for value, expected in zip(values(model), values(whole), strict=True):
-        np.testing.assert_array_equal(value, expected)
+    longer = train("run", schedule="step", epochs=3)
+    assert longer.state.step == 9 and len(log(longer.folder)) == 3
+    assert_same(longer, train("whole", schedule="step", epochs=3))
 
 
 def test_the_best_epoch_is_restored_with_its_average(train):
-    classifier, model, folder, state = train(
-        "run", epochs=3, learning_rate=0.5, ema=0.5
-    )
-    best = max(log(folder), key=lambda row: float(row["val_top1"]))
-    epoch = int(best["epoch"]) + 1
-    assert state.best_step == 3 * epoch
-    average = folder.average
-    folder.restore(model, 3, step=state.best_step, average=average)
-    averages = [np.array(x) for x in average.variables[:-2]]
-    folder.restore(model, 3, average=average)
-    fitting.restore_best(model, folder, state, average)
-    # BatchNorm's statistics are among them.
-    for weight, average in zip(classifier.weights, averages, strict=True):
-        np.testing.assert_array_equal(weight.numpy(), average)
+    run = train("run", epochs=3, learning_rate=0.5, ema=0.5)
+    best = max(log(run.folder), key=lambda row: float(row["val_top1"]))
+    assert run.state.best_step == 3 * (int(best["epoch"]) + 1)
+    run.state.best_step = run.folder.steps()[-1]
+    fitting.restore_best(run.model, run.average, run.folder, run.state)
+    weights = arrays(run.classifier.weights)
+    for weight, average in zip(weights, arrays(run.average.variables)):
+        np.testing.assert_array_equal(weight, average)
+    # Not the weights with which the training would go on.
+    run.folder.restore(run.model, 3, step=run.state.best_step)
+    assert (run.classifier.weights[0].numpy() != weights[0]).any()
 
 
-def test_fine_tuning_never_ends_below_its_start(train, tmp_path):
-    classifier, *_ = train("first")
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_fine_tuning_never_ends_below_its_start(train, tmp_path, ema):
+    classifier = train("first").classifier
     classifier.save(tmp_path / "start.keras")
-    start = [weight.numpy() for weight in classifier.weights]
-    classifier, model, folder, state = train(
-        "second",
-        weights=tmp_path / "start.keras",
-        learning_rate=1e4,  # Which spoils what it had learned.
-        epochs=1,
-        clipnorm=1.0,
-        ema=0.9,
+    start = arrays(classifier.weights)
+    run = train(
+        "second", weights=tmp_path / "start.keras", epochs=1, ema=ema
     )
-    before = [weight.numpy() for weight in classifier.weights]
-    assert any((x != y).any() for x, y in zip(before, start))
-    state.best_step = 0
-    fitting.restore_best(model, folder, state, folder.average)
-    for weight, expected in zip(classifier.weights, start, strict=True):
-        np.testing.assert_array_equal(weight.numpy(), expected)
+    after = arrays(run.classifier.weights)
+    assert any((x != y).any() for x, y in zip(after, start))
+    run.state.best_step = 0  # Whatever it was.
+    run.folder.restore(run.model, 3, average=run.average)
+    fitting.restore_best(run.model, run.average, run.folder, run.state)
+    restored = arrays(run.classifier.weights)
+    for weight, expected in zip(restored, start, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_the_start_is_the_best_until_an_epoch_is_better(train, tmp_path):
-    classifier, *_ = train("first")
-    classifier.save(tmp_path / "start.keras")
-    images = {"weights": tmp_path / "start.keras", "epochs": 1}
-    _, model, folder, state = train("second", stop=1, **images)
-    assert state.best_step == 0
-    assert folder.steps() == [1, 0]
-    _, _, _, state = train("second", **images)
-    better = float(log(folder)[0]["val_top1"]) > state.best_value
-    assert state.best_step == 0 and not better or state.best_step == 3
+    train("first").classifier.save(tmp_path / "start.keras")
+    fields = {"weights": tmp_path / "start.keras", "epochs": 1}
+    run = train("second", stop=1, **fields)
+    start = run.state.best_value
+    assert run.state.best_step == 0 and run.folder.steps() == [1, 0]
+    run = train("second", **fields)
+    better = float(log(run.folder)[0]["val_top1"]) > start
+    assert run.state.best_step == (3 if better else 0)
 
 
 def test_patience_ends_a_training_that_gets_no_better(train):
     # A rate of nearly nothing: the first epoch is the best.
-    *_, folder, state = train(
-        "run", epochs=9, patience=2, learning_rate=1e-30
-    )
-    assert state.step == 9 and len(log(folder)) == 3
-    *_, state = train("run", epochs=9, patience=2, learning_rate=1e-30)
-    assert state.step == 9
+    fields = {"epochs": 9, "patience": 2, "learning_rate": 1e-30}
+    run = train("run", **fields)
+    assert run.state.step == 9 and len(log(run.folder)) == 3
+    assert train("run", **fields).state.step == 9
 
 
 @pytest.fixture

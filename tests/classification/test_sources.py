@@ -39,14 +39,16 @@ def test_a_fifth_of_other_folders_is_held_out(tmp_path):
 def test_another_share_is_passed_on(monkeypatch):
     calls = []
 
-    def image_folder(path, **options):
-        calls.append(options)
+    def image_folder(path, subset, **options):
+        calls.append((subset, options))
         return type("Part", (), {"left_out": {".txt": 2}, "undecodable": []})
 
     monkeypatch.setattr(sources.data, "image_folder", image_folder)
     images = sources.open_images("fruits", val_share=0.3)
-    assert [call["held_out_share"] for call in calls] == [0.3, 0.3]
-    assert [call["subset"] for call in calls] == ["train", "held_out"]
+    assert calls == [
+        ("train", {"held_out_share": 0.3}),
+        ("held_out", {"held_out_share": 0.3}),
+    ]
     # Both parts are of one folder, whose files are counted once.
     assert images.left_out == {".txt": 2}
     with pytest.raises(ValueError, match="val_share=0"):

@@ -137,14 +137,21 @@ def test_a_folder_without_images_is_no_success(model, tmp_path):
 
 
 def test_images_of_one_shape_go_together_without_a_resizing_layer():
-    images = [(i, np.zeros((int(x), 4, 3))) for i, x in enumerate("33445")]
-    found = list(predict.same_shapes(images, 2, lambda x: x))
-    assert [paths for paths, _ in found] == [[0, 1], [2, 3], [4]]
-    assert [batch.shape[:2] for _, batch in found] == [(2, 3), (2, 4), (1, 5)]
+    images = [(i, np.zeros((int(x), 4, 3))) for i, x in enumerate("333345")]
+    found = list(predict.same_shapes(images, 3, lambda x: x))
+    assert [paths for paths, _ in found] == [[0, 1, 2], [3], [4], [5]]
+    assert [batch.shape[1] for _, batch in found] == [3, 3, 4, 5]
 
 
-def test_paths_that_are_no_utf8_can_be_printed():
-    assert predict.printable(os.fsdecode(b"a\xff.png")) == "a\\xff.png"
+def test_names_that_are_no_utf8_are_printed_and_written(
+    model, folder, capsys
+):
+    os.rename("images/a/red.jpg", b"images/a/r\xfcd.jpg")
+    for output in ([], ["--output", "a.csv"], ["--output", "a.json"]):
+        predict.main(["images/a", "--model", model, *output])
+    assert capsys.readouterr().out.startswith("images/a/r\\xfcd.jpg\n")
+    with open("a.csv", newline="") as file:
+        assert next(csv.DictReader(file))["file"] == "images/a/r\\xfcd.jpg"
 
 
 @pytest.mark.parametrize(
