@@ -113,9 +113,6 @@ def accumulate(strategy):
         "float64",
         lambda optimizer: optimizer,
         gradient_accumulation_steps=2,
-        use_ema=True,
-        ema_momentum=0.5,
-        ema_overwrite_frequency=2,
     )
 
 
