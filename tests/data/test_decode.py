@@ -63,6 +63,18 @@ def test_pixels_are_those_of_pillow(contents):
     np.testing.assert_array_equal(image, expected)
 
 
+@pytest.mark.parametrize("place", range(0, 12, 3))
+def test_an_animation_that_begins_with_a_part_is_refused(place):
+    frames = [colors().rotate(180)]
+    contents = bytearray(
+        encode(colors(), "WEBP", save_all=True, append_images=frames)
+    )
+    # Left and top, width and height of the first frame.
+    contents[contents.index(b"ANMF") + 8 + place] ^= 2
+    with pytest.raises(ValueError, match="a.webp .* frame .* is not whole"):
+        decode_contents(bytes(contents), "a.webp")
+
+
 def test_cmyk_is_converted():
     contents = encode(colors().convert("CMYK"), "JPEG")
     image = decode_contents(contents, "a").numpy().astype(int)
