@@ -187,7 +187,7 @@ def test_field_of_the_recipe_arrives(name, tmp_path):
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
     """What a run does, without training, in a folder of its own."""
-    calls = types.SimpleNamespace()
+    calls = types.SimpleNamespace(averages=[])
     monkeypatch.chdir(tmp_path)
 
     def open_images(*arguments):
@@ -202,18 +202,23 @@ def calls(monkeypatch, tmp_path):
     def fit(model, average, dataset, evaluation, run, state, *others):
         interruption, steps = others
         calls.fitted = run.path, steps
+        calls.averages.append(average)
         state.step = state.best_step = run.recipe.epochs * 9
 
     def keep_start(model, average, run, state, evaluation):
         calls.kept = True
+        calls.averages.append(average)
         state.best_step, state.best_value = 0, 0.5
+
+    def restore_best(model, average, run, state):
+        calls.averages.append(average)
 
     build_classifier = models.build_classifier
     monkeypatch.setattr(models, "build_classifier", build)
     monkeypatch.setattr(sources, "open_images", open_images)
     monkeypatch.setattr(fitting, "fit", fit)
     monkeypatch.setattr(fitting, "keep_start", keep_start)
-    monkeypatch.setattr(fitting, "restore_best", lambda *arguments: None)
+    monkeypatch.setattr(fitting, "restore_best", restore_best)
     monkeypatch.setattr(train.finishing, "finish", lambda *arguments: None)
     return calls
 
@@ -239,6 +244,14 @@ def test_output_is_the_run_folder_and_checkpoint_steps_arrive(calls, tmp_path):
     run("--output mine --checkpoint-steps 7")
     assert calls.fitted == ("mine", 7)
     assert (tmp_path / "mine" / "recipe.json").exists()
+
+
+def test_one_average_is_kept_restored_and_taken_in_the_end(calls):
+    run("--weights file.keras --ema 0.75")
+    start, fitted, best = calls.averages
+    assert start is fitted is best and start.decay == 0.75
+    run("--output other")
+    assert calls.averages[3:] == [None, None]
 
 
 def test_weights_are_where_a_new_training_starts(calls, tmp_path):

@@ -297,7 +297,6 @@ def test_a_backbone_that_is_thawed_survives(copy, tmp_path):
 
 @pytest.mark.parametrize("copy", [through_file, through_config])
 def test_states_within_layers_survive(copy, tmp_path, randomize):
-    pytest.importorskip("keras_epsanet.layers.composite")
     backbone = randomize(EPSANetBackbone(**TINY, image_shape=(32, 32, 3)))
     psa = backbone.get_layer("conv4_block1_psa")
     psa.trainable = False
