@@ -4,7 +4,7 @@ All that a saved file can hold is registered here, so that
 `keras.saving.load_model` needs no other import.
 """
 
-from keras_epsanet import data, detection, layers, training
+from keras_epsanet import data, detection, distribution, layers, training
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.graph.fuse import fuse
 from keras_epsanet.models.backbone import EPSANetBackbone
@@ -31,6 +31,7 @@ __all__ = [
     "data",
     "decode_predictions",
     "detection",
+    "distribution",
     "fuse",
     "layers",
     "load_torch_weights",
