@@ -267,6 +267,7 @@ def test_a_model_around_a_fused_one_trains_without_it(randomize, tmp_path):
     fused = fuse(randomize(keras.Model(inputs, x, name="body")))
     before = fused.get_weights()
     outer = keras.Model(inputs, layers.Dense(2, name="head")(fused(inputs)))
+    outer.trainable = False
     outer.trainable = True
     outer.compile("sgd", "mse")
     outer.save(tmp_path / "outer.keras")
