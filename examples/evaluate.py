@@ -20,6 +20,7 @@ on ImageNet yet.
 
 import argparse
 import csv
+import functools
 import os
 import sys
 import warnings
@@ -34,6 +35,11 @@ import tensorflow as tf
 
 import keras_epsanet
 from keras_epsanet import complexity, distribution, training
+from keras_epsanet.commands.predict import (
+    find_class_names,
+    resizing,
+    same_shapes,
+)
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
@@ -111,7 +117,7 @@ def evaluate_model(args):
     strategy = training.make_strategy()
     with strategy.scope():
         model = keras.saving.load_model(args.model, compile=False)
-    names = find_class_names(model)
+    names = find_class_names(model).names
     images = open_images(args.data)
     places = match_classes(images.class_names, names)
     labels, probabilities = predict(model, images, places, strategy, args)
@@ -120,16 +126,6 @@ def evaluate_model(args):
     print_result(names, labels, probabilities, confusion)
     if args.confusion:
         write_confusion(args.confusion, names, confusion)
-
-
-def find_class_names(model):
-    for layer in model.layers:
-        if isinstance(layer, keras_epsanet.layers.ClassNames):
-            return layer.names
-    raise ValueError(
-        "The model must have a layer ClassNames, as of train_classifier.py. "
-        f"Received: {model.name}"
-    )
 
 
 def open_images(path):
@@ -157,23 +153,20 @@ def match_classes(class_names, names):
 def predict(model, images, places, strategy, args):
     """Returns true classes `(N,)` and probabilities `(N, classes)`."""
     labels = []
+    resize = resizing(model)
+    if None not in model.input_shape[1:3]:
+        resize = functools.partial(tf.image.resize, size=model.input_shape[1:3])
 
-    def batches():
-        waiting = {}  # By size, for the model resizes them itself.
+    def pairs():
         for image, label in images.prefetch(tf.data.AUTOTUNE):
             if image.shape[-1] == 1:
                 image = tf.image.grayscale_to_rgb(image)
-            if None not in model.input_shape[1:3]:
-                image = tf.image.resize(image, model.input_shape[1:3])
-            batch = waiting.setdefault(tuple(image.shape), [])
-            batch.append((image, places[label]))
-            if len(batch) == args.batch_size:
-                yield take(waiting.pop(tuple(image.shape)))
-        yield from map(take, waiting.values())
+            yield places[label], image
 
-    def take(batch):
-        labels.extend(label for _, label in batch)
-        return np.stack([image for image, _ in batch])
+    def batches():
+        for numbers, batch in same_shapes(pairs(), args.batch_size, resize):
+            labels.extend(numbers)
+            yield batch
 
     probabilities = distribution.predict(model, batches(), strategy)
     return np.array(labels), probabilities

@@ -8,6 +8,7 @@ import re
 import runpy
 import shlex
 import sys
+import warnings
 from unittest import mock
 
 import keras
@@ -178,21 +179,26 @@ class _Stop(Exception):
 @functools.cache
 def parser_of(script):
     """The parser of the options of a script, or `None`."""
-    if "argparse" not in (ROOT / script).read_text():
-        return None
+    run, path = runpy.run_module, []
+    if script.endswith(".py"):
+        text = (ROOT / script).read_text()
+        if "argparse" not in text and "commands" not in text:
+            return None
+        run, script = runpy.run_path, str(ROOT / script)
+        path = [str(pathlib.Path(script).parent)]
     found = []
 
     def stop(parser, *args, **kwargs):
         found.append(parser)
         raise _Stop
 
-    path = [str((ROOT / script).parent), *sys.path]
     with (
         mock.patch.object(argparse.ArgumentParser, "parse_args", stop),
-        mock.patch.object(sys, "path", path),
+        mock.patch.object(sys, "path", [*path, *sys.path]),
+        warnings.catch_warnings(action="ignore"),  # Of a second import.
         pytest.raises(_Stop),
     ):
-        runpy.run_path(str(ROOT / script), run_name="__main__")
+        run(script, run_name="__main__")
     return found[0]
 
 
@@ -213,7 +219,10 @@ def check_command(command):
         assert extras <= set(config["options.extras_require"]), command
     else:
         assert words[0] == "python", f"What is this? {command}"
-        assert words[1] in SCRIPTS, command
+        if words[1] == "-m":
+            words = words[1:]
+        else:
+            assert words[1] in SCRIPTS, command
         parser = parser_of(words[1])
         if parser is None:
             assert len(words) == 2, f"has no options: {command}"

@@ -1,5 +1,6 @@
 """Whether a saved model says the same however it is run."""
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -27,6 +28,27 @@ def check_agreement(path, images, tolerance=1e-4):
     Raises:
         RuntimeError: If one does not agree, or a call changes a weight.
     """
+    with _full_precision():
+        return _check_agreement(path, images, tolerance)
+
+
+@contextlib.contextmanager
+def _full_precision():
+    """Without TF32 on GPUs, which LiteRT on the CPU does not have."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)
+
+
+def _check_agreement(path, images, tolerance):
     model = keras.saving.load_model(path, compile=False)
     images = np.asarray(images, "float32")
     expected = model.predict(images, verbose=0)

@@ -69,9 +69,20 @@ def keep_start(model, average, run, state, evaluation):
         evaluation: Batches of the held-out images.
     """
     model.optimizer.build(model.trainable_variables)
-    result = model.evaluate(evaluation, verbose=0, return_dict=True)
-    state.best_step, state.best_value = 0, result["top1"]
+    note_best(model, state, evaluation)
     run.save(model, state, average)
+
+
+def note_best(model, state, evaluation):
+    """Evaluates a model, and notes its step as the best one.
+
+    Args:
+        model: What `compile_trained_part` returned.
+        state: `State`, which is changed.
+        evaluation: Batches of the held-out images.
+    """
+    result = model.evaluate(evaluation, verbose=0, return_dict=True)
+    state.best_step, state.best_value = state.step, result["top1"]
 
 
 def fit(

@@ -68,7 +68,7 @@ def build_classifier(recipe, class_names, weights=None):
         input_tensor=x,
         classes=len(class_names),
         classifier_activation=None,
-        synchronized=recipe.sync_bn,
+        synchronized=training.synchronized(recipe),
         dtype=recipe.precision,
     )
     if weights is None:

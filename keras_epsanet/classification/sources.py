@@ -103,7 +103,7 @@ def _open_tfds(name, val_share):
     for split in ("validation", "test"):
         if split in train.splits:
             return train, data.tfds(name, split)
-    kept = round(100 * (1 - val_share))
+    kept = min(max(round(100 * (1 - val_share)), 1), 99)
     return (
         data.tfds(name, f"train[:{kept}%]"),
         data.tfds(name, f"train[{kept}%:]"),

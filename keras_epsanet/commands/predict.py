@@ -187,7 +187,7 @@ def same_shapes(images, size, resize):
     """Puts images that follow each other and have one shape into batches.
 
     Args:
-        images: Iterable of pairs, path and image.
+        images: Iterable of pairs, path (or what tells it) and image.
         size: Integer, images in a batch at most.
         resize: Function of a batch of images.
 

@@ -185,6 +185,8 @@ def train(args, recipe, images, program):
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
+    if goes_on and args.weights is not None:
+        print(f"--weights {args.weights} is not read: the training goes on")
     if before is not None and before.epochs < recipe.epochs:
         print(
             f"{recipe.epochs} epochs instead of {before.epochs}: from here "
@@ -207,6 +209,8 @@ def train(args, recipe, images, program):
             interruption,
             args.checkpoint_steps,
         )
+        if interruption.requested:  # In the last epoch, which is saved.
+            raise SystemExit(interruption.exit_code)
     except SystemExit:
         print(
             f"\n{program}: stopped after step {state.step:,} of "
@@ -219,6 +223,9 @@ def train(args, recipe, images, program):
     print(f"Trained in {time.time() - start:.0f} s")
     with strategy.scope():
         fitting.restore_best(model, average, run, state)
+        if state.best_value is None:
+            # Its checkpoint was damaged: the last one is what is left.
+            fitting.note_best(model, state, evaluation)
     finishing.finish(classifier, held_out, run, state, images)
 
 

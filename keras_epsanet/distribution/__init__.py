@@ -7,8 +7,8 @@ from keras_epsanet.distribution.batches import (
     check_batch_size,
     divide_batches,
     pad_to_devices,
-    predict,
 )
+from keras_epsanet.distribution.prediction import predict
 from keras_epsanet.distribution.replicas import num_replicas
 
 __all__ = [

@@ -10,7 +10,7 @@ number of all images, the weights of the others make up for those.
 
 import keras
 
-from keras_epsanet.distribution.replicas import num_replicas
+from keras_epsanet.distribution.replicas import num_replicas, worker
 
 
 def check_batch_size(batch_size, strategy, name="batch_size"):
@@ -124,105 +124,28 @@ def divide_batches(make_batches, strategy):
     >>> len(list(divide_batches(make_batches, make_strategy())))
     4
     """
-    worker, workers = _worker(strategy)
+    number, workers = worker(strategy)
     if workers == 1:
         return pad_to_devices(make_batches((0, 1)), strategy)
-    dataset = make_batches((worker, workers))
+    dataset = make_batches((number, workers))
     largest, batches, images = _over_workers(
         strategy, _count(dataset, empty=True)
     )
     local = num_replicas(strategy) // workers
     size = -(-largest // local) * local
     dataset = _fill_up(
-        dataset, size, batches, size * batches * workers / images
+        dataset, size, batches, size * batches * workers / images, lacks=True
     )
     return strategy.distribute_datasets_from_function(
         lambda context: dataset.rebatch(size // local)
     )
 
 
-def predict(model, dataset, strategy=None):
-    """Predicts for every image of a dataset, in its order.
-
-    Args:
-        model: A compiled or uncompiled `keras.Model`.
-        dataset: Finite batched `tf.data.Dataset` as in `pad_to_devices`, or
-            a list of batches of images.
-        strategy: What `keras_epsanet.training.make_strategy` returned;
-            `None` is that of the model.
-
-    Returns:
-        NumPy array `(images, ...)`, or a structure of them, as of
-        `model.predict`.
-
-    Raises:
-        ValueError: If there is no image, or several workers share it.
-
-    Example:
-
-    >>> import numpy as np
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    >>> predict(model, [np.ones((4, 4)), np.ones((1, 4))]).shape
-    (5, 2)
-    """
-    import numpy as np
-
-    if strategy is None:
-        strategy = _strategy_of(model)
-    if _worker(strategy)[1] > 1:
-        raise ValueError(
-            "One worker predicts. "
-            f"Received: strategy of {_worker(strategy)[1]} workers"
-        )
-    number = num_replicas(strategy)
-    parts = []
-    for batch in dataset:
-        batch = batch if isinstance(batch, tuple) else (batch,)
-        images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        images = keras.tree.map_structure(np.asarray, images)
-        count = len(keras.tree.flatten(images)[0])
-        size = -(-count // number) * number
-        places = np.minimum(np.arange(size), count - 1)
-        predictions = model.predict(
-            keras.tree.map_structure(lambda x: x[places], images),
-            batch_size=size,
-            verbose=0,
-        )
-        parts.append(
-            keras.tree.map_structure(lambda x: x[:count], predictions)
-        )
-    if not parts:
-        raise ValueError("There must be an image. Received: no batch")
-    return keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)
-
-
-def _strategy_of(model):
-    if keras.backend.backend() == "tensorflow":
-        return getattr(model, "distribute_strategy", None)
-    return keras.distribution.distribution()
-
-
-def _worker(strategy):
-    """The number of this process, and of all, on TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        return 0, 1
-    import tensorflow as tf
-
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return 0, 1
-    ids = strategy.experimental_local_results(
-        strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(context.replica_id_in_sync_group)
-        )
-    )
-    return int(ids[0]) // len(ids), num_replicas(strategy) // len(ids)
-
-
 def _over_workers(strategy, counts):
     """The largest batch, the most batches and the sum of the images."""
     import tensorflow as tf
 
-    workers = _worker(strategy)[1]
+    workers = worker(strategy)[1]
     counts = strategy.gather(
         strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant([counts], "int64")
@@ -282,8 +205,8 @@ def _count(dataset, empty=False):
     return counts
 
 
-def _fill_up(dataset, size, batches, scale):
-    """Gives all batches one size, adds some, and multiplies the weights."""
+def _fill_up(dataset, size, batches, scale, lacks=False):
+    """Gives all batches one size, adds those it lacks, scales the weights."""
     import tensorflow as tf
 
     def has_images(*batch):
@@ -310,13 +233,13 @@ def _fill_up(dataset, size, batches, scale):
 
     dataset = dataset.filter(has_images)
     dataset = dataset.map(fill, num_parallel_calls=tf.data.AUTOTUNE)
-    nothing = tf.nest.map_structure(
-        lambda spec: tf.zeros(spec.shape, spec.dtype), dataset.element_spec
-    )
-    # Workers whose images end sooner take batches of weight 0.
-    dataset = dataset.concatenate(
-        tf.data.Dataset.from_tensors(nothing).repeat()
-    ).take(batches)
+    if lacks:
+        # Workers whose images end sooner take batches of weight 0.
+        nothing = tf.nest.map_structure(
+            lambda spec: tf.zeros(spec.shape, spec.dtype), dataset.element_spec
+        )
+        nothing = tf.data.Dataset.from_tensors(nothing).repeat()
+        dataset = dataset.concatenate(nothing).take(batches)
     dataset = dataset.apply(
         tf.data.experimental.assert_cardinality(batches)
     )

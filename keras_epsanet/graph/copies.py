@@ -13,8 +13,19 @@ def config_without_lora(layer):
     """Returns the configuration of a layer whose LoRA is in its kernel."""
     config = layer.get_config()
     if _has_lora(layer):
-        return {k: v for k, v in config.items() if k not in LORA}
+        return _without_lora(config)
+    if "sublayers" in config:
+        # What the sublayers of PSA, SPC and SEWeight have of their own.
+        config["sublayers"] = _without_lora(config["sublayers"])
     return config
+
+
+def _without_lora(config):
+    return {
+        key: _without_lora(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in LORA
+    }
 
 
 def _has_lora(layer):
@@ -83,7 +94,7 @@ def copy_state(layer, copy):
 
 def _copy_own_state(layer, copy):
     if layer.quantization_mode != copy.quantization_mode:
-        # The configuration of what holds the layer does not say it.
+        # The configuration of what holds the layer need not say it.
         copy.quantize(
             layer.quantization_mode, config=layer.quantization_config
         )

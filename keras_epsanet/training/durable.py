@@ -24,7 +24,8 @@ def write_file(path, text):
         text: String.
     """
     temporary = f"{path}.tmp"
-    with open(temporary, "w") as file:
+    # As it is given, on every system: a CSV has the ends of its lines.
+    with open(temporary, "w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -75,19 +75,25 @@ def test_parts_with_different_classes_are_refused(tmp_path):
         sources.open_images(tmp_path)
 
 
-@pytest.mark.parametrize("splits", [["train"], ["train", "test"]])
-def test_tfds_holds_out_a_part_of_its_own(splits, monkeypatch):
+@pytest.mark.parametrize(
+    "splits, share, expected",
+    [
+        (["train"], 0.25, ("train[:75%]", "train[75%:]")),
+        (["train"], 0.001, ("train[:99%]", "train[99%:]")),
+        (["train"], 0.999, ("train[:1%]", "train[1%:]")),
+        (["train", "test"], 0.25, ("train", "test")),
+    ],
+)
+def test_tfds_holds_out_a_part_of_its_own(
+    splits, share, expected, monkeypatch
+):
     class Part:
         def __init__(self, name, split):
             self.split, self.splits = split, splits
 
     monkeypatch.setattr(sources.data, "tfds", Part)
-    images = sources.open_images(tfds="fruits", val_share=0.25)
-    assert (images.train.split, images.held_out.split) == (
-        ("train", "test")
-        if "test" in splits
-        else ("train[:75%]", "train[75%:]")
-    )
+    images = sources.open_images(tfds="fruits", val_share=share)
+    assert (images.train.split, images.held_out.split) == expected
 
 
 def test_files_that_cannot_be_decoded_are_listed(tmp_path):

@@ -204,6 +204,7 @@ def calls(monkeypatch, tmp_path):
         calls.fitted = run.path, steps
         calls.averages.append(average)
         state.step = state.best_step = run.recipe.epochs * 9
+        state.best_value = 0.5
 
     def keep_start(model, average, run, state, evaluation):
         calls.kept = True
@@ -263,6 +264,15 @@ def test_weights_are_where_a_new_training_starts(calls, tmp_path):
     with pytest.raises(SystemExit, match="No checkpoint"):
         run("--weights file.keras")
     assert calls.weights is None and not hasattr(calls, "kept")
+
+
+def test_weights_that_are_not_read_are_named(calls, monkeypatch, capsys):
+    monkeypatch.setattr(run_folder, "has_checkpoints", lambda path: True)
+    run("--weights file.keras")
+    assert "--weights file.keras is not read" in capsys.readouterr().out
+    monkeypatch.setattr(run_folder, "has_checkpoints", lambda path: False)
+    run("--weights file.keras --output other")
+    assert "is not read" not in capsys.readouterr().out
 
 
 def test_classes_must_be_as_many(calls):
@@ -399,6 +409,15 @@ def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):
     assert caught.value.code == 130
     assert "stopped after step 5 of 2. The same" in capsys.readouterr().err
 
+    def interrupted_at_the_end(model, average, *arguments):
+        # `Checkpointing` saves the last epoch and lets `fit` end.
+        arguments[-2]._interrupt(2, None)
+
+    monkeypatch.setattr(fitting, "fit", interrupted_at_the_end)
+    with pytest.raises(SystemExit) as caught:
+        run("--output other")
+    assert caught.value.code == 130
+
     def insist(*_):
         raise KeyboardInterrupt
 
@@ -407,6 +426,20 @@ def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):
         run("")
     assert caught.value.code == 130
     assert "interrupted. The same command" in capsys.readouterr().err
+
+
+def test_a_best_epoch_that_is_lost_is_evaluated_again(calls, monkeypatch):
+    def restore_best(model, average, run, state):
+        state.best_step = state.best_value = None
+
+    def finish(classifier, held_out, run, state, images):
+        calls.best = state.best_step, state.best_value
+
+    monkeypatch.setattr(fitting, "restore_best", restore_best)
+    monkeypatch.setattr(train.finishing, "finish", finish)
+    run("--epochs 1")
+    step, value = calls.best
+    assert step == 9 and 0 <= value <= 1
 
 
 @pytest.fixture(scope="module")

@@ -109,23 +109,6 @@ def test_parts_of_two_workers_are_the_batch_of_one(source):
     assert_same(together, take(source, 7))
 
 
-def test_parts_of_two_workers_are_the_evaluation_of_one(source):
-    whole, *parts = (
-        [
-            [x.numpy() for x in batch]
-            for batch in imagenet.evaluation_batches(
-                source, 4, image_size=SIZE, shard=shard
-            )
-        ]
-        for shard in ((0, 1), (0, 2), (1, 2))
-    )
-    together = [
-        [np.concatenate(pair) for pair in zip(*both)] for both in zip(*parts)
-    ]
-    assert_same(together, whole)
-    assert sum(weights.sum() for _, _, weights in whole) == VAL
-
-
 def test_evaluation_sees_every_image_once_as_torchvision_does(tree, source):
     batches = imagenet.evaluation_batches(source, 4, image_size=SIZE)
     images, labels = (

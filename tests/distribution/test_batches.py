@@ -196,3 +196,14 @@ def test_workers_evaluate_parts_of_all_images(tmp_path):
         np.testing.assert_allclose(
             result["found"], result["expected"], rtol=0, atol=1e-6
         )
+
+
+def test_images_of_unknown_sizes_are_padded_too():
+    images = [np.full((1, side, 5, 3), side, "float32") for side in (2, 4)]
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter(images),
+        output_signature=tf.TensorSpec((None, None, None, 3)),
+    )
+    padded = list(pad_to_devices(dataset, Devices(3)))
+    assert [x.shape for x in padded] == [(3, 2, 5, 3), (3, 4, 5, 3)]
+    assert [float(x[-1, 0, 0, 0]) for x in padded] == [2, 4]

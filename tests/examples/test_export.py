@@ -69,8 +69,8 @@ def test_a_model_is_exported_beside_it(script, saved, monkeypatch, capsys):
 def test_what_trains_when_it_is_exported_is_not_kept(
     script, tmp_path, monkeypatch
 ):
-    # The layers behind Keras' Resizing run as in training.
-    make_model(keras.layers.Resizing(16, 16)).save(tmp_path / "bad.keras")
+    # The layers behind Keras' CenterCrop run as in training.
+    make_model(keras.layers.CenterCrop(16, 16)).save(tmp_path / "bad.keras")
     (tmp_path / "bad_saved_model").mkdir()
     (tmp_path / "bad_saved_model/old").touch()
     with pytest.raises(SystemExit) as caught:

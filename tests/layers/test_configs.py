@@ -13,6 +13,7 @@ from keras_epsanet.layers import (
     BatchNormalization,
     ClassNames,
     GroupedConv2D,
+    Resizing,
     SEWeight,
 )
 
@@ -87,6 +88,18 @@ ARGUMENTS = {
         **LAYER,
     },
     ClassNames: {"names": ("cat", "dog"), **LAYER},
+    Resizing: {
+        "height": 4,
+        "width": 5,
+        "interpolation": "nearest",
+        "crop_to_aspect_ratio": True,
+        "pad_to_aspect_ratio": True,
+        "fill_mode": "reflect",
+        "fill_value": 1.0,
+        "antialias": True,
+        "data_format": "channels_first",
+        **LAYER,
+    },
 }
 # Not in the configs of Keras' own layers either, or not taken.
 LEFT_OUT = {
@@ -95,6 +108,8 @@ LEFT_OUT = {
     "rank",
     "padding",
     "dilation_rate",
+    "factor",
+    "bounding_box_format",
 }
 
 

@@ -58,3 +58,8 @@ def test_windows_opens_no_folder_and_waits_for_files_to_write(
 def test_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert durable.sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
+
+
+def test_a_file_holds_what_is_given_on_every_system(tmp_path):
+    durable.write_file(tmp_path / "a.csv", "çö,日本\r\nb\n")
+    assert (tmp_path / "a.csv").read_bytes() == "çö,日本\r\nb\n".encode()
