@@ -30,6 +30,15 @@ def test_norm_eval_keeps_statistics_and_trains_scale_and_shift(
     np.testing.assert_array_equal(layer.moving_variance.numpy(), before[1])
 
 
+def test_a_frozen_layer_keeps_its_statistics_in_training():
+    layer = BatchNormalization(trainable=False)
+    x = np.full((2, 3, 3, 1), 5.0, "float32")
+    y = ops.convert_to_numpy(layer(x, training=True))
+    np.testing.assert_allclose(y, x / np.sqrt(1 + 1e-5), rtol=1e-6)
+    assert float(layer.moving_mean[0]) == 0
+    assert float(layer.moving_variance[0]) == 1
+
+
 def test_without_norm_eval_the_statistics_move():
     layer = BatchNormalization()
     layer(np.full((2, 3, 3, 1), 5.0), training=True)
