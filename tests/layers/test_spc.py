@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet.layers import SPC
-from keras_epsanet.layers.spc import default_groups
+from keras_epsanet.layers.spc import check_pyramid, default_groups
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,9 @@ def test_wrong_rank_and_unknown_channels_are_refused():
         SPC(64)(np.ones((8, 8, 64)))
     with pytest.raises(ValueError, match="input channels must be known"):
         SPC(64).build((None, 8, 8, None))
+
+
+def test_a_reduction_may_be_as_large_as_a_scale():
+    assert check_pyramid(32, (3, 5), (1, 4), reduction=16)
+    with pytest.raises(ValueError, match="reduction=16 would fit"):
+        check_pyramid(32, (3, 5), (1, 4), reduction=17)
