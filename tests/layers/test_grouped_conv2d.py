@@ -21,8 +21,9 @@ def oracle(x, kernel, strides, groups):
             (0, 0),
         ),
     )
-    rows = range(0, x.shape[1] - height + 1, strides)
-    columns = range(0, x.shape[2] - width + 1, strides)
+    down, right = np.broadcast_to(strides, 2)
+    rows = range(0, x.shape[1] - height + 1, down)
+    columns = range(0, x.shape[2] - width + 1, right)
     y = np.zeros((len(x), len(rows), len(columns), filters))
     each = filters // groups
     for g in range(groups):
@@ -41,7 +42,7 @@ def oracle(x, kernel, strides, groups):
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, (3, 7)])
-@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("strides", [1, 2, 3, (3, 2)])
 @pytest.mark.parametrize("groups", [1, 4, 8])
 def test_equals_a_convolution_in_numpy(
     data_format, kernel_size, strides, groups
