@@ -81,7 +81,10 @@ def note_best(model, state, evaluation):
         state: `State`, which is changed.
         evaluation: Batches of the held-out images.
     """
-    result = model.evaluate(evaluation, verbose=0, return_dict=True)
+    with warnings.catch_warnings():
+        # Keras says so of the held-out images, which it does not count.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+        result = model.evaluate(evaluation, verbose=0, return_dict=True)
     state.best_step, state.best_value = state.step, result["top1"]
 
 

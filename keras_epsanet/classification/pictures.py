@@ -84,13 +84,19 @@ def plot_predictions(images, results, path, number=24):
         results.probabilities,
     ):
         axis.imshow(image.astype("uint8"))
+        true, taken = (_shortened(names[i]) for i in (label, predicted))
         axis.set_title(
-            f"{names[label]}\n→ {names[predicted]} {max(probabilities):.0%}",
+            f"{true}\n→ {taken} {max(probabilities):.0%}",
             color="green" if predicted == label else "red",
             fontsize=10,
             parse_math=False,
         )
     _save(figure, path)
+
+
+def _shortened(name, length=14):
+    """A name that is not wider than its image."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def plot_confusion(results, path):

@@ -42,11 +42,15 @@ def choose_recipe(path, arguments, fine_tuning=False):
     theirs = read_recipe(path)
     if theirs is None:
         return _new_recipe(arguments, fine_tuning)
+    if getattr(arguments, "epochs", theirs.epochs) < theirs.epochs:
+        raise ValueError(
+            f"{path} belongs to a training of {theirs.epochs} epochs, which "
+            "can only be raised. Take another --output for a shorter one. "
+            f"Received: --epochs {arguments.epochs}"
+        )
     recipe = theirs.with_options(arguments)
     changed = {name: getattr(theirs, name) for name in MAY_CHANGE}
     differences = dataclasses.replace(recipe, **changed).differences(theirs)
-    if recipe.epochs < theirs.epochs:
-        differences.append(f"epochs: {recipe.epochs}, not {theirs.epochs}")
     if differences:
         raise ValueError(
             f"{path} belongs to a training with other options, of which only "

@@ -53,7 +53,9 @@ def main(arguments=None, program="predict"):
             print(f"Saved the predictions of {len(found)} in {args.output}")
     except OSError as error:
         sys.exit(f"{program}: {args.output} cannot be written: {error}")
-    if skipped or not files:
+    if not files:
+        sys.exit(f"{program}: no images in {', '.join(args.images)}")
+    if skipped:
         sys.exit(f"{program}: {len(skipped)} of {len(files)} images skipped")
 
 

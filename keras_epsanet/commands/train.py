@@ -221,6 +221,11 @@ def train(args, recipe, images, program):
     finally:
         interruption.stop()
     print(f"Trained in {time.time() - start:.0f} s")
+    if state.epoch < recipe.epochs:
+        print(
+            f"Ended by --patience {recipe.patience}: no epoch was better than "
+            f"epoch {run_folder.best_epoch(state)}"
+        )
     with strategy.scope():
         fitting.restore_best(model, average, run, state)
         if state.best_value is None:

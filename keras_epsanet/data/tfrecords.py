@@ -32,6 +32,7 @@ from keras_epsanet.data.splits import (
     SPLITS,
     UNFINISHED,
     find_index,
+    list_shards,
     list_tree,
     shard_name,
 )
@@ -68,19 +69,31 @@ def convert(
         The dictionary that is written to `dataset.json`.
 
     Raises:
-        ValueError: If `source` is no such folder, `output` holds the shards
-            of another conversion or another program's `dataset.json`, images
-            have changed since the conversion began, which their sizes and
-            times tell, or more than 1 % of the images of a split, and more
-            than three, cannot be decoded.
+        ValueError: If an argument is out of range, `source` is no such
+            folder, `output` holds the shards of another conversion or
+            another program's `dataset.json`, images have changed since the
+            conversion began, which their sizes and times tell, a shard of a
+            finished conversion is missing, or more than 1 % of the images of
+            a split, and more than three, cannot be decoded.
         OSError: If a shard cannot be written, such as on a full disk.
     """
+    for name, value, most in (
+        ("train_shards", train_shards, 99_999),
+        ("val_shards", val_shards, 99_999),
+        ("quality", quality, 100),
+    ):
+        if not 1 <= value <= most:
+            raise ValueError(
+                f"`{name}` must be an integer from 1 to {most}. "
+                f"Received: {name}={value}"
+            )
     class_names, files, left_out = list_tree(os.fspath(source))
     shards = _plan(files, {"train": train_shards, "val": val_shards}, seed)
     plan = _digest(source, class_names, shards, quality)
     index = find_index(output)
     if index is not None:
         _check_plan(index["plan"], plan, output)
+        list_shards(output, index)  # Raises if one is missing.
         return index
     if os.path.exists(os.path.join(output, INDEX)):
         raise ValueError(

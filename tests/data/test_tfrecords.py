@@ -184,3 +184,27 @@ def test_command_prints_what_was_used(tree, output, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "train: 6 images in 6 shards, 0 encoded anew, 0 bad\n" in out
     assert "left out: 1 files (.txt)\n" in out
+
+
+def test_a_shard_that_is_missing_is_noticed_when_all_is_done(tree, output):
+    convert(tree, output, **OPTIONS)
+    os.remove(os.path.join(output, "train-00001-of-00002.tfrecord"))
+    with pytest.raises(ValueError, match="train-00001-of-00002"):
+        convert(tree, output, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"train_shards": 0},
+        {"val_shards": -1},
+        {"quality": 0},
+        {"quality": 101},
+    ],
+    ids=str,
+)
+def test_numbers_out_of_range_are_refused(tree, output, option):
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}={value}"):
+        convert(tree, output, **{**OPTIONS, **option})
+    assert not os.path.exists(output)

@@ -299,3 +299,13 @@ def test_refuses_a_call_that_the_graph_lacks():
     with pytest.raises(ValueError, match="Negative has a `call` of its own"):
         fuse(model)
     assert fuse(keras.Model(model.inputs, model.outputs))
+
+
+def test_what_is_an_output_too_keeps_its_norm(randomize):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv")(inputs)
+    y = layers.BatchNormalization(name="norm")(x)
+    model = randomize(keras.Model(inputs, [x, y]))
+    fused = fuse(model)
+    assert norms(fused) == ["norm"]
+    assert_same_calls(fused, model, image(2, 8, 8, 3))

@@ -1,9 +1,12 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 import keras_epsanet
+from keras_epsanet.models import variants
 
 BACKEND = keras.backend.backend()
 # Trainable parameters; table 2 of the paper rounds them.
@@ -164,3 +167,26 @@ def test_groups_of_table_5_are_one_argument():
         assert model.get_layer("conv2_block1_psa").groups == groups
         counts[groups] = parameters(model)
     assert sorted(counts, key=counts.get)[-1] == (1, 4, 8, 16)
+
+
+ARGUMENTS = {
+    "include_top": False,
+    "weights": "some.keras",
+    "input_tensor": "tensor",
+    "input_shape": (64, 64, 3),
+    "pooling": "max",
+    "classes": 7,
+    "classifier_activation": None,
+    "name": "some",
+    "groups": (1, 1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("variant", variants.MODEL_CONFIGS)
+def test_every_argument_is_passed_on(variant, monkeypatch):
+    monkeypatch.setattr(variants, "EPSANet", lambda **kwargs: kwargs)
+    function = VARIANTS[variant]
+    names = set(inspect.signature(function).parameters) - {"kwargs"}
+    assert names == set(ARGUMENTS) - {"groups"}
+    expected = variants.MODEL_CONFIGS[variant] | ARGUMENTS
+    assert function(**ARGUMENTS) == expected
