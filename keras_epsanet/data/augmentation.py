@@ -126,6 +126,9 @@ def _make_layer(name, class_name, arguments):
     layer = getattr(keras.layers, class_name)
     if layer is keras.layers.RandAugment:
         layer = _RandAugment
+    # A seed, though keys take its place: without one Keras draws it from the
+    # numbers that the initial weights come from.
+    arguments = {"seed": 0, **arguments}
     # In full precision whatever the policy of the model that is trained.
     return layer(
         name=name, dtype="float32", data_format="channels_last", **arguments

@@ -81,6 +81,13 @@ def test_the_note_is_found_behind_other_segments():
     assert not exif.has_no_note(later)
 
 
+def test_the_note_is_found_behind_one_of_another_kind():
+    jpeg = encode("JPEG", 6)
+    # As XMP, in a segment of the same marker.
+    xmp = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta/>")
+    assert exif.orientation(jpeg[:2] + xmp + jpeg[2:]) == 6
+
+
 @pytest.mark.parametrize("value", [0, 9, 65535])
 def test_orientations_that_do_not_exist_count_as_none(value):
     assert exif.orientation(encode("JPEG", value)) == 1

@@ -45,6 +45,11 @@ def output(tmp_path):
     return str(tmp_path / "output")
 
 
+def contents_of_file(output, name):
+    with open(os.path.join(output, name), "rb") as file:
+        return file.read()
+
+
 def contents_of(output):
     return {
         name: open(os.path.join(output, name), "rb").read()
@@ -208,3 +213,20 @@ def test_numbers_out_of_range_are_refused(tree, output, option):
     with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}={value}"):
         convert(tree, output, **{**OPTIONS, **option})
     assert not os.path.exists(output)
+
+
+def test_a_shard_that_is_gone_meanwhile_is_written_anew(
+    tree, output, monkeypatch
+):
+    def stop(*arguments):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tfrecords, "check_share", stop)
+        with pytest.raises(OSError):
+            convert(tree, output, **OPTIONS)
+    name = "train-00001-of-00002.tfrecord"
+    before = contents_of_file(output, name)
+    os.remove(os.path.join(output, name))
+    convert(tree, output, **OPTIONS)
+    assert contents_of_file(output, name) == before

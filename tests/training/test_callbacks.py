@@ -144,6 +144,16 @@ def test_a_signal_saves_after_the_step_and_exits_with_75(tmp_path):
     assert RunFolder(tmp_path, RECIPE).steps() == [8, 5]
 
 
+def test_a_signal_in_the_last_step_of_all_lets_the_training_end(tmp_path):
+    last, preemption = RECIPE.epochs * STEPS, training.Preemption()
+    kill = At(last - 1, lambda model: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        run = fit(tmp_path, make_model(), kill, preemption=preemption)
+    finally:
+        preemption.stop()
+    assert preemption.requested and run.steps()[0] == last
+
+
 def test_a_signal_in_the_last_step_of_an_epoch_saves_its_end(tmp_path):
     preemption = training.Preemption()
     try:

@@ -1,5 +1,6 @@
 import argparse
 import dataclasses
+import random
 
 import keras
 import numpy as np
@@ -237,6 +238,7 @@ def test_differences_name_option_and_both_values():
         {"model": ""},
         {"decay_epochs": ()},
         {"decay_epochs": (60, 30)},
+        {"decay_epochs": (30, 30)},
         {"decay_epochs": "30"},
         {"image_size": True},
         {"accumulation_steps": 3},
@@ -277,6 +279,15 @@ def test_augmentations_that_cannot_be_made_are_refused(
 ):
     with pytest.raises(ValueError, match=f"{message}.*Received: "):
         cls(augmentations=augmentations)
+
+
+def test_a_recipe_draws_no_random_number():
+    names = ("rand_augment", "random_erasing", "mix_up", "cut_mix")
+    before = random.getstate()
+    recipe = ClassifierRecipe(augmentations=names)
+    ClassifierRecipe.from_json(recipe.to_json())
+    # From these Keras draws the seeds of initial weights.
+    assert random.getstate() == before
 
 
 def test_numbers_of_numpy_become_those_of_json():
