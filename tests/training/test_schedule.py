@@ -28,3 +28,9 @@ def test_survives_serialisation():
 def test_another_kind_is_refused():
     with pytest.raises(ValueError, match="Received: kind=linear"):
         EpochSchedule(0.1, 10, 10, kind="linear")
+
+
+def test_the_rate_rises_from_the_first_step_to_the_peak():
+    schedule = EpochSchedule(0.4, 10, 10, warm_up_epochs=0.4)
+    rates = [float(schedule(step)) for step in range(5)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
