@@ -300,14 +300,8 @@ def test_training_finds_the_objects_of_an_image(cls):
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="of TensorFlow")
-@pytest.mark.parametrize(
-    "name",
-    [
-        "RetinaNet",
-        pytest.param("FasterRCNN", marks=pytest.mark.large),
-        pytest.param("MaskRCNN", marks=pytest.mark.large),
-    ],
-)
+@pytest.mark.large
+@pytest.mark.parametrize("name", ["RetinaNet", "FasterRCNN", "MaskRCNN"])
 def test_two_devices_train_as_one_with_the_whole_batch(name, tmp_path):
     script = pathlib.Path(__file__).with_name("train_on_devices.py")
     output = tmp_path / "arrays.npz"

@@ -145,6 +145,13 @@ def test_pytorch_is_refused(monkeypatch):
         make_strategy()
 
 
+def test_no_device_is_refused():
+    if keras.backend.backend() == "torch":
+        pytest.skip("has no strategy")
+    with pytest.raises(ValueError, match=r"Received: devices=\[\]"):
+        make_strategy([])
+
+
 def test_unknown_device_is_refused():
     if keras.backend.backend() == "torch":
         pytest.skip("has no strategy")
