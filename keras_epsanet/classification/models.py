@@ -76,7 +76,7 @@ def build_classifier(recipe, class_names, weights=None):
         # https://arxiv.org/abs/1706.02677.
         for layer in network.layers:
             if layer.name.endswith("_3_bn"):
-                layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
+                layer.gamma.assign(keras.ops.zeros(layer.gamma.shape))
     if recipe.freeze:
         # A BatchNorm that is not trainable also keeps its statistics.
         for layer in network.layers:
