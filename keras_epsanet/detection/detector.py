@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_epsanet.detection.nms import non_max_suppression
+from keras_epsanet.detection.predictor import Predictor, make_signature
 from keras_epsanet.distribution import num_replicas
 from keras_epsanet.training.replicas import sum_over_replicas
 
@@ -37,6 +38,8 @@ class Detector(keras.Model):
     """
 
     LOSSES = ()
+    # Whether a runtime without TensorFlow's operations is to run the graph.
+    portable = False
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class Detector(keras.Model):
         images, _ = _as_pair(args[-1])
         outputs = super().predict_step(*args[:-1], (images,))
         if keras.backend.backend() != "jax":
-            return self._predictions(images, outputs)
+            return self.predictions(images, outputs)
         outputs, others = outputs
         variables = (self.trainable_variables, self.non_trainable_variables)
         values = (args[0][0], others)
@@ -118,9 +121,9 @@ class Detector(keras.Model):
             pair for pairs in zip(variables, values) for pair in zip(*pairs)
         ]
         with keras.StatelessScope(state_mapping=mapping):
-            return self._predictions(images, outputs), others
+            return self.predictions(images, outputs), others
 
-    def _predictions(self, images, outputs):
+    def predictions(self, images, outputs):
         predictions = self.decode(images, outputs)
         height, width = ops.shape(images)[1:3]
         boxes = keras.utils.bounding_boxes.convert_format(
@@ -157,6 +160,45 @@ class Detector(keras.Model):
             # takes the mean by their images; the gradient is the replica's.
             loss += ops.stop_gradient(sum(of_batch) / number - loss)
         return loss
+
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
+        """Exports all of `predict`: images in, the dictionary out.
+
+        On the TensorFlow backend, as `keras.Model.export` otherwise. The
+        thresholds are those of this moment.
+
+        Args:
+            filepath: Path of the folder or the file.
+            format: `"tf_saved_model"`, or `"onnx"` (float32 policy).
+            verbose: Whether Keras says what was exported.
+            input_signature: List of a `keras.InputSpec`, float32
+                `(N, H, W, 3)`; `None` for the backbone's. `None` as a side
+                is any size, which a SavedModel can have and ONNX cannot.
+            **kwargs: As in `keras.Model.export`.
+
+        Raises:
+            ValueError: If the backend or the format cannot hold a detector,
+                or ONNX lacks the size of the images.
+        """
+        signature = make_signature(self, format, input_signature)
+        self.portable = format == "onnx"
+        try:
+            Predictor(self).export(
+                filepath,
+                format=format,
+                verbose=verbose,
+                input_signature=signature,
+                **kwargs,
+            )
+        finally:
+            self.portable = False
 
     def suppress(self, boxes, scores, classes):
         """The best boxes as the dictionary of `predict`."""

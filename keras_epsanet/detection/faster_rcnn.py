@@ -211,6 +211,7 @@ class FasterRCNN(Detector):
             boxes,
             output_size,
             self.sampling_ratio,
+            self.portable,
         )
         batch, number = ops.shape(features)[:2]
         shape = features.shape[2:]

@@ -47,8 +47,11 @@ def non_max_suppression(
         return ops.any(scores > score_threshold)
 
     def keep_best(i, kept, number, scores):
-        best = ops.cast(ops.argmax(scores, axis=-1), "int32")[:, None]
-        left = ops.take_along_axis(scores, best, axis=1) > score_threshold
+        highest = ops.max(scores, axis=-1, keepdims=True)
+        left = highest > score_threshold
+        # The first of them. Keras' argmax has operations that ONNX lacks.
+        best = ops.where(scores == highest, positions, candidates)
+        best = ops.min(best, axis=-1, keepdims=True)
         kept = ops.where((slots == i) & left, best, kept)
         number = number + ops.cast(left[:, 0], "int32")
         box = ops.take_along_axis(boxes, best[..., None], axis=1)

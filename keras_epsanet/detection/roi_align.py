@@ -38,7 +38,9 @@ def assign_levels(boxes, num_levels):
     return ops.cast(ops.clip(level, 0, num_levels - 1), "int32")
 
 
-def pyramid_roi_align(levels, strides, boxes, output_size, sampling_ratio=2):
+def pyramid_roi_align(
+    levels, strides, boxes, output_size, sampling_ratio=2, portable=False
+):
     """Resamples the features under boxes, each from the level of its size.
 
     Args:
@@ -47,6 +49,8 @@ def pyramid_roi_align(levels, strides, boxes, output_size, sampling_ratio=2):
         boxes: Float tensor `(N, boxes, 4)`, corners in pixels of the image.
         output_size: Integer, height and width of the result.
         sampling_ratio: As in `roi_align`.
+        portable: Whether TensorFlow gathers too, as the other backends do,
+            for a runtime that lacks its operation.
 
     Returns:
         Tensor `(N, boxes, output_size, output_size, C)`. Boxes have no
@@ -59,7 +63,7 @@ def pyramid_roi_align(levels, strides, boxes, output_size, sampling_ratio=2):
     flat = ops.reshape(boxes, (-1, 4))
     align = (
         _align_pyramid_by_crops
-        if keras.backend.backend() == "tensorflow"
+        if keras.backend.backend() == "tensorflow" and not portable
         else _align_pyramid_by_gathers
     )
     aligned = align(

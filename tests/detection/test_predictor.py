@@ -1,0 +1,119 @@
+"""Exported detectors against `predict`, in the runtimes they are for."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import EPSANetBackbone
+from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+needs_tensorflow = pytest.mark.skipif(
+    not TENSORFLOW, reason="exports are TensorFlow's"
+)
+SIZE = (48, 64)
+
+
+def make_detector(cls, image_shape=(None, None, 3), **options):
+    keras.utils.set_random_seed(0)
+    backbone = EPSANetBackbone(
+        (1, 1, 1, 1),
+        (16, 16, 16, 16),
+        (3, 5, 7, 9),
+        (1, 4, 4, 4),
+        reduction=4,
+        image_shape=image_shape,
+    )
+    # No score is left out, so that all that is found is compared.
+    options = {"confidence_threshold": 0.0, "max_detections": 5, **options}
+    detector = cls(backbone, 3, **options)
+    if cls is not RetinaNet:
+        # Scores that differ by more than rounding does.
+        kernel, _ = detector.box_head.get_layer("class_logits").weights
+        kernel.assign(kernel * 100)
+    return detector
+
+
+def make_images(number=2, size=SIZE):
+    random = np.random.default_rng(0)
+    return random.normal(size=(number, *size, 3)).astype("float32")
+
+
+def check(found, wanted):
+    assert set(found) == set(wanted)
+    assert wanted["num_detections"].min() > 0
+    for name, values in wanted.items():
+        np.testing.assert_allclose(
+            found[name], values, rtol=1e-4, atol=1e-4, err_msg=name
+        )
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "cls", (RetinaNet, pytest.param(MaskRCNN, marks=pytest.mark.large))
+)
+def test_a_saved_model_predicts_images_of_any_size(cls, tmp_path):
+    import tensorflow as tf
+
+    detector = make_detector(cls)
+    detector.export(tmp_path / "model", verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    for number, size in ((2, SIZE), (1, (33, 40))):
+        images = make_images(number, size)
+        found = {k: v.numpy() for k, v in loaded.serve(images).items()}
+        check(found, detector.predict(images, verbose=0))
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "cls",
+    (
+        RetinaNet,
+        pytest.param(FasterRCNN, marks=pytest.mark.large),
+        pytest.param(MaskRCNN, marks=pytest.mark.large),
+    ),
+)
+def test_an_onnx_file_predicts_batches_of_one_image_size(cls, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    detector = make_detector(cls, image_shape=(*SIZE, 3))
+    path = str(tmp_path / "model.onnx")
+    detector.export(path, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    for number in (1, 3):
+        images = make_images(number)
+        found = dict(zip(names, session.run(None, {"images": images})))
+        check(found, detector.predict(images, verbose=0))
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "options, message",
+    (
+        ({"format": "onnx"}, "height and width"),
+        ({"format": "litert"}, "tf_saved_model"),
+        (
+            {"input_signature": [keras.InputSpec("float32", (1, 8, 8))]},
+            r"\(N, H, W, 3\)",
+        ),
+    ),
+)
+def test_what_cannot_be_exported_is_refused(options, message, tmp_path):
+    detector = make_detector(RetinaNet)
+    with pytest.raises(ValueError, match=message):
+        detector.export(tmp_path / "model", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@needs_tensorflow
+def test_a_varying_number_of_samples_is_refused_for_onnx(tmp_path):
+    detector = make_detector(FasterRCNN, (*SIZE, 3), sampling_ratio=0)
+    with pytest.raises(ValueError, match="sampling_ratio=0"):
+        detector.export(tmp_path / "model.onnx", format="onnx")
+
+
+@pytest.mark.skipif(TENSORFLOW, reason="of the other backends")
+def test_other_backends_say_where_to_export(tmp_path):
+    with pytest.raises(ValueError, match="TensorFlow backend"):
+        make_detector(RetinaNet).export(tmp_path / "model")
