@@ -10,6 +10,7 @@ from keras import ops
 from keras_epsanet.detection.losses import global_count
 from keras_epsanet.detection.roi_align import roi_align
 from keras_epsanet.layers import GroupedConv2D
+from keras_epsanet.layers.grouped_conv2d import fan_out_normal
 
 OUTPUT_SIZE = 14  # Of ROIAlign; that of the masks is double.
 THRESHOLD = 0.5
@@ -26,7 +27,6 @@ def make_mask_head(filters, num_classes):
         Functional model from aligned features `(boxes, 14, 14, filters)` to
         float32 logits `(boxes, 28, 28, num_classes)`.
     """
-    he_normal = keras.initializers.VarianceScaling(2.0, "fan_out")
     inputs = keras.Input((OUTPUT_SIZE, OUTPUT_SIZE, filters))
     x = inputs
     for i in range(1, 5):
@@ -35,7 +35,6 @@ def make_mask_head(filters, num_classes):
             3,
             use_bias=True,
             activation="relu",
-            kernel_initializer=he_normal,
             name=f"mask_conv{i}",
         )(x)
     x = keras.layers.Conv2DTranspose(
@@ -43,7 +42,7 @@ def make_mask_head(filters, num_classes):
         2,
         strides=2,
         activation="relu",
-        kernel_initializer=he_normal,
+        kernel_initializer=fan_out_normal(),
         data_format="channels_last",
         name="mask_upsample",
     )(x)
@@ -51,7 +50,6 @@ def make_mask_head(filters, num_classes):
         num_classes,
         1,
         use_bias=True,
-        kernel_initializer=he_normal,
         dtype="float32",
         name="mask_logits",
     )(x)

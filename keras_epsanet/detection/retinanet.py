@@ -13,6 +13,7 @@ from keras_epsanet.detection.losses import focal_loss, global_count
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.top_k import top_k
 from keras_epsanet.layers import GroupedConv2D
+from keras_epsanet.layers.composite import initializer_of_part
 
 LEVELS = range(3, 8)
 # A quarter of the smallest size is the stride, three sizes to an octave.
@@ -50,6 +51,11 @@ class RetinaNet(Detector):
             `pyramid_outputs` from `"P3"`, `"P4"` and `"P5"` to Keras
             tensors, such as `EPSANetBackbone` or one of KerasHub's.
         num_classes: Integer, number of classes without background.
+        head_initializer: Initializer of the kernels of the two towers, or
+            its name; `None` means normal of 0.01, as in MMDetection. Through
+            four such convolutions hardly a signal or a gradient comes: that
+            suits 90,000 steps. For a short training take `"he_normal"`. The
+            two convolutions behind the towers always start at 0.01.
         bounding_box_format: Format of the boxes in training and prediction,
             as in `keras.utils.bounding_boxes`.
         confidence_threshold: Float, score that a prediction must exceed.
@@ -77,8 +83,11 @@ class RetinaNet(Detector):
 
     LOSSES = ("classification_loss", "box_loss")
 
-    def __init__(self, backbone, num_classes, **kwargs):
+    def __init__(
+        self, backbone, num_classes, *, head_initializer=None, **kwargs
+    ):
         check_num_classes(num_classes)
+        head_initializer = keras.initializers.get(head_initializer)
         levels = apply_feature_pyramid(
             find_features(backbone, ("P3", "P4", "P5")),
             LEVELS[0],
@@ -89,16 +98,30 @@ class RetinaNet(Detector):
             [2**level for level in LEVELS], SCALES, RATIOS
         )
         outputs = {
-            "class_logits": _apply_head(
+            output: _apply_head(
                 levels,
-                "classification",
+                name,
+                [
+                    initializer_of_part(head_initializer, part) or _normal()
+                    for part in parts
+                ],
                 anchors.num_anchors,
-                num_classes,
-                bias=-math.log((1 - PRIOR) / PRIOR),
-            ),
-            "box_deltas": _apply_head(levels, "box", anchors.num_anchors, 4),
+                values,
+                bias,
+            )
+            for output, name, parts, values, bias in (
+                (
+                    "class_logits",
+                    "classification",
+                    range(1, 5),
+                    num_classes,
+                    -math.log((1 - PRIOR) / PRIOR),
+                ),
+                ("box_deltas", "box", range(5, 9), 4, 0.0),
+            )
         }
         super().__init__(backbone, num_classes, outputs, **kwargs)
+        self.head_initializer = head_initializer
         self.anchor_generator = anchors
 
     def compute_losses(self, images, targets, outputs):
@@ -162,18 +185,33 @@ class RetinaNet(Detector):
         boxes = box_ops.clip(boxes, height, width)
         return self.suppress(boxes, scores, classes)
 
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "head_initializer": keras.initializers.serialize(
+                self.head_initializer
+            ),
+        }
 
-def _apply_head(levels, name, num_anchors, values, bias=0.0):
+
+def _apply_head(levels, name, initializers, num_anchors, values, bias):
     """Applies a tower to all levels: `(N, anchors, values)`, float32."""
     layers = [
-        _convolution(256, f"{name}_conv{i}", activation="relu")
-        for i in range(1, 5)
+        _convolution(
+            256,
+            f"{name}_conv{i}",
+            kernel_initializer=initializer,
+            activation="relu",
+        )
+        for i, initializer in enumerate(initializers, start=1)
     ]
     layers.append(
         _convolution(
             num_anchors * values,
             f"{name}_output",
+            kernel_initializer=_normal(),
             bias_initializer=keras.initializers.Constant(bias),
+            dtype="float32",
         )
     )
     outputs = []
@@ -191,11 +229,8 @@ def _apply_head(levels, name, num_anchors, values, bias=0.0):
 
 
 def _convolution(filters, name, **kwargs):
-    return GroupedConv2D(
-        filters,
-        3,
-        use_bias=True,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        name=name,
-        **kwargs,
-    )
+    return GroupedConv2D(filters, 3, use_bias=True, name=name, **kwargs)
+
+
+def _normal():
+    return keras.initializers.RandomNormal(stddev=0.01)

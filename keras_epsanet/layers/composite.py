@@ -78,7 +78,7 @@ class CompositeLayer(keras.layers.Layer):
         """
         return {
             "kernel_initializer": (
-                _initializer_of_part(self.kernel_initializer, part) or default
+                initializer_of_part(self.kernel_initializer, part) or default
             ),
             "kernel_regularizer": self.kernel_regularizer,
             "kernel_constraint": self.kernel_constraint,
@@ -189,7 +189,14 @@ def _quantized_as(old, policy):
     return old.from_config({**old.get_config(), "source_name": policy.name})
 
 
-def _initializer_of_part(initializer, part):
+def initializer_of_part(initializer, part):
+    """Returns the initializer with a seed of its own for this part.
+
+    Args:
+        initializer: Keras initializer, or what else initializes.
+        part: Integer, different for every kernel. The same instance, or
+            others with the same seed, would give them equal weights.
+    """
     if not isinstance(initializer, keras.initializers.Initializer):
         return initializer
     config = initializer.get_config()
