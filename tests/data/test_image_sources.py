@@ -84,18 +84,19 @@ def test_slots_of_a_worker(batch_size, shard, size, begin, chunk):
     assert (slots.size, slots.begin, slots.chunk) == (size, begin, chunk)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("batch, workers", [(4, 1), (4, 2), (4, 4), (10, 1)])
 @pytest.mark.parametrize("seed", [None, 3])
-def test_positions_are_those_of_the_batches(workers, seed):
+def test_positions_are_those_of_the_batches(batch, workers, seed):
+    per_epoch = NUM // batch * batch
     split = FileSplit([(f"{i}.jpg", i) for i in range(NUM)])
     of_images = {}
     for worker in range(workers):
-        slots = Slots(BATCH, NUM, 2, 5, (worker, workers))
+        slots = Slots(batch, per_epoch, 2, 5, (worker, workers))
         for positions, indices, _ in split.chunks(slots, seed):
             of_images |= zip(positions.numpy().tolist(), indices.numpy())
-    # Of batches 2 to 4, the last two of them in the second epoch.
-    assert sorted(of_images) == list(range(2 * BATCH, 5 * BATCH))
-    whole = Slots(BATCH, NUM, 0, 6, (0, 1))
+    # Of batches 2 to 4, of which some are in later epochs.
+    assert sorted(of_images) == list(range(2 * batch, 5 * batch))
+    whole = Slots(batch, per_epoch, 0, 5, (0, 1))
     expected = read(whole, seed)
     assert all(expected[i] == image for i, image in of_images.items())
 
