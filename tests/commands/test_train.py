@@ -275,6 +275,30 @@ def test_weights_that_are_not_read_are_named(calls, monkeypatch, capsys):
     assert "is not read" not in capsys.readouterr().out
 
 
+def test_a_training_goes_on_with_the_same_images_only(calls, monkeypatch):
+    run("--epochs 1")
+    others = sources.Images(make_dataset(8), make_dataset(3), "others")
+    monkeypatch.setattr(sources, "open_images", lambda *_: others)
+    del calls.fitted
+    with pytest.raises(SystemExit, match="train: 8, not 9$"):
+        run("--epochs 2")
+    assert not hasattr(calls, "fitted")
+    run("--epochs 1 --output other")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FloatingPointError, ImportError, OSError, RuntimeError, ValueError],
+)
+def test_errors_end_with_a_line(error, monkeypatch):
+    def fail(args, program):
+        raise error("reason")
+
+    monkeypatch.setattr(train, "run", fail)
+    with pytest.raises(SystemExit, match="^mine: reason$"):
+        train.main([], "mine")
+
+
 def test_classes_must_be_as_many(calls):
     run("--classes 3")
     with pytest.raises(SystemExit, match="have 3 classes.*--classes 4"):

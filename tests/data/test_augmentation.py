@@ -130,7 +130,9 @@ def test_the_chosen_operations_do_what_keras_does():
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("names", [["mix_up", "foo"], {"foo": {}}, "mix_up", ""])
+@pytest.mark.parametrize(
+    "names", [["mix_up", "foo"], {"foo": {}}, "mix_up", ""]
+)
 def test_other_names_are_refused(names):
-    with pytest.raises(ValueError, match="names among rand_augment.*Received"):
+    with pytest.raises(ValueError, match="names among .*Received: aug"):
         Augmentations(names)

@@ -120,7 +120,7 @@ def test_all_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
         shard_writer,
         "_sync",
-        lambda name: events.append((name == str(tmp_path), os.path.exists(path))),
+        lambda x: events.append((x == str(tmp_path), os.path.exists(path))),
     )
     shard_writer.write_json(path, [1])
     assert json.load(open(path)) == [1]
