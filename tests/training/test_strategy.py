@@ -76,10 +76,10 @@ TOLERANCES = {
 }
 
 
-def assert_trained_as_one(arrays, scenario):
-    """Compares with one device that got the whole batches."""
+def assert_trained_as_one(arrays, scenario, first):
+    """Compares with one device of the first worker, with whole batches."""
     actual = pick(arrays, f"{scenario}/all/")
-    one = pick(arrays, f"{scenario}/one/")
+    one = pick(first, f"{scenario}/one/")
     assert_close(actual, one, TOLERANCES[scenario])
     # The norm of the gradient: there was something to clip.
     assert one.get("norm", np.inf) > 0.5
@@ -93,9 +93,8 @@ def assert_trained_as_one(arrays, scenario):
 @pytest.mark.parametrize(
     "scenarios",
     [
-        ["float64", "float32"],
-        ["accumulate", "overflow"],
-        pytest.param(["epsanet50"], marks=pytest.mark.large),
+        ["float64", "accumulate", "overflow"],
+        pytest.param(["float32", "epsanet50"], marks=pytest.mark.large),
     ],
     ids="-".join,
 )
@@ -104,7 +103,7 @@ def test_two_devices_train_as_one(scenarios, tmp_path):
     (arrays,) = finish(tmp_path, {"both": process})
     assert arrays["replicas"] == 2 and arrays["is_chief"]
     for scenario in scenarios:
-        assert_trained_as_one(arrays, scenario)
+        assert_trained_as_one(arrays, scenario, arrays)
 
 
 @tensorflow_only
@@ -124,10 +123,11 @@ def test_two_workers_train_as_one(tmp_path):
         }
         name = f"worker{i}"
         processes[name] = start(tmp_path, name, scenarios, config)
-    for i, arrays in enumerate(finish(tmp_path, processes)):
+    results = finish(tmp_path, processes)
+    for i, arrays in enumerate(results):
         assert arrays["replicas"] == 2 and arrays["is_chief"] == (i == 0)
         for scenario in scenarios:
-            assert_trained_as_one(arrays, scenario)
+            assert_trained_as_one(arrays, scenario, results[0])
 
 
 def test_one_device_needs_no_strategy():
