@@ -262,6 +262,20 @@ def test_survives_serialisation():
     assert type(copy) is SGDL2 and copy.get_config() == config
 
 
+def test_defaults_are_the_paper_s():
+    config = SGDL2().get_config()
+    assert config["learning_rate"] == pytest.approx(0.1)
+    expected = {
+        "momentum": 0.9,
+        "nesterov": False,
+        "l2": 1e-4,
+        "global_clipnorm": None,
+        "gradient_accumulation_steps": None,
+        "l2_exclusions": {"paths": [], "names": []},
+    }
+    assert {name: config[name] for name in expected} == expected
+
+
 @pytest.mark.parametrize("setting", ["clipnorm", "clipvalue"])
 def test_the_other_ways_of_clipping_survive_serialisation(setting):
     optimizer = SGDL2(**{setting: 2.0})
