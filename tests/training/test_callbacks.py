@@ -455,9 +455,11 @@ def read_events(folder):
 def test_events_of_the_evaluation_have_a_folder_of_their_own(tmp_path):
     events = training.ScalarEvents(str(tmp_path))
     for epoch in range(2):
-        events.on_epoch_end(epoch, {"loss": 1.0 + epoch, "val_loss": 3.0})
+        logs = {"loss": 1.0 + epoch, "val_loss": 3.0, "value": 4.0}
+        events.on_epoch_end(epoch, logs)
     assert read_events(tmp_path / "train") == {
-        "epoch_loss": [(0, 1.0), (1, 2.0)]
+        "epoch_loss": [(0, 1.0), (1, 2.0)],
+        "epoch_value": [(0, 4.0), (1, 4.0)],
     }
     assert read_events(tmp_path / "validation") == {
         "epoch_loss": [(0, 3.0), (1, 3.0)]
