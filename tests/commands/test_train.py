@@ -527,8 +527,28 @@ def test_a_finished_training_says_how_to_go_on(trained, capsys):
 def test_a_longer_training_says_what_happens_to_the_rate(calls, capsys):
     run("--epochs 2")
     assert "instead of" not in capsys.readouterr().out
+    run("--epochs 2")
+    assert "instead of" not in capsys.readouterr().out
     run("--epochs 3")
     assert "3 epochs instead of 2: from here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "step, epoch", [(0, None), (1, 1), (3, 2), (5, 2)]
+)
+def test_a_training_that_goes_on_says_from_where(step, epoch, capsys):
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    images = sources.Images(make_dataset(9), make_dataset(4), "noise")
+    recipe = ClassifierRecipe(model="tiny")
+    state = State(step=step, steps_per_epoch=3)
+    train.report_start(recipe, strategy, images, state)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == (
+        "tiny on 2 device(s): 3 classes, 9 images to train, 4 held out"
+    )
+    going_on = f"Going on after step {step} of 6, in epoch {epoch} of 2"
+    assert (lines[0] == going_on) == (step > 0)
+    assert lines[-1].startswith("The first step takes")
 
 
 def test_missing_results_are_written_again_without_training(trained, capsys):

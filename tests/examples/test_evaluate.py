@@ -1,6 +1,7 @@
 import csv
 import pathlib
 import runpy
+import shutil
 import sys
 
 import keras
@@ -282,6 +283,30 @@ def test_a_class_is_taken_for_the_three_most_frequent_others(capsys):
         "  b: 0.00% of 2, taken for a 2",
         "  c: 100.00% of 3",
     ]
+
+
+def test_the_loss_of_what_is_taken_for_impossible_is_bounded(capsys):
+    script = runpy.run_path(str(SCRIPT))
+    probabilities, labels = np.array([[1, 0], [0.999, 0.001]]), np.ones(2, int)
+    confusion = np.array([[0, 0], [2, 0]])
+    script["print_result"]("ab", labels, probabilities, confusion)
+    loss = -np.mean(np.log([1e-7, 1e-3]))
+    assert f"loss {loss:.4f}" in capsys.readouterr().out
+
+
+def test_images_are_resized_for_a_model_of_one_size(
+    tmp_path, monkeypatch, capsys
+):
+    image = keras.Input((4, 6, 3))
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    names = keras_epsanet.layers.ClassNames(["blue", "green", "red"])
+    keras.Model(image, names(x)).save(tmp_path / "model.keras")
+    write_colors(tmp_path / "images", 2)
+    for name in set(COLORS) - {"blue", "red"}:
+        shutil.rmtree(tmp_path / "images" / name)
+    arguments = ["--model", tmp_path / "model.keras"]
+    run(monkeypatch, *arguments, "--data", tmp_path / "images")
+    assert capsys.readouterr().out.startswith("4 images: ")
 
 
 @pytest.mark.parametrize("classes", [5, 6])

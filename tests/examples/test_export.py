@@ -161,6 +161,15 @@ def test_formats_and_sizes_are_those_asked_for(
     ] == sizes
 
 
+def test_a_model_may_lie_where_the_command_runs(
+    script, saved, exports, monkeypatch
+):
+    monkeypatch.chdir(saved.parent)
+    run(script, monkeypatch, "--model", saved.name, "--image-size", "32")
+    names = sorted(path.name for path in saved.parent.iterdir())
+    assert names == ["mine.keras", "mine_saved_model"]
+
+
 def test_a_former_export_is_replaced(script, saved, monkeypatch, quickly):
     contents = iter("ab")
 

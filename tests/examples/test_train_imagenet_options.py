@@ -135,7 +135,7 @@ def load_script():
     return script
 
 
-def run(monkeypatch, output, *arguments, chief=True):
+def run(monkeypatch, output, *arguments, chief=True, bad=()):
     """Runs the script up to its end with data and steps that cost nothing."""
     script, seen = load_script(), Seen(deterministic=False)
     monkeypatch.setattr(
@@ -162,7 +162,7 @@ def run(monkeypatch, output, *arguments, chief=True):
     def open_source(path):
         seen.data = path
         return types.SimpleNamespace(
-            num_train=NUM_TRAIN, num_val=8, class_names=list("abc"), bad=[]
+            num_train=NUM_TRAIN, num_val=8, class_names=list("abc"), bad=bad
         )
 
     def note_batches(name):
@@ -407,3 +407,19 @@ def test_pixels_are_normalized_as_those_of_imagenet(monkeypatch):
     np.testing.assert_allclose(
         model(images), preprocess_input(images), rtol=0, atol=1e-5
     )
+
+
+def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path, monkeypatch):
+    run(monkeypatch, tmp_path, "--data", "X", *SHORT)
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss\r\n0,2\r\n1,1\r\n")
+    run(monkeypatch, tmp_path, "--data", "X", *SHORT)
+    assert log.read_bytes() == b"epoch,loss\r\n0,2\r\n"
+
+
+def test_bad_images_are_named_in_the_end(tmp_path, monkeypatch, capsys):
+    bad = ["a.jpg", "b.jpg"]
+    seen = run(monkeypatch, tmp_path, "--data", "X", *SHORT, bad=bad)
+    assert "2 images are bad:\na.jpg\nb.jpg\n" in capsys.readouterr().out
+    # The batches are shuffled already, which Keras would warn of.
+    assert seen.fit["shuffle"] is False and seen.fit["verbose"] == "auto"
