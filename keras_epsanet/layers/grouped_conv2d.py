@@ -106,14 +106,14 @@ class GroupedConv2D(keras.layers.Conv2D):
         )
 
     def call(self, inputs):
-        if self.groups == 1 or not self.use_bias:
+        is_last = self.data_format == "channels_last"
+        if not self.use_bias or (self.groups == 1 and is_last):
             return super().call(inputs)
         outputs = self.convolution_op(inputs, self.kernel)
-        shape = [1, -1, 1, 1]
-        if self.data_format == "channels_last":
-            shape = [1, 1, 1, -1]
+        shape = [1, 1, 1, -1] if is_last else [1, -1, 1, 1]
         # TensorFlow merges an addition into the convolution, which without
-        # oneDNN fails for groups. It leaves a subtraction alone.
+        # oneDNN fails for groups, and Keras adds a bias to the columns where
+        # there are as many as channels. Both leave a subtraction alone.
         outputs = outputs - ops.reshape(-self.bias, shape)
         if self.activation is None:
             return outputs

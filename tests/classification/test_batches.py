@@ -4,10 +4,16 @@ import keras
 import numpy as np
 import pytest
 
+from keras_epsanet.classification import batches
 from keras_epsanet.classification.batches import (
     evaluation_batches,
     steps_per_epoch,
     training_batches,
+)
+from keras_epsanet.data.image_sources import (
+    AUGMENTATION,
+    MIXING,
+    random_key,
 )
 
 if keras.backend.backend() != "tensorflow":
@@ -113,3 +119,38 @@ def test_images_of_other_sizes_are_resized_and_grey_ones_made_rgb(recipe):
     [(images, labels)] = evaluation_batches(grey, recipe(image_size=40))
     assert images.shape == (1, 40, 40, 3)
     assert labels.numpy().tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("first", [0, 4])
+def test_every_image_and_every_batch_has_a_key_of_its_own(
+    dataset, recipe, monkeypatch, first
+):
+    class Keys:
+        def __init__(self, names):
+            pass
+
+        def image(self, image, key):
+            return key
+
+        def batch(self, keys, labels, key):
+            return keys, key
+
+    monkeypatch.setattr(batches, "Augmentations", Keys)
+    options = recipe(seed=5)
+    found = batches.training_batches(dataset(10), options, first)
+    for step, (keys, key) in enumerate(found.take(4), start=first):
+        expected = [
+            random_key(5, AUGMENTATION, i)
+            for i in np.arange(4 * step, 4 * step + 4)
+        ]
+        np.testing.assert_array_equal(keys, expected)
+        np.testing.assert_array_equal(key, random_key(5, MIXING, step))
+
+
+def test_resized_images_are_rounded(dataset, recipe):
+    images = dataset(3, size=40)
+    ((found, _),) = evaluation_batches(images, recipe(image_size=32))
+    arrays = np.stack([x for x, _ in images.as_numpy_iterator()])
+    resize = keras.layers.Resizing(32, 32, dtype="float32")
+    expected = np.round(resize(arrays.astype("float32")))
+    np.testing.assert_array_equal(found, expected)

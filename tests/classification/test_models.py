@@ -26,6 +26,31 @@ def test_freeze_leaves_the_classifier_alone_to_train(recipe):
     assert len(model.trainable_weights) > 10
 
 
+def test_pixels_are_normalized_as_those_of_imagenet(recipe):
+    from keras_epsanet import preprocess_input
+
+    model = models.build_classifier(recipe(), NAMES)
+    (rescaling,) = (x for x in model.layers if x.name.startswith("rescaling"))
+    part = keras.Model(model.input, rescaling.output)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    images = images.astype("float32")
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(part(images)),
+        keras.ops.convert_to_numpy(preprocess_input(images)),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+def test_five_classes_count_for_top_5(recipe):
+    part = models.compile_trained_part(
+        models.build_classifier(recipe(), list("abcdefg")), recipe(), 2
+    )
+    (metric,) = (x for x in part._compile_metrics._user_weighted_metrics
+                 if x.name == "top5")
+    assert metric.get_config()["k"] == 5
+
+
 def gammas(model):
     return [x.gamma.numpy() for x in model.layers if x.name.endswith("_3_bn")]
 

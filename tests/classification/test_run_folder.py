@@ -85,9 +85,37 @@ def test_other_images_are_refused(folder, dataset):
         run_folder.check_same_images(
             folder, Images(dataset(10, classes=2), dataset(4), "elsewhere")
         )
+    with pytest.raises(ValueError, match="elsewhere with held_out: 5, not 4$"):
+        run_folder.check_same_images(
+            folder, Images(dataset(10), dataset(5), "elsewhere")
+        )
     run_folder.check_same_images(
         folder, Images(dataset(10), dataset(4), "moved")
     )
+    run_folder.check_same_images(
+        folder / "none", Images(dataset(11), dataset(4), "new")
+    )
+
+
+def test_one_checkpoint_is_kept_beside_the_best(folder, recipe, images):
+    run = run_folder.open_run(folder, recipe(epochs=4, flip=True), images)
+    assert run.keep == 1
+    found = json.loads((folder / "images.json").read_text())
+    assert found == images.describe()
+
+
+def test_every_file_of_the_results_is_needed(folder, recipe, images):
+    run = run_folder.open_run(folder, recipe(epochs=4, flip=True), images)
+    state = State(step=12, steps_per_epoch=3, best_step=6, best_value=0.5)
+    run_folder.write_results(run, state, NoResults(), ["SavedModel"])
+    for missing in run_folder.RESULTS:
+        for name in run_folder.RESULTS:
+            (folder / name).touch()
+        found = run_folder.finished_results(folder, run.recipe)
+        assert found["compared"] == ["SavedModel"]
+        assert found["recipe"]["epochs"] == 4
+        (folder / missing).unlink()
+        assert run_folder.finished_results(folder, run.recipe) is None
 
 
 def test_checkpoints_are_what_a_training_goes_on_from(folder):

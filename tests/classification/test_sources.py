@@ -103,3 +103,49 @@ def test_files_that_cannot_be_decoded_are_listed(tmp_path):
     with pytest.warns(UserWarning, match="skipped"):
         list(images.train)
     assert images.undecodable == [str(tmp_path / "red" / "0.png")]
+
+
+def test_both_parts_tell_of_files_that_cannot_be_decoded(dataset):
+    train, held_out = dataset(4), dataset(2)
+    train.undecodable, held_out.undecodable = ["a.png"], ["b.png"]
+    images = sources.Images(train, held_out, "somewhere")
+    assert images.undecodable == ["a.png", "b.png"] and images.left_out == {}
+
+
+def test_val_is_taken_before_test_and_other_folders_are_classes(tmp_path):
+    for name in ("train", "test"):
+        write_images(tmp_path / name, each=1)
+    write_images(tmp_path / "val", each=2)
+    assert sources.open_images(tmp_path).held_out.num_images == 4
+    # Without the part to train with it is a class as any other.
+    write_images(tmp_path / "other" / "val", each=5)
+    write_images(tmp_path / "other" / "cat", each=5)
+    images = sources.open_images(tmp_path / "other")
+    assert images.class_names == ["cat", "val"]
+    assert images.source == str(tmp_path / "other")
+
+
+def test_of_tfds_the_part_for_validation_comes_first(monkeypatch):
+    class Part:
+        splits = ["train", "test", "validation"]
+
+        def __init__(self, name, split):
+            self.arguments = name, split
+
+    monkeypatch.setattr(sources.data, "tfds", Part)
+    images = sources.open_images(tfds="fruits")
+    assert images.train.arguments == ("fruits", "train")
+    assert images.held_out.arguments == ("fruits", "validation")
+    assert images.source == "tfds fruits"
+
+
+def test_a_share_of_0_2_is_the_default(monkeypatch):
+    shares = []
+
+    def image_folder(path, subset, held_out_share):
+        shares.append((subset, held_out_share))
+        return type("Part", (), {"left_out": {}})
+
+    monkeypatch.setattr(sources.data, "image_folder", image_folder)
+    sources.open_images("fruits")
+    assert shares == [("train", 0.2), ("held_out", 0.2)]

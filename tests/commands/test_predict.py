@@ -186,6 +186,48 @@ def test_a_model_without_class_names_is_refused(tmp_path):
         predict.main(["a.png", "--model", str(tmp_path / "model.keras")])
 
 
+@pytest.mark.parametrize("top, fits", [(1, True), (10, True), (11, False)])
+def test_up_to_ten_classes_are_named(top, fits, capsys):
+    arguments = ["a.png", "--top", str(top), "--batch-size", "1"]
+    if fits:
+        assert predict.parse(arguments).top == top
+    else:
+        with pytest.raises(SystemExit):
+            predict.parse(arguments, "mine")
+        assert "mine: error: " in capsys.readouterr().err
+
+
+def test_defaults_are_those_of_the_help(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["predict", "a.png"])
+    assert vars(predict.parse()) == {
+        "images": ["a.png"],
+        "model": "runs/classifier/model.keras",
+        "top": 3,
+        "batch_size": 16,
+        "output": None,
+    }
+
+
+def test_images_are_resized_as_the_model_does_it(model):
+    loaded = keras.saving.load_model(model)
+    layer = predict.resizing(loaded)
+    assert layer(np.zeros((2, 9, 5, 3))).shape == (2, 8, 8, 3)
+    plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    assert predict.resizing(plain)(3) == 3
+    with pytest.raises(ValueError, match="no layer ClassNames"):
+        predict.find_class_names(plain)
+    assert predict.find_class_names(loaded) is loaded.layers[-1]
+
+
+def test_hidden_folders_and_other_files_are_left_out(folder):
+    for name in (".cache/a.png", "b/.a.png", "b/notes.txt", "b/Z.WEBP"):
+        os.makedirs(f"images/{os.path.dirname(name)}", exist_ok=True)
+        open(f"images/{name}", "w").close()
+    assert predict.list_files(["images/b", "images/notes.txt"]) == [
+        "images/b/Z.WEBP", "images/b/x/blue.png", "images/notes.txt"
+    ]
+
+
 def test_every_option_is_tested():
     actions = predict.make_parser("predict")._actions
     names = {action.dest for action in actions} - {"help"}

@@ -275,6 +275,30 @@ def test_weights_that_are_not_read_are_named(calls, monkeypatch, capsys):
     assert "is not read" not in capsys.readouterr().out
 
 
+def test_a_training_goes_on_with_the_same_images_only(calls, monkeypatch):
+    run("--epochs 1")
+    others = sources.Images(make_dataset(8), make_dataset(3), "others")
+    monkeypatch.setattr(sources, "open_images", lambda *_: others)
+    del calls.fitted
+    with pytest.raises(SystemExit, match="train: 8, not 9$"):
+        run("--epochs 2")
+    assert not hasattr(calls, "fitted")
+    run("--epochs 1 --output other")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FloatingPointError, ImportError, OSError, RuntimeError, ValueError],
+)
+def test_errors_end_with_a_line(error, monkeypatch):
+    def fail(args, program):
+        raise error("reason")
+
+    monkeypatch.setattr(train, "run", fail)
+    with pytest.raises(SystemExit, match="^mine: reason$"):
+        train.main([], "mine")
+
+
 def test_classes_must_be_as_many(calls):
     run("--classes 3")
     with pytest.raises(SystemExit, match="have 3 classes.*--classes 4"):
@@ -503,8 +527,28 @@ def test_a_finished_training_says_how_to_go_on(trained, capsys):
 def test_a_longer_training_says_what_happens_to_the_rate(calls, capsys):
     run("--epochs 2")
     assert "instead of" not in capsys.readouterr().out
+    run("--epochs 2")
+    assert "instead of" not in capsys.readouterr().out
     run("--epochs 3")
     assert "3 epochs instead of 2: from here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "step, epoch", [(0, None), (1, 1), (3, 2), (5, 2)]
+)
+def test_a_training_that_goes_on_says_from_where(step, epoch, capsys):
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    images = sources.Images(make_dataset(9), make_dataset(4), "noise")
+    recipe = ClassifierRecipe(model="tiny")
+    state = State(step=step, steps_per_epoch=3)
+    train.report_start(recipe, strategy, images, state)
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == (
+        "tiny on 2 device(s): 3 classes, 9 images to train, 4 held out"
+    )
+    going_on = f"Going on after step {step} of 6, in epoch {epoch} of 2"
+    assert (lines[0] == going_on) == (step > 0)
+    assert lines[-1].startswith("The first step takes")
 
 
 def test_missing_results_are_written_again_without_training(trained, capsys):

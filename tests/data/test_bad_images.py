@@ -1,6 +1,68 @@
+import io
+
+import keras
+import numpy as np
+import PIL.Image
+import PIL.JpegImagePlugin
 import pytest
 
-from keras_epsanet.data.bad_images import BadImages, check_share
+from keras_epsanet.data.bad_images import (
+    QUALITY,
+    BadImages,
+    as_jpeg,
+    check_share,
+)
+
+
+def encode(kind, mode="RGB", **options):
+    random = np.random.default_rng(0)
+    image = PIL.Image.fromarray(random.integers(0, 256, (16, 24, 3), "uint8"))
+    file = io.BytesIO()
+    image.convert(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="decodes with TensorFlow"
+)
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_in_color_or_gray_stays_as_it_is(mode):
+    contents = encode("JPEG", mode, quality=31)
+    assert as_jpeg(contents, "a") == contents
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "kind, mode", [("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "RGBA"),
+                   ("WEBP", "RGB"), ("BMP", "RGB"), ("GIF", "P")]
+)
+def test_other_images_become_jpegs_without_loss_of_colors(kind, mode):
+    contents = encode(kind, mode)
+    sizes = []
+    for quality in (1, 50, 100):
+        found = as_jpeg(contents, "a", quality)
+        sizes.append(len(found))
+        image = PIL.Image.open(io.BytesIO(found))
+        assert (image.format, image.mode, image.size) == (
+            "JPEG", "RGB", (24, 16)
+        )
+        # All of the pixels have a color of their own.
+        assert PIL.JpegImagePlugin.get_sampling(image) == 0
+    assert sizes == sorted(set(sizes))
+    assert as_jpeg(contents, "a") == as_jpeg(contents, "a", QUALITY)
+    original = PIL.Image.open(io.BytesIO(contents)).convert("RGB")
+    distance = np.asarray(image, int) - np.asarray(original, int)
+    assert np.abs(distance).max() <= 4  # of 255
+
+
+@needs_tensorflow
+def test_a_jpeg_that_is_cut_off_is_refused():
+    contents = encode("JPEG")
+    with pytest.raises(ValueError, match="a.jpg cannot be decoded"):
+        as_jpeg(contents[: len(contents) // 2], "a.jpg")
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,19 @@ import pytest
 from keras_epsanet.data.decode import decode_contents
 
 
-def bitmap(bits, pixels, palette=b"", size=(5, 3), compression=0, header=40):
+def bitmap(
+    bits,
+    pixels,
+    palette=b"",
+    size=(5, 3),
+    compression=0,
+    header=40,
+    colors=0,
+):
     """A BMP file of so many bits for a pixel."""
     begin = 14 + header + len(palette)
     info = struct.pack(
-        "<IiiHHIIiiII", header, *size, 1, bits, compression, 0, 0, 0, 0, 0
+        "<IiiHHIIiiII", header, *size, 1, bits, compression, 0, 0, 0, colors, 0
     )
     info = info.ljust(header, b"\0")[:header]
     length = begin + len(pixels)
@@ -60,6 +68,23 @@ def test_a_short_palette_leaves_the_other_numbers_black():
     np.testing.assert_array_equal(image, [expected] * 3)
 
 
+@pytest.mark.parametrize("header", [40, 108, 124])
+def test_headers_of_any_length_are_passed_over(header):
+    palette = np.random.default_rng(0).bytes(8)
+    contents = bitmap(1, bytes([0b10100000, 0, 0, 0]) * 3, palette,
+                      header=header)
+    image = decode_contents(contents, "a.bmp")
+    np.testing.assert_array_equal(image, pillows(contents))
+
+
+def test_a_palette_has_as_many_colors_as_the_header_says():
+    colors = bytes(range(1, 13))
+    contents = bitmap(8, bytes([0, 1, 2, 0]), colors, (3, 1), colors=2)
+    image = decode_contents(contents, "a.bmp").numpy()
+    # What lies between two colors and the pixels is none.
+    np.testing.assert_array_equal(image, [[[3, 2, 1], [7, 6, 5], [0, 0, 0]]])
+
+
 def test_usual_masks_are_known():
     random = np.random.default_rng(0)
     masks = struct.pack("<3I", 0xFF0000, 0xFF00, 0xFF)
@@ -79,6 +104,9 @@ def test_usual_masks_are_known():
         (numbers(8)[:-1], "cut off"),
         (numbers(8)[:30], "cut off"),
         (bitmap(24, bytes(40)), "."),
+        (bitmap(8, bytes(20), bytes(1024), (0, 3)), "cut off"),
+        (bitmap(8, bytes(20), bytes(1024), (5, 0)), "cut off"),
+        (bitmap(8, bytes(20), bytes(1024), (-5, 3)), "cut off"),
     ],
 )
 def test_what_is_not_read_is_refused_by_name(contents, reason):

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from keras_epsanet.data.class_folders import list_files
+from keras_epsanet.data.class_folders import ENDINGS, list_files
 
 
 def touch(folder, *names):
@@ -25,6 +25,32 @@ def test_folders_below_a_class_belong_to_it(folder):
     names = [os.path.relpath(file, folder / "pears") for file in files["pears"]]
     assert names == ["1.png", "2.JPG", "2020/b.png", "2020/may/a.png", "3.png"]
     assert left_out == {}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_format_counts_in_small_and_capital_letters(folder, ending):
+    touch(folder, f"pears/a{ending}", f"pears/b{ending.upper()}")
+    _, files, left_out = list_files(folder)
+    assert len(files["pears"]) == 4 and not left_out
+
+
+def test_a_missing_folder_is_refused(folder):
+    for path in (folder / "none", folder / "pears/1.png"):
+        with pytest.raises(ValueError, match=f"exists. Received: path={path}$"):
+            list_files(path)
+
+
+@pytest.mark.parametrize("names", [[], ["apples"]])
+def test_fewer_than_two_classes_are_refused(tmp_path, names):
+    touch(tmp_path, "1.png", *(f"{name}/1.png" for name in names))
+    with pytest.raises(ValueError, match=r"two classes or more. Rec.*\[.*\]$"):
+        list_files(tmp_path)
+
+
+def test_classes_without_images_are_named(folder):
+    touch(folder, "plums/a.txt", "dates/.a.png")
+    with pytest.raises(ValueError, match=f"path={folder} with none in dates, "):
+        list_files(folder)
 
 
 @pytest.mark.parametrize(

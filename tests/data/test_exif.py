@@ -1,4 +1,5 @@
 import io
+import struct
 
 import keras
 import numpy as np
@@ -86,6 +87,31 @@ def test_the_note_is_found_behind_one_of_another_kind():
     # As XMP, in a segment of the same marker.
     xmp = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta/>")
     assert exif.orientation(jpeg[:2] + xmp + jpeg[2:]) == 6
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    "entries, expected",
+    [
+        ([(0x0112, 3, 6)], 6),
+        ([(0x0112, 4, 6)], 6),
+        # Of another type, which has no such meaning.
+        ([(0x0112, 1, 6)], 1),
+        ([(0x010F, 3, 3), (0x0111, 4, 5), (0x0112, 3, 8)], 8),
+        ([(0x0113, 3, 6)], 1),
+    ],
+)
+def test_the_entry_is_found_by_its_tag_and_type(order, entries, expected):
+    note = {"<": b"II", ">": b"MM"}[order]
+    # The directory need not follow the header.
+    note += struct.pack(f"{order}HI4xH", 42, 12, len(entries))
+    for tag, kind, value in entries:
+        short = kind == 3
+        note += struct.pack(f"{order}HHI", tag, kind, 1)
+        note += struct.pack(f"{order}H2x" if short else f"{order}I", value)
+    jpeg = encode("JPEG")
+    contents = jpeg[:2] + segment(0xE1, exif.HEADER + note) + jpeg[2:]
+    assert exif.orientation(contents) == expected
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])

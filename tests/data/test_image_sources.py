@@ -66,3 +66,41 @@ def test_names_of_files_need_not_be_text(tmp_path):
     contents, label = split.load((item[0][0], item[1][0]))
     assert (contents, label) == (b"contents", 3)
     assert split.read(0) == (b"contents", 3)
+
+
+@pytest.mark.parametrize(
+    "batch_size, shard, size, begin, chunk",
+    [
+        (8, (0, 1), 8, 0, 8),
+        (9, (0, 1), 9, 0, 3),
+        (7, (0, 1), 7, 0, 7),
+        (11, (0, 1), 11, 0, 1),
+        (12, (1, 2), 6, 6, 6),
+        (30, (2, 3), 10, 20, 5),
+    ],
+)
+def test_slots_of_a_worker(batch_size, shard, size, begin, chunk):
+    slots = Slots(batch_size, 100, 0, 3, shard)
+    assert (slots.size, slots.begin, slots.chunk) == (size, begin, chunk)
+
+
+@pytest.mark.parametrize("batch, workers", [(4, 1), (4, 2), (4, 4), (10, 1)])
+@pytest.mark.parametrize("seed", [None, 3])
+def test_positions_are_those_of_the_batches(batch, workers, seed):
+    per_epoch = NUM // batch * batch
+    split = FileSplit([(f"{i}.jpg", i) for i in range(NUM)])
+    of_images = {}
+    for worker in range(workers):
+        slots = Slots(batch, per_epoch, 2, 5, (worker, workers))
+        for positions, indices, _ in split.chunks(slots, seed):
+            of_images |= zip(positions.numpy().tolist(), indices.numpy())
+    # Of batches 2 to 4, of which some are in later epochs.
+    assert sorted(of_images) == list(range(2 * batch, 5 * batch))
+    whole = Slots(batch, per_epoch, 0, 5, (0, 1))
+    expected = read(whole, seed)
+    assert all(expected[i] == image for i, image in of_images.items())
+
+
+def test_keys_are_made_of_all_bits_of_the_seed():
+    assert random_key(5, 2, 7).numpy().tolist() == [42, 7]
+    assert random_key(2**31 - 1, 4, 0).dtype == "int64"

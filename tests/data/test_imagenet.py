@@ -2,6 +2,7 @@ import io
 import os
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -9,10 +10,19 @@ import PIL.Image
 import pytest
 
 from keras_epsanet.data import imagenet
+from keras_epsanet.data.image_sources import (
+    CROP,
+    INT64_MAX,
+    Slots,
+    random_key,
+)
+from keras_epsanet.data.imagenet_source import Source
 from keras_epsanet.data.tfrecords import convert
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("made of tf.data", allow_module_level=True)
+
+import tensorflow as tf
 
 SIZE = 32
 TRAIN, VAL = 22, 7
@@ -54,7 +64,7 @@ def shards(tree, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["tree", "shards"])
+@pytest.fixture(params=["tree", "shards"], scope="module")
 def source(request):
     return imagenet.open_source(request.getfixturevalue(request.param))
 
@@ -77,15 +87,21 @@ def test_numbers_of_images_and_classes(source):
     assert (source.num_train, source.num_val) == (TRAIN, VAL)
 
 
+@pytest.fixture(scope="module")
+def whole(source):
+    """The first batches. An epoch has 5: 22 images in batches of 4."""
+    return take(source, 16)
+
+
 @pytest.mark.parametrize("first_step", [1, 4, 5, 13])
-def test_what_starts_later_sees_the_same(source, first_step):
-    # An epoch has 5 steps: 22 images in batches of 4.
-    expected = take(source, 16)[first_step:]
-    assert_same(take(source, 16 - first_step, first_step=first_step), expected)
+def test_what_starts_later_sees_the_same(source, whole, first_step):
+    number = min(16 - first_step, 6)
+    expected = whole[first_step : first_step + number]
+    assert_same(take(source, number, first_step=first_step), expected)
 
 
-def test_batches_hold_images_and_one_hot_labels(source):
-    ((images, labels),) = take(source, 1)
+def test_batches_hold_images_and_one_hot_labels(whole):
+    images, labels = whole[0]
     assert images.shape == (4, SIZE, SIZE, 3) and images.dtype == "uint8"
     assert labels.shape == (4, 3) and np.all(labels.sum(-1) == 1)
 
@@ -101,12 +117,12 @@ def test_the_same_image_looks_otherwise_in_every_epoch(tmp_path):
     assert len(np.unique(images, axis=0)) == 6
 
 
-def test_parts_of_two_workers_are_the_batch_of_one(source):
+def test_parts_of_two_workers_are_the_batch_of_one(source, whole):
     parts = [take(source, 7, shard=(i, 2)) for i in range(2)]
     together = [
         [np.concatenate(pair) for pair in zip(*both)] for both in zip(*parts)
     ]
-    assert_same(together, take(source, 7))
+    assert_same(together, whole[:7])
 
 
 def test_evaluation_sees_every_image_once_as_torchvision_does(tree, source):
@@ -139,7 +155,8 @@ def test_evaluation_sees_every_image_once_as_torchvision_does(tree, source):
 
 
 @pytest.mark.parametrize("name", ["mix_up", "cut_mix", "random_erasing"])
-def test_augmentations_are_the_same_again(source, name):
+def test_augmentations_are_the_same_again(tree, name):
+    source = imagenet.open_source(tree)
     expected = take(source, 6, augmentations=[name])
     assert np.any(expected[0][0] != take(source, 1)[0][0])
     again = take(source, 3, augmentations=[name], first_step=3)
@@ -267,12 +284,136 @@ def test_converting_again_gives_the_same_bytes(tree, shards, tmp_path):
         ({"batch_size": 3, "shard": (0, 2)}, "batch_size=3"),
         ({"batch_size": 64}, "22 images"),
         ({"batch_size": 4, "shard": (2, 2)}, "shard"),
-        ({"batch_size": 4, "first_step": -1}, "first_step"),
+        ({"batch_size": 4, "first_step": -1}, "first_step=-1"),
+        ({"batch_size": -4}, "batch_size=-4"),
+        ({"batch_size": 4, "shard": (-1, 2)}, "shard"),
+        ({"batch_size": 4, "image_size": 0}, "image_size=0"),
+        ({"batch_size": 4, "seed": -1}, "seed=-1"),
+        ({"batch_size": 4, "seed": 2**31}, "seed=2147483648"),
+        ({"batch_size": 23}, "batch_size=23, 22 images"),
     ],
 )
 def test_wrong_arguments_are_refused(tree, options, message):
     with pytest.raises(ValueError, match=f"Received.*{message}"):
         imagenet.training_batches(imagenet.open_source(tree), **options)
+
+
+class Split:
+    """Images that are never read."""
+
+    def __init__(self, num_images):
+        self.num_images = num_images
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """What reads the images and what becomes of one, without a file."""
+    seen = types.SimpleNamespace(source=None, uniforms=[])
+    seen.source = Source(["a", "b", "c"], Split(TRAIN), Split(VAL))
+
+    def decoded_batches(split, slots, prepare, seed=None):
+        seen.split, seen.slots, seen.seed = split, slots, seed
+        prepare(b"encoded", tf.constant(5, "int64"), tf.constant(3, "int64"))
+        images = tf.zeros((2, 4, 4, 3), "uint8"), tf.constant([1, 2])
+        batch = (*images, tf.constant([1.0, 0.0]))
+        return tf.data.Dataset.from_tensors(batch)
+
+    def random_crop(encoded, uniforms, size, antialias):
+        seen.uniforms.append(uniforms.numpy().tolist())
+        seen.crop = encoded, size, antialias
+        return tf.zeros((4, 4, 3), "uint8")
+
+    def centre_crop(*arguments):
+        seen.crop = arguments
+
+    monkeypatch.setattr(imagenet, "decoded_batches", decoded_batches)
+    monkeypatch.setattr(imagenet.crops, "random_crop", random_crop)
+    monkeypatch.setattr(imagenet.crops, "centre_crop", centre_crop)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": TRAIN},
+        {"batch_size": 4, "image_size": 1, "seed": 2**31 - 1},
+        {"batch_size": 4, "shard": (3, 4), "first_step": 0},
+        {"batch_size": 6, "shard": (0, 2), "first_step": 7, "seed": 3},
+        {"batch_size": 1, "antialias": False},
+    ],
+    ids=str,
+)
+def test_arguments_reach_what_reads_the_images(built, options):
+    imagenet.training_batches(built.source, **options)
+    size, shard = options["batch_size"], options.get("shard", (0, 1))
+    assert built.split is built.source.train
+    assert built.slots == Slots(
+        size, TRAIN // size * size, options.get("first_step", 0), INT64_MAX,
+        shard,
+    )
+    assert built.seed == options.get("seed", 0)
+    assert built.crop == (
+        b"encoded",
+        options.get("image_size", 224),
+        options.get("antialias", True),
+    )
+
+
+def test_the_crop_is_of_the_seed_the_epoch_and_the_image(built):
+    for size, seed in ((4, 0), (5, 0), (4, 1), (22, 0)):
+        imagenet.training_batches(built.source, size, seed=seed)
+    # Position 5: of an epoch of 20 or 22 it is in the first.
+    first, same, other_seed, also_same = built.uniforms
+    assert first == same == also_same != other_seed
+    expected = tf.random.stateless_uniform(
+        (len(first),), random_key(0, CROP, tf.constant(3, "int64"))
+    )
+    assert first == expected.numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    "options, crop",
+    [
+        ({}, (256, 224)),
+        ({"image_size": 32}, (37, 32)),
+        ({"image_size": 448}, (512, 448)),
+        ({"image_size": 32, "shorter_side": 32}, (32, 32)),
+        ({"image_size": 32, "shorter_side": 50}, (50, 32)),
+    ],
+)
+@pytest.mark.parametrize("size, steps", [(7, 1), (6, 2), (8, 1), (1, 7)])
+def test_evaluation_reads_the_other_split_once(
+    built, options, crop, size, steps
+):
+    batches = imagenet.evaluation_batches(
+        built.source, size, shard=(0, 1), **options
+    )
+    assert built.split is built.source.val and built.seed is None
+    assert built.slots == Slots(size, VAL, 0, steps, (0, 1))
+    assert built.crop == (b"encoded", *crop)
+    # The second image has weight 0.
+    ((images, labels),) = batches
+    assert images.shape == (1, 4, 4, 3)
+    assert labels.numpy().tolist() == [[0, 1, 0]]
+
+
+def test_workers_evaluate_parts(built):
+    imagenet.evaluation_batches(built.source, 6, shard=(1, 2))
+    assert built.slots == Slots(6, VAL, 0, 2, (1, 2))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_size": 4, "shorter_side": 223}, "shorter_side=223, image_siz"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 4, "image_size": 0}, "image_size=0"),
+        ({"batch_size": 3, "shard": (0, 2)}, "batch_size=3"),
+    ],
+)
+def test_wrong_arguments_of_an_evaluation_are_refused(built, options, message):
+    with pytest.raises(ValueError, match=f"Received.*{message}"):
+        imagenet.evaluation_batches(built.source, **options)
 
 
 def test_what_is_no_data_set_is_refused(tmp_path):

@@ -1,8 +1,10 @@
 import gzip
+import sys
 
 import numpy as np
 import pytest
 
+from keras_epsanet.data import make_fashion_mnist as module
 from keras_epsanet.data.make_fashion_mnist import make_fashion_mnist
 
 COUNTS = {"train": 2, "test": 1}
@@ -89,3 +91,57 @@ def test_unusable_source_is_named_and_the_old_file_kept(source, change):
 def test_too_few_images_are_refused(source):
     with pytest.raises(ValueError, match="5 images of T-shirt/top.*: 4"):
         make_fashion_mnist(source, source / "s.npz", {"train": 5, "test": 1})
+
+
+@pytest.mark.parametrize("count, fits", [(4, True), (5, False)])
+def test_all_images_of_a_class_can_be_taken(source, count, fits):
+    arguments = source, source / "s.npz", {"train": count}
+    if fits:
+        make_fashion_mnist(*arguments)
+        assert len(np.load(source / "s.npz")["train_images"]) == 40
+    else:
+        with pytest.raises(ValueError, match="at least 5"):
+            make_fashion_mnist(*arguments)
+
+
+def test_as_many_images_as_labels_are_needed(source):
+    path = source / "train-labels-idx1-ubyte.gz"
+    write_idx(path, np.zeros(39, "uint8"))
+    with pytest.raises(ValueError, match="Received: 40 images, 39 labels"):
+        make_fashion_mnist(source, source / "s.npz", COUNTS)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_the_header_is_that_of_bytes_of_three_dimensions(source, place):
+    path = source / "train-images-idx3-ubyte.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[place] += 1
+    path.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(ValueError, match="3 dimensions"):
+        make_fashion_mnist(source, source / "s.npz", COUNTS)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(source, monkeypatch):
+    def fail(path, **arrays):
+        open(path, "w").close()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError):
+        make_fashion_mnist(source, source / "s.npz", COUNTS)
+    assert not list(source.glob("*npz*"))
+
+
+def test_the_command_writes_the_file_of_the_package(
+    source, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["make", str(source)])
+    monkeypatch.setattr(module, "FILE", str(source / "s.npz"))
+    with pytest.raises(SystemExit, match="^make_fashion_mnist: .*1000 imag"):
+        module.main()
+    monkeypatch.setitem(module.IMAGES_PER_CLASS, "train", 2)
+    monkeypatch.setitem(module.IMAGES_PER_CLASS, "test", 1)
+    module.main()
+    size = (source / "s.npz").stat().st_size
+    assert f"s.npz: {size:,} bytes" in capsys.readouterr().out
+    assert len(np.load(source / "s.npz")["test_labels"]) == 10

@@ -97,3 +97,46 @@ def test_a_foreign_index_alone_is_named(tmp_path):
     write(tmp_path, {"name": "another program's"})
     with pytest.raises(ValueError, match="dataset.json is of another kind$"):
         splits.list_tree(tmp_path)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.jpg").touch()
+    (tmp_path / "train/b/2.jpg").touch()
+    return tmp_path
+
+
+def test_files_have_the_number_of_their_class(tree):
+    _, files, _ = splits.list_tree(tree)
+    assert files == {
+        "train": [
+            (str(tree / "train/a/1.jpg"), 0),
+            (str(tree / "train/b/1.jpg"), 1),
+            (str(tree / "train/b/2.jpg"), 1),
+        ],
+        "val": [
+            (str(tree / "val/a/1.jpg"), 0), (str(tree / "val/b/1.jpg"), 1)
+        ],
+    }
+
+
+def test_different_classes_are_named(tree):
+    (tree / "val/b").rename(tree / "val/c")
+    with pytest.raises(ValueError, match=f"path={tree}, in one only: b, c$"):
+        splits.list_tree(tree)
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_both_folders_are_needed(tree, name):
+    (tree / name).rename(tree / "other")
+    with pytest.raises(ValueError, match=f"Received: path={tree}$"):
+        splits.list_tree(tree)
+    (tree / "unfinished").mkdir()
+    with pytest.raises(ValueError, match="not finished: start it again$"):
+        splits.list_tree(tree)
+
+
+def test_names_of_shards():
+    assert splits.shard_name("val", 3, 128) == "val-00003-of-00128.tfrecord"

@@ -1,3 +1,4 @@
+import inspect
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import PIL.Image
 import pytest
 
 from keras_epsanet.data import exif, imagenet, tfrecords
+from keras_epsanet.data.bad_images import as_jpeg
 from keras_epsanet.data.image_sources import Slots
 from keras_epsanet.data.tfrecords import convert
 
@@ -100,7 +102,9 @@ def test_unchanged_images_give_the_same_again(tree, output):
     assert contents_of(output) == before
 
 
-@pytest.mark.parametrize("change", ["size", "time", "name", "quality"])
+@pytest.mark.parametrize(
+    "change", ["size", "time", "name", "quality", "seed", "train_shards"]
+)
 @pytest.mark.parametrize("finished", [True, False])
 def test_changed_images_are_noticed(tree, output, change, finished):
     index = convert(tree, output, **OPTIONS)
@@ -120,7 +124,7 @@ def test_changed_images_are_noticed(tree, output, change, finished):
     elif change == "name":
         path.rename(tree / "train/a/8.jpg")
     else:
-        options["quality"] = 50
+        options[change] = {"quality": 50, "seed": 1, "train_shards": 3}[change]
     with pytest.raises(ValueError, match="same images, by name, size and"):
         convert(tree, output, **options)
 
@@ -203,6 +207,8 @@ def test_a_shard_that_is_missing_is_noticed_when_all_is_done(tree, output):
     [
         {"train_shards": 0},
         {"val_shards": -1},
+        {"train_shards": 100_000},
+        {"val_shards": 100_000},
         {"quality": 0},
         {"quality": 101},
     ],
@@ -230,3 +236,120 @@ def test_a_shard_that_is_gone_meanwhile_is_written_anew(
     os.remove(os.path.join(output, name))
     convert(tree, output, **OPTIONS)
     assert contents_of_file(output, name) == before
+
+
+@pytest.mark.parametrize("option", ["train_shards", "val_shards"])
+def test_the_largest_number_of_shards_is_one_for_each_image(
+    tree, output, option
+):
+    index = convert(tree, output, **OPTIONS | {option: 99_999})
+    split = option.removesuffix("_shards")
+    assert index[split] == {"train": 6, "val": 2}[split] * [1]
+
+
+@pytest.mark.parametrize("quality", [1, 100])
+def test_the_quality_is_that_of_what_is_encoded_anew(tree, output, quality):
+    contents = encode(200, "PNG")
+    (tree / "val/a/0.jpg").write_bytes(contents)
+    convert(tree, output, **OPTIONS, quality=quality)
+    val = imagenet.open_source(output).val
+    found = {label: contents for contents, label in map(val.read, range(2))}
+    assert found[0] == as_jpeg(contents, "a", quality)
+    assert found[1] == (tree / "val/b/0.jpg").read_bytes()
+
+
+def test_shards_have_mixed_images_and_nearly_as_many_each():
+    files = {
+        split: [(f"{split}/{i}", i % 2) for i in range(number)]
+        for split, number in (("train", 50), ("val", 7))
+    }
+    plan = tfrecords._plan(files, {"train": 4, "val": 3}, seed=0)
+    assert [(name[:11], len(x)) for name, x in plan.items()] == [
+        ("train-00000", 12),
+        ("train-00001", 13),
+        ("train-00002", 12),
+        ("train-00003", 13),
+        ("val-00000-o", 2),
+        ("val-00001-o", 2),
+        ("val-00002-o", 3),
+    ]
+    for split in ("train", "val"):
+        entries = [x for k, v in plan.items() if split in k for x in v]
+        assert sorted(entries) == sorted(files[split]) != entries
+    assert plan == tfrecords._plan(files, {"train": 4, "val": 3}, seed=0)
+    assert plan != tfrecords._plan(files, {"train": 4, "val": 3}, seed=1)
+
+
+def test_what_a_kill_left_is_removed(tree, output):
+    os.makedirs(os.path.join(output, "unfinished"))
+    for name in ("a.tfrecord.7.temporary", "unfinished/a.json.7.temporary"):
+        open(os.path.join(output, name), "w").close()
+    convert(tree, output, **OPTIONS)
+    assert sorted(os.listdir(output)) == [
+        "dataset.json",
+        "train-00000-of-00002.tfrecord",
+        "train-00001-of-00002.tfrecord",
+        "val-00000-of-00001.tfrecord",
+    ]
+
+
+def test_many_bad_images_of_one_split_are_refused(tree, output):
+    for i in range(4):
+        (tree / f"val/b/bad{i}.jpg").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="bad: 4 of 6"):
+        convert(tree, output, **OPTIONS)
+
+
+# Of the command: what is given, and the default.
+COMMAND = {
+    "source": ("tree", None),
+    "output": ("shards", None),
+    "train_shards": ("--train-shards 7", 1024),
+    "val_shards": ("--val-shards 8", 128),
+    "seed": ("--seed 9", 0),
+    "quality": ("--quality 10", 95),
+    "workers": ("--workers 11", None),
+}
+
+
+def test_every_option_of_the_command_reaches_the_conversion(
+    monkeypatch, capsys
+):
+    index = {"left_out": {}}
+    for split in ("train", "val"):
+        index |= {split: [2, 1], f"{split}_encoded_anew": ["a"]}
+        index[f"{split}_bad"] = ["b", "c"]
+    calls = []
+
+    def note(**options):
+        calls.append(options)
+        return index
+
+    monkeypatch.setattr(tfrecords, "convert", note)
+    for number in (2, len(COMMAND)):
+        given = [text for text, _ in COMMAND.values()][:number]
+        monkeypatch.setattr(sys, "argv", ["x", *" ".join(given).split()])
+        tfrecords.main()
+    given = {"source": "tree", "output": "shards"}
+    defaults = {name: default for name, (_, default) in COMMAND.items()}
+    assert calls[0] == defaults | given
+    others = dict(zip(list(COMMAND)[2:], (7, 8, 9, 10, 11)))
+    assert calls[1] == given | others
+    parameters = inspect.signature(convert).parameters.values()
+    assert {x.name: x.default for x in parameters if x.name in others} == {
+        name: defaults[name] for name in others
+    }
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "train: 3 images in 2 shards, 1 encoded anew, 2 bad: b, c"
+    )
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_the_command_ends_with_a_line(error, monkeypatch):
+    def fail(**options):
+        raise error("reason")
+
+    monkeypatch.setattr(tfrecords, "convert", fail)
+    monkeypatch.setattr(sys, "argv", ["tfrecords", "a", "b"])
+    with pytest.raises(SystemExit, match="^tfrecords: reason$"):
+        tfrecords.main()

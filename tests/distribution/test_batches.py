@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+from keras_epsanet.distribution import batches as module
 from keras_epsanet.distribution import (
     check_batch_size,
+    divide_batches,
     pad_to_devices,
     predict,
 )
@@ -207,3 +209,67 @@ def test_images_of_unknown_sizes_are_padded_too():
     padded = list(pad_to_devices(dataset, Devices(3)))
     assert [x.shape for x in padded] == [(3, 2, 5, 3), (3, 4, 5, 3)]
     assert [float(x[-1, 0, 0, 0]) for x in padded] == [2, 4]
+
+
+class Workers(Devices):
+    """Stands for a strategy of this worker and others."""
+
+    def distribute_datasets_from_function(self, function):
+        return function(None)
+
+    def experimental_distribute_values_from_function(self, function):
+        return function(None)
+
+    def gather(self, counts, axis):
+        assert axis == 0
+        return tf.concat((counts, counts, self.others, self.others), axis)
+
+
+@pytest.fixture
+def make_batches(monkeypatch):
+    """Function that gives 5 images of this worker, the second of two."""
+    monkeypatch.setattr(module, "worker", lambda strategy: (1, 2))
+    shards = []
+
+    def make(shard):
+        shards.append(shard)
+        numbers = tf.range(10, 15)
+        return tf.data.Dataset.from_tensor_slices((numbers, numbers)).batch(3)
+
+    make.shards = shards
+    return make
+
+
+def test_workers_take_as_many_batches_of_one_size(make_batches):
+    """Four devices, two of each worker; the other one has more batches."""
+    strategy = Workers(4)
+    strategy.others = tf.constant([[4, 3, 9]], "int64")
+    batches = list(divide_batches(make_batches, strategy))
+    assert make_batches.shards == [(1, 2)]
+    # Of each device; of the third batch of the other worker there is none.
+    images = [x.numpy().tolist() for x, _, _ in batches]
+    assert images == [[10, 11], [12, 12], [13, 14], [14, 14], [0, 0], [0, 0]]
+    weights = [w.numpy().tolist() for _, _, w in batches]
+    # Of 4 images in 3 batches of 2 workers, 14 count.
+    w = pytest.approx(4 * 3 * 2 / 14)
+    assert weights == [[w, w], [w, 0], [w, w], [0, 0], [0, 0], [0, 0]]
+
+
+def test_workers_without_any_image_are_refused(make_batches):
+    strategy = Workers(4)
+    strategy.others = tf.constant([[0, 0, 0]], "int64")
+    dataset = make_batches(None).take(0)
+    with pytest.raises(ValueError, match="Received: none"):
+        divide_batches(lambda shard: dataset, strategy)
+
+
+def test_one_process_reads_all():
+    def make(shard):
+        assert shard == (0, 1)
+        return tf.data.Dataset.range(5).batch(2)
+
+    batches = divide_batches(make, Devices(3))
+    assert [x.tolist() for x in batches.as_numpy_iterator()] == [
+        [0, 1, 1], [2, 3, 3], [4, 4, 4]
+    ]
+    assert batches.cardinality() == 3

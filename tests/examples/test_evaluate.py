@@ -1,6 +1,7 @@
 import csv
 import pathlib
 import runpy
+import shutil
 import sys
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import keras_epsanet
+from keras_epsanet import EPSANet
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 if keras.backend.backend() != "tensorflow":
@@ -33,22 +35,31 @@ def images(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def weights(golden_state_dict, tmp_path):
-    """Golden weights as a file of PyTorch and one of Keras."""
+def write_golden(state, folder):
+    """Writes reference weights for PyTorch, cut to the classes."""
     import torch
 
-    state = golden_state_dict("epsanet50_small")
     for name in ("fc.weight", "fc.bias"):
         state[name] = state[name][:CLASSES]
-    torch_file = tmp_path / "golden.pth"
     tensors = {name: torch.tensor(array) for name, array in state.items()}
-    torch.save(tensors, torch_file)
-    network = keras_epsanet.EPSANet50Small(
-        weights=str(torch_file), input_shape=(32, 32, 3), classes=CLASSES
-    )
-    network.save_weights(tmp_path / "golden.weights.h5")
-    return torch_file, tmp_path / "golden.weights.h5", network
+    torch.save(tensors, folder / "golden.pth")
+    return folder / "golden.pth"
+
+
+def smallest(**kwargs):
+    return EPSANet((1,), (16,), (3, 5), (1, 4), reduction=4, **kwargs)
+
+
+@pytest.fixture
+def small_weights(tmp_path, monkeypatch, randomize):
+    """File and network, which stands for EPSANet-50 Small."""
+    monkeypatch.setattr(keras_epsanet, "EPSANet50Small", smallest)
+    network = randomize(smallest(input_shape=(32, 32, 3), classes=CLASSES))
+    # Otherwise all images look alike to so small a network.
+    network.layers[-1].kernel.assign(100 * network.layers[-1].kernel)
+    path = tmp_path / "small.weights.h5"
+    network.save_weights(path)
+    return path, network
 
 
 def run(monkeypatch, *arguments):
@@ -74,28 +85,53 @@ def accuracies(network, folder):
     return 100 * correct / count
 
 
+def row_of(monkeypatch, capsys, weights, images):
+    """The line that is printed of ImageNet, without the name."""
+    arguments = f"--weights {weights} --data {images} --batch-size 4"
+    run(monkeypatch, *arguments.split(), "--image-size", "32")
+    title, _, row = capsys.readouterr().out.splitlines()[-3:]
+    assert title.startswith("Table 2")
+    name, *numbers = row.split()
+    assert name == "epsanet50_small"
+    return numbers
+
+
 def test_accuracies_are_those_of_a_plain_loop(
-    images, weights, monkeypatch, capsys
+    images, small_weights, monkeypatch, capsys
 ):
-    *files, network = weights
+    path, network = small_weights
     top1, top5 = accuracies(network, images)
     assert 0 < top1 < top5 < 100
-    for file in files:
-        arguments = f"--weights {file} --data {images} --batch-size 4"
-        run(monkeypatch, *arguments.split(), "--image-size", "32")
-        title, _, row = capsys.readouterr().out.splitlines()[-3:]
-        assert title.startswith("Table 2")
-        assert row.split() == [
-            "epsanet50_small",
-            "20.53",  # Of seven classes.
-            "22.56",
-            "3.62",
-            "3.62",
-            f"{top1:.2f}",
-            "77.49",
-            f"{top5:.2f}",
-            "93.54",
-        ]
+    counts = keras_epsanet.complexity(
+        smallest(classes=CLASSES, weights=None), (224, 224, 3)
+    )
+    assert row_of(monkeypatch, capsys, path, images) == [
+        f"{counts.parameters / 1e6:.2f}",
+        "22.56",
+        f"{counts.flops / 1e9:.2f}",
+        "3.62",
+        f"{top1:.2f}",
+        "77.49",
+        f"{top5:.2f}",
+        "93.54",
+    ]
+
+
+@pytest.mark.large
+def test_checkpoints_of_pytorch_are_evaluated(
+    images, golden_state_dict, monkeypatch, capsys, tmp_path
+):
+    file = write_golden(golden_state_dict("epsanet50_small"), tmp_path)
+    network = keras_epsanet.EPSANet50Small(
+        weights=str(file), input_shape=(32, 32, 3), classes=CLASSES
+    )
+    top1, top5 = accuracies(network, images)
+    assert 0 < top1 < top5 < 100
+    assert row_of(monkeypatch, capsys, file, images) == [
+        "20.53",  # Of seven classes.
+        *("22.56", "3.62", "3.62", f"{top1:.2f}", "77.49"),
+        *(f"{top5:.2f}", "93.54"),
+    ]
 
 
 def test_the_table_has_the_paper_s_networks():
@@ -108,11 +144,11 @@ def test_the_table_has_the_paper_s_networks():
     "file, message",
     [
         ("none.weights.h5", "none.weights.h5"),
-        ("golden.weights.h5", "has 7 classes, the model's 3"),
+        ("small.weights.h5", "has 7 classes, the model's 3"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
-    file, message, images, weights, tmp_path, monkeypatch
+    file, message, images, small_weights, tmp_path, monkeypatch
 ):
     folder = tmp_path / "three"
     for split in ("train", "val"):
@@ -226,6 +262,137 @@ def test_folders_of_some_classes_are_enough(
     (tmp_path / "red").rename(tmp_path / "pink")
     with pytest.raises(SystemExit, match="Received: images of pink"):
         run(monkeypatch, "--model", classifier[0], "--data", tmp_path)
+
+
+def test_a_class_is_taken_for_the_three_most_frequent_others(capsys):
+    script = runpy.run_path(str(SCRIPT))
+    # Of class a: 5 b, 1 c, 2 d and 2 e; of b two are taken for a.
+    labels = np.array(12 * [0] + 2 * [1] + 3 * [2])
+    predicted = np.array([0, 0] + 5 * [1] + [2, 3, 3, 4, 4] + 5 * [0])
+    predicted[-3:] = 2
+    confusion = np.zeros((5, 5), int)
+    np.add.at(confusion, (labels, predicted), 1)
+    # Sure of each by 0.9.
+    probabilities = 0.875 * np.eye(5)[predicted] + 0.025
+    script["print_result"]("edcba"[::-1], labels, probabilities, confusion)
+    first, *lines = capsys.readouterr().out.splitlines()
+    loss = -np.mean(np.log(np.where(labels == predicted, 0.9, 0.025)))
+    assert first == f"17 images: loss {loss:.4f}, top-1 {5 / 17:.2%}"
+    assert lines == [
+        "  a: 16.67% of 12, taken for b 5, d 2, e 2",
+        "  b: 0.00% of 2, taken for a 2",
+        "  c: 100.00% of 3",
+    ]
+
+
+def test_the_loss_of_what_is_taken_for_impossible_is_bounded(capsys):
+    script = runpy.run_path(str(SCRIPT))
+    probabilities, labels = np.array([[1, 0], [0.999, 0.001]]), np.ones(2, int)
+    confusion = np.array([[0, 0], [2, 0]])
+    script["print_result"]("ab", labels, probabilities, confusion)
+    loss = -np.mean(np.log([1e-7, 1e-3]))
+    assert f"loss {loss:.4f}" in capsys.readouterr().out
+
+
+def test_images_are_resized_for_a_model_of_one_size(
+    tmp_path, monkeypatch, capsys
+):
+    image = keras.Input((4, 6, 3))
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    names = keras_epsanet.layers.ClassNames(["blue", "green", "red"])
+    keras.Model(image, names(x)).save(tmp_path / "model.keras")
+    write_colors(tmp_path / "images", 2)
+    for name in set(COLORS) - {"blue", "red"}:
+        shutil.rmtree(tmp_path / "images" / name)
+    arguments = ["--model", tmp_path / "model.keras"]
+    run(monkeypatch, *arguments, "--data", tmp_path / "images")
+    assert capsys.readouterr().out.startswith("4 images: ")
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+def test_the_five_first_count_of_more_than_five_classes(classes, capsys):
+    script = runpy.run_path(str(SCRIPT))
+    # The classes in their order; true is the fifth, then the sixth.
+    probabilities = np.array([np.arange(classes, 0, -1)] * 2) / 30
+    labels = np.array([4, classes - 1])
+    confusion = np.zeros((classes, classes), int)
+    script["print_result"]("abcdef"[:classes], labels, probabilities, confusion)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert ("top-5 50.00%" in line) == (classes > 5)
+
+
+@pytest.mark.parametrize(
+    "folders, expected",
+    [
+        (("val", "train"), "val"),
+        (("test", "train"), "test"),
+        (("val", "test", "train"), "val"),
+        (("val", "test"), ""),
+        (("cat", "dog"), ""),
+    ],
+)
+def test_the_part_for_evaluation_is_taken(
+    folders, expected, tmp_path, monkeypatch
+):
+    script = runpy.run_path(str(SCRIPT))
+    for name in folders:
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(keras_epsanet.data, "image_folder", str)
+    found = script["open_images"](str(tmp_path))
+    assert pathlib.Path(found) == tmp_path / expected
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--weights W", "--weights needs --data"),
+        ("--model M --batch-size 0", "--batch-size must be positive"),
+        ("--model M --weights W", "not allowed with"),
+        ("", "one of the arguments"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    arguments, message, monkeypatch, capsys
+):
+    script = runpy.run_path(str(SCRIPT))
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments.split()])
+    with pytest.raises(SystemExit):
+        script["parse_args"]()
+    assert message in capsys.readouterr().err
+
+
+def test_defaults_are_those_of_the_help(monkeypatch):
+    script = runpy.run_path(str(SCRIPT))
+    arguments = ["evaluate.py", "--model", "M", "--batch-size", "1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert script["parse_args"]().batch_size == 1
+    monkeypatch.setattr(sys, "argv", arguments[:3])
+    assert vars(script["parse_args"]()) == {
+        "model": "M",
+        "weights": None,
+        "data": None,
+        "batch_size": 64,
+        "confusion": None,
+        "network": "epsanet50_small",
+        "image_size": 224,
+    }
+
+
+@pytest.mark.parametrize(
+    "error", [ImportError, OSError, TypeError, ValueError]
+)
+def test_errors_end_with_a_line(error, monkeypatch):
+    def fail(args):
+        raise error("reason")
+
+    script = runpy.run_path(str(SCRIPT))
+    names = script["main"].__globals__
+    for option, name in (("model", "model"), ("weights", "weights")):
+        monkeypatch.setitem(names, f"evaluate_{name}", fail)
+        arguments = ["x", f"--{option}", "F", "--data", "D"]
+        monkeypatch.setattr(sys, "argv", arguments)
+        with pytest.raises(SystemExit, match="^evaluate: reason$"):
+            script["main"]()
 
 
 def test_five_classes_have_no_top_5(capsys):

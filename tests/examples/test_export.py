@@ -91,7 +91,7 @@ def test_what_trains_when_it_is_exported_is_not_kept(
     ],
 )
 def test_outputs_decide_what_is_kept(
-    name, error, kept, script, saved, monkeypatch
+    name, error, kept, script, saved, monkeypatch, quickly
 ):
     model = make_model()
     names = script["export"].__globals__
@@ -113,7 +113,17 @@ def test_outputs_decide_what_is_kept(
 
 
 @pytest.fixture
-def exports(script, monkeypatch):
+def quickly(monkeypatch):
+    """Lets models predict without the tracing of a graph."""
+
+    def predict(self, images, verbose):
+        return np.asarray(self(images, training=False))
+
+    monkeypatch.setattr(keras.Model, "predict", predict)
+
+
+@pytest.fixture
+def exports(script, monkeypatch, quickly):
     """Keeps what models are told to export, and exports nothing."""
     calls = []
 
@@ -149,6 +159,75 @@ def test_formats_and_sizes_are_those_asked_for(
         (options["format"], *options["input_signature"][0].shape[:2])
         for _, options in exports
     ] == sizes
+
+
+def test_a_model_may_lie_where_the_command_runs(
+    script, saved, exports, monkeypatch
+):
+    monkeypatch.chdir(saved.parent)
+    run(script, monkeypatch, "--model", saved.name, "--image-size", "32")
+    names = sorted(path.name for path in saved.parent.iterdir())
+    assert names == ["mine.keras", "mine_saved_model"]
+
+
+def test_a_former_export_is_replaced(script, saved, monkeypatch, quickly):
+    contents = iter("ab")
+
+    def export(self, path, **options):
+        pathlib.Path(path).mkdir()
+        (pathlib.Path(path) / next(contents)).touch()
+
+    names = script["export"].__globals__
+    model = make_model()
+    monkeypatch.setattr(keras.Model, "export", export)
+    monkeypatch.setitem(
+        names, "load", lambda *_: lambda x: model.predict(x, verbose=0)
+    )
+    for name in "ab":
+        run(script, monkeypatch, "--model", saved, "--image-size", "32")
+        (file,) = (saved.parent / "mine_saved_model").iterdir()
+        assert file.name == name
+
+
+def test_every_image_is_compared_in_batches_of_the_size(
+    script, saved, exports, monkeypatch
+):
+    batches = []
+    names = script["export"].__globals__
+    monkeypatch.setitem(
+        names,
+        "write",
+        lambda model, x, name, path, size: (
+            batches.append(x), open(path, "w").close()
+        ),
+    )
+    model = make_model()
+    monkeypatch.setitem(
+        names, "load", lambda *_: lambda x: model.predict(x, verbose=0)
+    )
+    options = ["--model", saved, "--image-size", "32"]
+    for size, shape in (([], (8, 2)), (["--batch-size", "3"], (6, 3))):
+        run(script, monkeypatch, *options, *size)
+        assert batches[-1].shape == (*shape, 32, 32, 3)
+    images = script["make_images"](model, argparse.Namespace(image_size=32))
+    flat = batches[-1].reshape(-1, 32, 32, 3)
+    # Filled up with the first ones.
+    np.testing.assert_array_equal(flat, [*images, *images[:2]])
+    np.testing.assert_array_equal(
+        batches[0].reshape(-1, 32, 32, 3), images
+    )
+
+
+def test_defaults_are_those_of_the_help(script, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["export.py", "--model", "M"])
+    assert vars(script["parse_args"]()) == {
+        "model": "M",
+        "format": ["saved_model"],
+        "output": None,
+        "batch_size": None,
+        "image_size": 224,
+        "fuse": False,
+    }
 
 
 def test_output_is_another_folder(script, saved, exports, monkeypatch):

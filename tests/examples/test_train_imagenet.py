@@ -163,7 +163,7 @@ def test_data_that_is_not_there_is_named(tmp_path, monkeypatch):
     assert f"{tmp_path}/none" in message_of(monkeypatch, *arguments)
 
 
-def test_a_signal_and_a_kill_change_nothing(whole, tmp_path):
+def test_a_signal_changes_nothing(whole, tmp_path):
     output = tmp_path / "run"
     # SIGTERM: saves the step that it is in, which is no third one.
     process = start(output, "--checkpoint-steps", "100")
@@ -171,14 +171,9 @@ def test_a_signal_and_a_kill_change_nothing(whole, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 75
     (*_, saved) = checkpoints(output)
-    # SIGKILL while it writes.
-    process = start(output)
-    wait_for(lambda: is_writing(output), process)
-    process.kill()
-    process.wait()
     text = run(output)
     step = int(re.search(r"Going on after step (\d+)", text)[1])
-    assert step >= int(saved.name.split("-")[1]) >= 6
+    assert step == int(saved.name.split("-")[1]) >= 6
     assert_same_results(output, whole[0])
 
 

@@ -135,7 +135,7 @@ def load_script():
     return script
 
 
-def run(monkeypatch, output, *arguments, chief=True):
+def run(monkeypatch, output, *arguments, chief=True, bad=()):
     """Runs the script up to its end with data and steps that cost nothing."""
     script, seen = load_script(), Seen(deterministic=False)
     monkeypatch.setattr(
@@ -162,7 +162,7 @@ def run(monkeypatch, output, *arguments, chief=True):
     def open_source(path):
         seen.data = path
         return types.SimpleNamespace(
-            num_train=NUM_TRAIN, num_val=8, class_names=list("abc"), bad=[]
+            num_train=NUM_TRAIN, num_val=8, class_names=list("abc"), bad=bad
         )
 
     def note_batches(name):
@@ -216,7 +216,7 @@ def runs(tmp_path_factory):
     """What is seen of a training by the defaults, and of another one."""
     others = " ".join(text for text, _ in OPTIONS.values()).split()
     with pytest.MonkeyPatch.context() as monkeypatch:
-        yield tuple(
+        return tuple(
             run(monkeypatch, tmp_path_factory.mktemp("run"), *arguments)
             for arguments in (
                 ("--data", "IMAGENET", "--batch-size", "16", "--epochs", "2"),
@@ -320,3 +320,106 @@ def test_resume_takes_the_recipe_and_needs_a_checkpoint(tmp_path, monkeypatch):
     # It has no step left to do.
     seen = run(monkeypatch, output, *resume)
     assert seen.batch_size == 16 and not hasattr(seen, "fit")
+
+
+@pytest.mark.parametrize(
+    "arguments, interval",
+    [
+        (["--data", "A"], 1000),
+        (["--smoke"], 3),
+        (["--smoke", "--checkpoint-steps", "1"], 1),
+    ],
+)
+def test_the_interval_of_checkpoints_has_defaults(
+    monkeypatch, arguments, interval
+):
+    arguments = ["x", "--output", "B", *arguments]
+    monkeypatch.setattr("sys.argv", arguments)
+    script = load_script()
+    assert script.parse_args().checkpoint_steps == interval
+    assert not script.parse_args().resume
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--data A --output B --checkpoint-steps 0", "must be positive"),
+        ("--data A", "required: --output"),
+        ("--output B", "--data --smoke is required"),
+        ("--data A --smoke --output B", "not allowed with"),
+        ("--data A --output B --model resnet", "invalid choice"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    monkeypatch, capsys, arguments, message
+):
+    monkeypatch.setattr("sys.argv", ["x", *arguments.split()])
+    with pytest.raises(SystemExit):
+        load_script().parse_args()
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [FloatingPointError, ImportError, OSError, ValueError]
+)
+def test_errors_end_with_a_line(monkeypatch, error):
+    def fail(args, preemption):
+        preemption.stop()
+        raise error("reason")
+
+    script = load_script()
+    monkeypatch.setattr(script, "train", fail)
+    monkeypatch.setattr("sys.argv", ["x", "--data", "A", "--output", "B"])
+    with pytest.raises(SystemExit, match="^train_imagenet: reason$"):
+        script.main()
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path, monkeypatch):
+    arguments = ("--data", "X", "--epochs", "1", "--batch-size")
+    run(monkeypatch, tmp_path / "a", *arguments, str(NUM_TRAIN))
+    with pytest.raises(ValueError, match="batch_size=49, 48 images"):
+        run(monkeypatch, tmp_path / "b", *arguments, str(NUM_TRAIN + 1))
+
+
+def test_images_of_a_smoke_run_are_written_once(tmp_path):
+    script = load_script()
+    path = tmp_path / "images"
+    for _ in range(2):  # The second time another one was sooner.
+        script.write_smoke_images(str(path), train=30, val=20)
+        assert list(tmp_path.iterdir()) == [path]
+        source = imagenet.open_source(str(path))
+        assert (source.num_train, source.num_val) == (30, 20)
+    assert len(source.class_names) == 10
+
+
+def test_pixels_are_normalized_as_those_of_imagenet(monkeypatch):
+    from keras_epsanet import preprocess_input
+
+    script = load_script()
+    monkeypatch.setitem(
+        script.MODELS,
+        "tiny",
+        lambda input_shape, **_: keras.Sequential([keras.Input(input_shape)]),
+    )
+    _, model = script.build_model(script.SMOKE, 10)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    images = images.astype("float32")
+    np.testing.assert_allclose(
+        model(images), preprocess_input(images), rtol=0, atol=1e-5
+    )
+
+
+def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path, monkeypatch):
+    run(monkeypatch, tmp_path, "--data", "X", *SHORT)
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss\r\n0,2\r\n1,1\r\n")
+    run(monkeypatch, tmp_path, "--data", "X", *SHORT)
+    assert log.read_bytes() == b"epoch,loss\r\n0,2\r\n"
+
+
+def test_bad_images_are_named_in_the_end(tmp_path, monkeypatch, capsys):
+    bad = ["a.jpg", "b.jpg"]
+    seen = run(monkeypatch, tmp_path, "--data", "X", *SHORT, bad=bad)
+    assert "2 images are bad:\na.jpg\nb.jpg\n" in capsys.readouterr().out
+    # The batches are shuffled already, which Keras would warn of.
+    assert seen.fit["shuffle"] is False and seen.fit["verbose"] == "auto"

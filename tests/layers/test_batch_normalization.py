@@ -9,6 +9,7 @@ from keras_epsanet.layers import BatchNormalization
 def test_defaults_are_those_of_pytorch():
     layer = BatchNormalization()
     assert (layer.epsilon, layer.momentum) == (1e-5, 0.9)
+    assert (layer.axis, layer.norm_eval) == (-1, False)
 
 
 def test_norm_eval_keeps_statistics_and_trains_scale_and_shift(
@@ -90,14 +91,55 @@ def test_equals_keras_layer(axis, training, dtype, affine, value_and_gradients):
         )
 
 
+# What no kernel of a backend normalizes, or not of every backend.
+@pytest.mark.parametrize(
+    "shape, options",
+    [
+        ((5, 6), {}),
+        ((4, 5, 6), {}),
+        ((2, 3, 4, 5, 6), {}),
+        ((2, 3, 4, 6), {"axis": 2}),
+        ((2, 3, 4, 6), {"axis": 3}),
+        ((2, 3, 4, 6), {"renorm": True}),
+        ((2, 3, 4, 6), {"dtype": "bfloat16"}),
+        ((2, 3, 4, 6), {"dtype": "mixed_float16"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_equals_keras_layer_of_other_inputs(shape, options, training):
+    x = np.random.default_rng(0).standard_normal(shape) * 3 + 1
+    results = []
+    for cls in (BatchNormalization, keras.layers.BatchNormalization):
+        layer = cls(**{"momentum": 0.9, "epsilon": 1e-5, **options})
+        y = layer(ops.cast(x, layer.compute_dtype), training=training)
+        arrays = [ops.cast(v, "float32") for v in (y, *layer.weights)]
+        results.append([ops.convert_to_numpy(array) for array in arrays])
+    tolerance = 0.02 if "dtype" in options else 1e-5
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=tolerance)
+
+
+def test_what_is_masked_is_no_part_of_the_statistics():
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    mask = np.array([True, False])[:, None, None]
+    layer, reference = BatchNormalization(), BatchNormalization()
+    layer(x, training=True, mask=np.broadcast_to(mask, x.shape[:3]))
+    reference(x[:1], training=True)
+    for weight, expected in zip(layer.weights, reference.weights):
+        np.testing.assert_allclose(
+            weight.numpy(), expected.numpy(), atol=1e-6
+        )
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="merged by TensorFlow"
 )
 def test_inference_is_not_merged_into_convolutions():
     import tensorflow as tf
 
-    def kernels(training):
-        layer = BatchNormalization()
+    def kernels(training, **options):
+        layer = BatchNormalization(**options)
         graph = tf.function(layer).get_concrete_function(
             tf.TensorSpec((None, 4, 4, 8)), training=training
         )
@@ -106,3 +148,5 @@ def test_inference_is_not_merged_into_convolutions():
     # Single images would be ten times slower.
     assert "FusedBatchNormV3" in kernels(training=True)
     assert "FusedBatchNormV3" not in kernels(training=False)
+    # One replica's statistics are not those of all.
+    assert "FusedBatchNormV3" not in kernels(True, synchronized=True)

@@ -27,6 +27,16 @@ def test_decode_returns_no_more_than_all_classes():
     assert [name for name, _ in decoded] == NAMES
 
 
+def test_decode_returns_five_classes_unless_told_otherwise():
+    names = list("abcdefg")
+    layer = ClassNames(tuple(names))
+    predictions = np.full((1, 7), 1 / 7)
+    # Of equal ones, the first names.
+    [decoded] = layer.decode(predictions)
+    assert [name for name, _ in decoded] == names[:5]
+    assert layer.decode(predictions, top=1) == [[("a", 1 / 7)]]
+
+
 def test_names_travel_in_the_file(tmp_path, run_python):
     image = keras.Input((3,))
     model = keras.Model(image, ClassNames(NAMES)(image))
@@ -65,7 +75,9 @@ def test_another_number_of_classes_is_refused(built):
     [
         (np.zeros((2, 4)), 5, r"\(N, 3\)"),
         (np.zeros(3), 5, r"\(N, 3\)"),
+        (np.zeros((2, 2, 3)), 5, r"\(N, 3\)"),
         (np.zeros((2, 3)), 0, "top=0"),
+        (np.zeros((2, 3)), -1, "top=-1"),
         (np.zeros((2, 3)), 1.5, "top=1.5"),
     ],
 )

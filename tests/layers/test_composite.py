@@ -318,6 +318,22 @@ def test_a_quantization_config_reaches_the_dense_layers():
         assert dense.dtype_policy.name == "int4/4_from_float32"
 
 
+def test_quantize_is_passed_on_as_it_is(monkeypatch):
+    received = []
+    monkeypatch.setattr(
+        keras.layers.Dense,
+        "quantize",
+        lambda self, mode, **options: received.append((mode, options)),
+    )
+    layer = make_layer(SEWeight)
+    config = keras.quantizers.Int8QuantizationConfig()
+    layer.quantize("int8", type_check=False, config=config)
+    assert received == 2 * [("int8", {"type_check": False, "config": config})]
+    layer.quantize("int4")
+    assert [mode for mode, _ in received[2:]] == ["int4", "int4"]
+    assert received[-1][1]["type_check"]
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's parameters")
 def test_pytorch_has_the_quantized_weights_only():
     layer = make_layer(PSA)

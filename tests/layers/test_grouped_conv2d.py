@@ -102,10 +102,15 @@ def test_what_is_known_of_the_shape_stays_known(strides, groups, size):
 
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 9)])
-def test_kernels_may_be_larger_than_the_image(size, strides):
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_kernels_may_be_larger_than_the_image(size, strides, data_format):
     x = np.random.default_rng(0).standard_normal((2, *size, 8))
-    layer = GroupedConv2D(8, 9, strides, groups=2)
-    y = ops.convert_to_numpy(layer(x.astype("float32")))
+    layer = GroupedConv2D(8, 9, strides, groups=2, data_format=data_format)
+    if data_format == "channels_last":
+        y = ops.convert_to_numpy(layer(x))
+    else:
+        y = ops.convert_to_numpy(layer(x.transpose(0, 3, 1, 2)))
+        y = y.transpose(0, 2, 3, 1)
     expected = oracle(x, layer.kernel.numpy(), strides, 2)
     np.testing.assert_allclose(y, expected, atol=2e-5)
 
@@ -168,16 +173,22 @@ def test_gradients_of_pointwise_kernels(value_and_gradients, dtype, strides):
     np.testing.assert_allclose(ours[2][0], theirs[2][0], atol=tolerance)
 
 
-def test_bias_activation_and_regularizer_apply():
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_bias_activation_and_regularizer_apply(groups, data_format):
     layer = GroupedConv2D(
-        4, 3, groups=2, use_bias=True, activation="relu",
-        kernel_regularizer="l2",
+        4, 3, groups=groups, use_bias=True, activation="relu",
+        kernel_regularizer="l2", data_format=data_format,
     )
+    # As many rows and columns as channels, so that all shapes fit.
     x = np.zeros((1, 4, 4, 4), "float32")
     layer.build(x.shape)
     layer.bias.assign([-1.0, 0.0, 1.0, 2.0])
     y = ops.convert_to_numpy(layer(x))
-    np.testing.assert_allclose(y[0, 0, 0], [0, 0, 1, 2])
+    if data_format == "channels_first":
+        y = y.transpose(0, 2, 3, 1)
+    expected = np.broadcast_to([0, 0, 1, 2], y.shape)
+    np.testing.assert_allclose(y, expected)
     expected = 0.01 * np.sum(layer.kernel.numpy() ** 2)
     np.testing.assert_allclose(float(layer.losses[0]), expected, rtol=1e-5)
 
@@ -213,6 +224,49 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
 def test_wrong_rank_is_refused():
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         GroupedConv2D(8, 3)(np.zeros((8, 8, 3)))
+
+
+def test_other_inputs_than_it_was_built_for_are_refused():
+    layer = GroupedConv2D(8, 3)
+    layer.build((None, 8, 8, 3))
+    with pytest.raises(ValueError, match="expected axis -1 .* value 3"):
+        layer(np.zeros((1, 8, 8, 4)))
+    with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
+        layer(np.zeros((8, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    "data_format, shape, output_shape",
+    [
+        ("channels_last", (2, 7, None, 4), (2, 4, None, 8)),
+        ("channels_last", (None, 8, 9, 4), (None, 4, 3, 8)),
+        ("channels_first", (2, 4, 8, 7), (2, 8, 4, 3)),
+        ("channels_first", (2, 4, None, 9), (2, 8, None, 3)),
+    ],
+)
+def test_output_shapes(data_format, shape, output_shape):
+    layer = GroupedConv2D(8, (3, 5), (2, 3), data_format=data_format)
+    assert layer.compute_output_shape(shape) == output_shape
+
+
+@pytest.mark.parametrize(
+    "arguments, biases, relus",
+    [
+        ({}, 0, 0),
+        ({"use_bias": True}, 1, 0),
+        ({"activation": "relu"}, 0, 1),
+        ({"activation": "gelu"}, 0, 0),
+    ],
+)
+def test_operations_by_hand(arguments, biases, relus):
+    layer = GroupedConv2D(8, (3, 5), 2, groups=2, **arguments)
+    layer.build((1, 7, 5, 4))
+    elements = 4 * 3 * 8
+    assert layer.count_operations((1, 7, 5, 4)) == {
+        "macs": elements * 3 * 5 * 2,
+        "biases": biases * elements,
+        "relus": relus * elements,
+    }
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="asks TensorFlow")

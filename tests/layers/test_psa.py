@@ -156,6 +156,50 @@ def test_symbolic_shapes_equal_computed_ones():
     assert tuple(attention.shape) == (3, 4, 16)
 
 
+def test_symbolic_outputs_have_the_dtype_of_the_computation():
+    layer = PSA(64, dtype="mixed_bfloat16")
+    y, attention = layer(keras.Input((8, 8, 64)), return_attention=True)
+    assert y.dtype == attention.dtype == "bfloat16"
+    assert layer(keras.Input((8, 8, 64))).dtype == "bfloat16"
+
+
+def test_attention_of_channels_first_is_that_of_channels_last():
+    x = np.random.default_rng(0).standard_normal((2, 6, 5, 64))
+    last = PSA(64, data_format="channels_last")
+    first = PSA(64, data_format="channels_first")
+    _, expected = last(x, return_attention=True)
+    x = x.transpose(0, 3, 1, 2)
+    first.build(x.shape)
+    first.set_weights(last.get_weights())
+    y, attention = first(x, return_attention=True)
+    assert tuple(y.shape) == first.compute_output_shape(x.shape)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(attention),
+        ops.convert_to_numpy(expected),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    "data_format, shape",
+    [
+        ("channels_last", (1, 5, 7, 4)),
+        ("channels_first", (1, 4, 5, 7)),
+    ],
+)
+def test_operations_by_hand(data_format, shape):
+    layer = PSA(
+        8, (3, 5), (1, 4), strides=2, reduction=2, data_format=data_format
+    )
+    layer.build(shape)
+    assert layer.count_operations(shape) == {
+        "macs": 3 * 4 * 4 * (3 * 3 * 4 + 5 * 5) + 2 * (4 * 2 + 2 * 4),
+        "biases": 2 * (2 + 4),
+        "relus": 2 * 2,
+        "pooled": 3 * 4 * 8,
+    }
+
+
 def test_attention_is_an_output_of_a_reloaded_model(tmp_path):
     image = keras.Input((None, None, 64))
     model = keras.Model(image, PSA(64)(image, return_attention=True))
@@ -177,6 +221,14 @@ def test_narrow_psa_names_groups_and_reduction_that_fit():
     assert "Received: groups=(1, 4, 8, 16), reduction=16" in message
     layer = PSA(32, groups=(1, 4, 8, 8), reduction=8)
     assert tuple(layer(np.ones((1, 4, 4, 32))).shape) == (1, 4, 4, 32)
+
+
+def test_the_default_is_the_module_of_the_paper():
+    layer = PSA(64)
+    assert layer.kernel_sizes == (3, 5, 7, 9)
+    assert layer.groups == (1, 4, 8, 16)
+    assert (layer.strides, layer.reduction) == (1, 16)
+    assert not layer.split_input
 
 
 def test_reduction_larger_than_a_scale_is_refused():

@@ -131,6 +131,25 @@ def test_a_file_with_the_layer_of_keras_is_repaired(images, old_file):
     assert_call_predicts(saved, images)
 
 
+def test_every_branch_before_the_names_is_repaired(images):
+    image = keras.Input((None, None, 3))
+    shared = keras.layers.Resizing(8, 8, name="shared")
+    branches = [
+        keras.layers.Resizing(8, 8, name=f"branch_{i}")(image)
+        for i in range(2)
+    ]
+    # Of two calls of one layer, too.
+    branches += [shared(image), shared(keras.layers.Rescaling(2.0)(image))]
+    x = keras.layers.Concatenate()(branches)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(3, "softmax")(x)
+    model = keras.Model(image, ClassNames(["a", "b", "c"])(x))
+    for name in ("branch_0", "branch_1", "shared"):
+        assert type(model.get_layer(name)) is Resizing
+    assert_call_predicts(model, images)
+
+
 def test_only_what_is_before_the_names_is_repaired():
     image = keras.Input((None, None, 3))
     other = keras.layers.Resizing(4, 4)

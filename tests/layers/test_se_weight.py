@@ -55,6 +55,41 @@ def test_reduction_must_be_positive(reduction):
         SEWeight(reduction)
 
 
+def test_a_reduction_by_the_number_of_channels_leaves_one():
+    layer = SEWeight(8)
+    layer.build((None, 4, 4, 8))
+    assert layer.fc1.units == 1
+    # What does not divide the channels is rounded down, as in PyTorch.
+    layer = SEWeight(4)
+    layer.build((None, 4, 4, 11))
+    assert (layer.fc1.units, layer.fc2.units) == (2, 11)
+
+
+def test_unknown_channels_are_refused():
+    with pytest.raises(ValueError, match="channels must be known.*None"):
+        SEWeight(4, data_format="channels_last").build((None, 4, 4, None))
+    with pytest.raises(ValueError, match="channels must be known.*None"):
+        SEWeight(4, data_format="channels_first").build((None, None, 4, 4))
+
+
+@pytest.mark.parametrize(
+    "data_format, shape",
+    [
+        ("channels_last", (1, 3, 5, 8)),
+        ("channels_first", (1, 8, 3, 5)),
+    ],
+)
+def test_operations_by_hand(data_format, shape):
+    layer = SEWeight(reduction=4, data_format=data_format)
+    layer.build(shape)
+    assert layer.count_operations(shape) == {
+        "macs": 8 * 2 + 2 * 8,
+        "biases": 2 + 8,
+        "relus": 2,
+        "pooled": 3 * 5 * 8,
+    }
+
+
 def test_reduction_larger_than_the_channels_is_refused():
     with pytest.raises(ValueError, match="at most .* 8. Received: .*=16"):
         SEWeight().build((None, 4, 4, 8))

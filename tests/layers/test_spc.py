@@ -59,6 +59,9 @@ def test_split_input_convolves_a_part_of_the_channels():
         ({"kernel_sizes": (3, 4, 5, 7)}, r"odd.*\(3, 4, 5, 7\)"),
         ({"kernel_sizes": (3, 5, 7, -9)}, "positive integers.*-9"),
         ({"kernel_sizes": ()}, r"positive integers.*kernel_sizes=\(\)"),
+        ({"kernel_sizes": (3, 5, 7, 9.0)}, r"positive integers.*9\.0"),
+        ({"kernel_sizes": (3, 5, 7, 0)}, r"positive integers.*7, 0\)"),
+        ({"filters": -4}, "positive integer.*filters=-4"),
         ({"kernel_sizes": 3}, "tuple of positive integers.*kernel_sizes=3"),
         ({"groups": (1, 4)}, r"one entry for each.*groups=\(1, 4\)"),
         ({"groups": (1, 4, 8, 0)}, "positive integers.*groups"),
@@ -68,6 +71,41 @@ def test_split_input_convolves_a_part_of_the_channels():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         SPC(**{"filters": 64, **arguments})
+
+
+def test_smallest_pyramid():
+    assert check_pyramid(2, [1, 3], [1, 1]) == ((1, 3), (1, 1))
+    layer = SPC(2, [1, 3])
+    assert (layer.kernel_sizes, layer.groups) == ((1, 3), (1, 1))
+    assert tuple(layer(np.ones((1, 4, 5, 3))).shape) == (1, 4, 5, 2)
+
+
+def test_strides_of_two_directions_reach_every_branch():
+    layer = SPC(4, (3, 5), (1, 2), strides=(2, 3))
+    x = np.ones((1, 8, 9, 2))
+    assert tuple(layer(x).shape) == (1, 4, 3, 4)
+    assert layer.compute_output_shape(x.shape) == (1, 4, 3, 4)
+
+
+@pytest.mark.parametrize(
+    "data_format, shape",
+    [
+        ("channels_last", (1, 5, 7, 4)),
+        ("channels_first", (1, 4, 5, 7)),
+    ],
+)
+@pytest.mark.parametrize("split_input, inputs", [(False, 4), (True, 2)])
+def test_operations_by_hand(data_format, shape, split_input, inputs):
+    layer = SPC(
+        8, (3, 5), (1, 2), split_input=split_input, data_format=data_format
+    )
+    layer.build(shape)
+    of_pixel = 4 * 3 * 3 * inputs + 4 * 5 * 5 * inputs // 2
+    assert layer.count_operations(shape) == {
+        "macs": 5 * 7 * of_pixel,
+        "biases": 0,
+        "relus": 0,
+    }
 
 
 def test_groups_that_do_not_divide_the_input_are_refused():

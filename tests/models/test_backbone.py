@@ -7,6 +7,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet import EPSANetBackbone
+from keras_epsanet.models.variants import MODEL_CONFIGS
 
 TINY = {
     "stackwise_num_blocks": (1, 1, 1, 1),
@@ -191,6 +192,69 @@ def test_config_has_every_argument():
     assert type(model) is EPSANetBackbone and model.get_config() == config
 
 
+class Recorder(EPSANetBackbone):
+    """Returns what it is called with."""
+
+    def __new__(cls, **arguments):
+        return arguments
+
+
+@pytest.mark.parametrize("variant", MODEL_CONFIGS)
+def test_a_variant_is_made_of_all_its_arguments(variant):
+    assert Recorder.from_variant(variant) == {
+        **MODEL_CONFIGS[variant],
+        "name": variant,
+        "weights": None,
+        "image_shape": None,
+        "freeze_stages": 0,
+        "norm_eval": False,
+    }
+    given = {
+        "weights": "some.keras",
+        "image_shape": (64, 64, 3),
+        "freeze_stages": 2,
+        "norm_eval": True,
+        "groups": (1, 1, 1, 1),
+        "name": "mine",
+        "dtype": "float64",
+    }
+    assert Recorder.from_variant(variant, **given) == {
+        **MODEL_CONFIGS[variant],
+        **given,
+    }
+
+
+def test_all_stages_may_be_frozen():
+    stages = len(TINY["stackwise_num_blocks"])
+    backbone = EPSANetBackbone(**TINY, freeze_stages=stages)
+    assert backbone.trainable_weights == []
+    backbone = EPSANetBackbone(**TINY, freeze_stages=stages - 1)
+    names = {w.path.split("_")[0] for w in backbone.trainable_weights}
+    assert names == {"conv5"}
+
+
+def test_arguments_unless_told_otherwise():
+    defaults = {
+        "reduction": 16,
+        "split_input": False,
+        "synchronized": False,
+        "expansion": 4,
+        "norm_eval": False,
+        "freeze_stages": 0,
+        "image_shape": None,
+        "data_format": "channels_last",
+        "prefix": "",
+        "trainable": True,
+    }
+    required = ((1, 1), (64, 64), (3, 5), None)
+    plain = EPSANetBackbone(*required, name="some")
+    assert plain.get_config()["groups"] is None
+    written = EPSANetBackbone(*required, name="some", **defaults)
+    assert describe(plain) == describe(written)
+    assert plain.get_config() == written.get_config()
+    assert plain.input_shape == (None, None, None, 3)
+
+
 TRAINABLE = {"trainable": True}
 OTHERS = {
     "stackwise_num_blocks": (2, 1),
@@ -369,6 +433,22 @@ def test_input_tensor_and_the_layers_before_it_survive(tmp_path, randomize):
     assert flags(copy) == flags(backbone)
     pyramid = keras.Model(copy.input, copy.pyramid_outputs)
     assert pyramid(images)["P2"].shape == (2, 8, 8, 64)
+
+
+class Brighter(keras.layers.Layer):
+    """Not known to Keras by its name."""
+
+    def call(self, inputs):
+        return inputs + 1
+
+
+def test_layers_before_it_may_be_custom_objects():
+    image = keras.Input((32, 32, 3))
+    backbone = EPSANetBackbone(**TINY, input_tensor=Brighter()(image))
+    copy = EPSANetBackbone.from_config(
+        backbone.get_config(), custom_objects={"Brighter": Brighter}
+    )
+    assert isinstance(copy.layers[1], Brighter)
 
 
 def test_two_backbones_stand_in_one_model():

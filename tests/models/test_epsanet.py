@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet import EPSANet, EPSANet50Small
+from keras_epsanet.models import epsanet
 
 TINY = {
     "stackwise_num_blocks": (1, 1),
@@ -18,6 +19,197 @@ TINY = {
 
 def tiny(**kwargs):
     return EPSANet(**{**TINY, "classes": 7, **kwargs})
+
+
+# Every argument but a tensor and a file, unlike its default.
+ARGUMENTS = {
+    "stackwise_num_blocks": (1, 2),
+    "stackwise_num_filters": (24, 12),
+    "kernel_sizes": (3, 5, 7),
+    "groups": (1, 2, 4),
+    "reduction": 4,
+    "split_input": True,
+    "synchronized": keras.backend.backend() == "tensorflow",
+    "expansion": 2,
+    "norm_eval": True,
+    "include_top": False,
+    "input_shape": (None, 40, 6),
+    "pooling": "max",
+    "classes": 7,
+    "classifier_activation": "relu",
+    "data_format": "channels_last",
+    "dtype": "float64",
+    "name": "left",
+    "prefix": "left_",
+}
+# Other values of those that are not flags.
+OTHERS = {
+    "stackwise_num_blocks": (2, 1),
+    "stackwise_num_filters": (24, 24),
+    "kernel_sizes": (3, 3, 7),
+    "groups": (1, 1, 4),
+    "reduction": 2,
+    "expansion": 3,
+    "input_shape": (None, None, 6),
+    "pooling": "avg",
+    "classes": 8,
+    "classifier_activation": "softmax",
+    "data_format": "channels_first",
+    "dtype": "float32",
+    "name": "right",
+    "prefix": "right_",
+}
+
+
+def describe(model):
+    """All that a network was built with, but for names made by counting."""
+    layers = [layer.get_config() for layer in model.layers[1:]]
+    shapes = [tuple(weight.shape) for weight in model.weights]
+    policy = model.dtype_policy.name
+    return model.name, model.input_shape, policy, layers, shapes
+
+
+@pytest.fixture(scope="module")
+def described():
+    return {
+        include_top: describe(
+            EPSANet(**{**ARGUMENTS, "include_top": include_top})
+        )
+        for include_top in (False, True)
+    }
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_every_argument_reaches_the_network(name, described):
+    if name == "synchronized" and keras.backend.backend() != "tensorflow":
+        pytest.skip("no other backend synchronizes")
+    of_top = name in ("classes", "classifier_activation")
+    change = {"include_top": of_top}
+    change[name] = OTHERS.get(name, not ARGUMENTS[name])
+    if name == "data_format":
+        change["input_shape"] = (6, None, 40)
+    assert describe(EPSANet(**ARGUMENTS | change)) != described[of_top]
+
+
+def test_arguments_unless_told_otherwise():
+    defaults = {
+        "reduction": 16,
+        "split_input": False,
+        "synchronized": False,
+        "expansion": 4,
+        "norm_eval": False,
+        "include_top": True,
+        "weights": None,
+        "input_tensor": None,
+        "input_shape": (224, 224, 3),
+        "pooling": None,
+        "classes": 1000,
+        "classifier_activation": "softmax",
+        "data_format": "channels_last",
+        "dtype": "float32",
+        "name": "epsanet",
+        "prefix": "",
+    }
+    required = {
+        "stackwise_num_blocks": (1,),
+        "stackwise_num_filters": (64,),
+        "kernel_sizes": (3, 5),
+        "groups": None,
+    }
+    names = set(inspect.signature(EPSANet).parameters) - {"kwargs"}
+    assert names == defaults.keys() | required.keys()
+    assert names == ARGUMENTS.keys() | {"weights", "input_tensor"}
+    plain = describe(EPSANet(**required))
+    assert plain == describe(EPSANet(**required, **defaults))
+
+
+# Of the arguments above, what decides how a file of weights is read.
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {
+            "data_format": "channels_first",
+            "input_shape": (6, None, 40),
+        },
+    ],
+    ids=["channels_last", "channels_first"],
+)
+def test_weights_are_read_by_a_network_like_the_model(monkeypatch, change):
+    monkeypatch.setattr(epsanet, "check_weights", lambda weights: None)
+    received = []
+    monkeypatch.setattr(
+        epsanet, "load_weights", lambda *arguments: received.append(arguments)
+    )
+    arguments = {**ARGUMENTS, "include_top": True, "prefix": "", **change}
+    model = EPSANet(**arguments, weights="some.keras")
+    ((target, path, build_like),) = received
+    assert path == "some.keras"
+    assert target.layers == model.layers
+    reader = build_like(include_top=True, classes=7)
+    skipped = ("name", "trainable", "norm_eval", "synchronized", "activation")
+    for ours, theirs in zip(model.layers, reader.layers, strict=True):
+        of_model, of_reader = (
+            {k: v for k, v in x.get_config().items() if k not in skipped}
+            for x in (ours, theirs)
+        )
+        assert of_model == of_reader, ours.name
+    reader = build_like(include_top=False, classes=1)
+    assert reader.layers[-1].name == "conv3_block2_out"
+
+
+def test_is_the_network_of_figure_5(randomize):
+    model = randomize(tiny(input_shape=(37, 42, 3), expansion=2))
+    images = np.random.default_rng(0).standard_normal((2, 37, 42, 3))
+
+    def apply(name, x):
+        layer = model.get_layer(name)
+        if not name.endswith("conv"):
+            return layer(x)
+        half = layer.kernel.shape[0] // 2
+        x = ops.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
+        strides = 1
+        if name in ("conv1_conv", "conv3_block1_0_conv"):
+            strides = 2
+        return ops.conv(x, layer.kernel, strides, padding="valid")
+
+    assert model.get_layer("conv1_conv").kernel.shape == (7, 7, 3, 64)
+    x = apply("conv1_conv", images.astype("float32"))
+    x = ops.relu(apply("conv1_bn", x))
+    x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = ops.max_pool(x, 3, 2, padding="valid")
+    for stage, strides in ((2, 1), (3, 2)):
+        block = f"conv{stage}_block1"
+        shortcut = apply(f"{block}_0_bn", apply(f"{block}_0_conv", x))
+        for part in ("1_conv", "1_bn", "relu", "psa", "2_bn", "relu"):
+            x = ops.relu(x) if part == "relu" else apply(f"{block}_{part}", x)
+        assert model.get_layer(f"{block}_psa").strides == strides
+        x = apply(f"{block}_3_bn", apply(f"{block}_3_conv", x))
+        x = ops.relu(x + shortcut)
+    dense = model.get_layer("predictions")
+    x = ops.matmul(ops.mean(x, (1, 2)), dense.kernel) + dense.bias
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0),
+        ops.convert_to_numpy(ops.softmax(x)),
+        atol=1e-5,
+    )
+
+
+def test_a_shortcut_is_a_convolution_where_shapes_change():
+    model = tiny(
+        stackwise_num_blocks=(2, 2),
+        stackwise_num_filters=(64, 64),
+        expansion=1,
+    )
+    names = [x.name for x in model.layers if x.name.endswith("_0_conv")]
+    # Not in the first stage, whose input is as its output.
+    assert names == ["conv3_block1_0_conv"]
+    strides = [
+        model.get_layer(f"conv{stage}_block{block}_psa").strides
+        for stage in (2, 3)
+        for block in (1, 2)
+    ]
+    assert strides == [1, 1, 2, 1]
 
 
 def test_default_shapes_with_and_without_classifier():

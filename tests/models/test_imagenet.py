@@ -35,6 +35,28 @@ def test_uint8_images_and_unknown_format():
         preprocess_input(np.zeros((4, 4, 3)), "NHWC")
 
 
+def test_the_data_format_is_that_of_keras_unless_told():
+    x = np.random.default_rng(0).uniform(0, 255, (3, 3, 3))
+    before = keras.config.image_data_format()
+    try:
+        for data_format in ("channels_first", "channels_last"):
+            keras.config.set_image_data_format(data_format)
+            expected = preprocess_input(x, data_format)
+            np.testing.assert_array_equal(preprocess_input(x), expected)
+    finally:
+        keras.config.set_image_data_format(before)
+
+
+def test_sizes_may_be_unknown():
+    image = keras.Input((None, None, None))
+    model = keras.Model(image, preprocess_input(image))
+    x = np.random.default_rng(0).uniform(0, 255, (1, 2, 3, 3))
+    expected = (x / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model(x)), expected, atol=1e-5
+    )
+
+
 def test_lists_are_stacked():
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), "uint8")
     expected = preprocess_input(images)
@@ -72,6 +94,8 @@ def test_one_image_of_pillow(data_format):
         (np.zeros((2, 3, 4, 4)), r"3 channels.*\(2, 3, 4, 4\) \(channels_last"),
         (Image.new("L", (4, 4)), "3 channels"),
         (np.zeros(3), "3 channels"),
+        (np.zeros((2, 3)), "3 channels"),
+        (np.zeros((1, 2, 4, 4, 3)), "3 channels"),
         ([np.zeros((4, 4, 3)), np.zeros((4, 5, 3))], "one shape"),
         ([[1, 2], [3]], "one shape"),
         ([], "3 channels"),
@@ -100,5 +124,6 @@ def test_decode_predictions_names_the_most_probable(monkeypatch, tmp_path):
     assert decode_predictions(predictions, top=2) == [
         [("n00000007", "class_7", 0.6), ("n00000003", "class_3", 0.4)]
     ]
+    assert len(decode_predictions(predictions)[0]) == 5
     with pytest.raises(ValueError, match=r"\(1, 10\)"):
         decode_predictions(np.zeros((1, 10)))

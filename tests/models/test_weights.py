@@ -1,3 +1,4 @@
+import functools
 import warnings
 
 import keras
@@ -11,6 +12,7 @@ from keras_epsanet import (
     fuse,
     save_torch_weights,
 )
+from keras_epsanet.models.weights import load_weights
 
 TINY = {
     "stackwise_num_blocks": (1, 1),
@@ -70,6 +72,10 @@ def test_the_same_network_loads_without_warning(
         {"split_input": True},
         {"reduction": 2},
         {"input_shape": (32, 32, 4)},
+        {"input_shape": (3, 32, 32), "data_format": "channels_first"},
+        {"dtype": "float64"},
+        {"kernel_sizes": (3, 7)},
+        {"groups": (2, 1)},
     ],
 )
 def test_a_weights_file_of_every_kind_of_network_loads(tmp_path, change):
@@ -110,6 +116,25 @@ def test_weights_of_a_backbone_need_a_model_without_classifier(
     assert_same_weights(EPSANetBackbone(**TINY, weights=path), source)
     with pytest.raises(ValueError, match="predictions|fc.weight"):
         tiny(weights=path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_that_does_not_fit_changes_nothing(source, tmp_path, ending):
+    path = save(source, tmp_path / f"model{ending}")
+    # The last of its layers is of another shape.
+    model = tiny(stackwise_num_filters=(16, 48))
+    before = model.get_weights()
+    build_like = functools.partial(tiny, stackwise_num_filters=(16, 48))
+    with pytest.raises(ValueError, match="damaged or not|not fit"):
+        load_weights(model, path, build_like)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_what_a_file_was_trained_with_need_not_be_known(source, tmp_path):
+    source.compile("sgd", lambda labels, predictions: 0 * predictions)
+    path = save(source, tmp_path / "model.keras")
+    assert_same_weights(tiny(weights=path), source)
 
 
 def test_layers_in_front_of_the_network_are_left_alone(

@@ -213,6 +213,38 @@ def test_half_floats_are_averaged_in_float32():
     average.swap_out()
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_for_a_while_the_weights_of_the_training_are_there(in_place, fails):
+    model, recorder = make_model(), Recorder()
+    average = WeightAverage(model, 0.9)
+    fit(model, average, recorder)
+    if not in_place:
+        average.swap_out()
+    before = values(model.weights)
+    try:
+        with average.swapped_out():
+            assert not average.is_in_place
+            assert_equal(values(model.weights), recorder.weights[-1])
+            if fails:
+                raise OSError
+    except OSError:
+        assert fails
+    assert average.is_in_place == in_place
+    assert_equal(values(model.weights), before)
+
+
+def test_weights_are_swapped_once_however_often_it_is_asked_for():
+    model, recorder = make_model(), Recorder()
+    average = WeightAverage(model, 0.9)
+    fit(model, average, recorder)
+    average.swap_in()
+    assert_equal(values(model.weights), values(average.variables[:-2]))
+    for _ in range(2):
+        average.swap_out()
+        assert_equal(values(model.weights), recorder.weights[-1])
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1, float("nan"), "0.9"])
 def test_a_decay_out_of_range_is_refused(decay):
     with pytest.raises(ValueError, match=f"Received: decay={decay}"):

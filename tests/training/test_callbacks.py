@@ -1,6 +1,7 @@
 import csv
 import os
 import signal
+import types
 
 import keras
 import numpy as np
@@ -210,6 +211,146 @@ def test_the_best_epoch_is_kept(tmp_path):
     assert (state.best_step, state.best_value) == (10, 0.7)
 
 
+class Run:
+    """Notes what is saved."""
+
+    recipe = RECIPE
+
+    def __init__(self):
+        self.saved = []
+
+    def save(self, model, state, average):
+        self.saved.append((state.step, state.metrics, average))
+
+
+class Metric:
+    """A mean that has seen a value of 1 in every step."""
+
+    def __init__(self):
+        self.variables = [keras.Variable([0.0, 0.0])]
+
+
+def checkpointing(step=0, metrics=(), **options):
+    """A callback that saves nothing to the disk, and where it stands."""
+    state = training.State(step, STEPS, list(metrics))
+    callback = training.Checkpointing(Run(), state, **options)
+    callback.set_model(types.SimpleNamespace(metrics=[Metric()]))
+    return callback, callback.run.saved, state
+
+
+def run_steps(callback, epoch, number):
+    callback.on_epoch_begin(epoch)
+    for batch in range(number):
+        variable = callback.model.metrics[0].variables[0]
+        variable.assign([1.0 * (batch + 1), 1.0 * (batch + 1)])
+        callback.on_train_batch_end(batch, {"loss": 1.0})
+
+
+def test_metrics_are_saved_in_an_epoch_and_the_average_always():
+    callback, saved, state = checkpointing(interval=2, average="average")
+    run_steps(callback, 0, STEPS)
+    callback.on_epoch_end(0, {})
+    assert saved == [
+        (2, [[2, 2]], "average"), (4, [[4, 4]], "average"), (5, [], "average")
+    ]
+    # A step that ends an epoch is saved once.
+    run_steps(callback, 1, STEPS)
+    assert [step for step, *_ in saved[3:]] == [6, 8] and state.step == 10
+
+
+def test_restored_metrics_are_added_once():
+    callback, saved, _ = checkpointing(2, [[7.0, 2.0]], interval=1)
+    callback.on_epoch_begin(0)
+    variable = callback.model.metrics[0].variables[0]
+    for batch in range(2):
+        variable.assign_add([1.0, 1.0])
+        callback.on_train_batch_end(batch, {"loss": 1.0})
+    assert saved == [(3, [[8, 3]], None), (4, [[9, 4]], None)]
+
+
+@pytest.mark.parametrize("any_other", [True, False])
+@pytest.mark.parametrize("requested", [True, False])
+def test_all_workers_are_asked_after_every_step(any_other, requested):
+    asked = []
+
+    def agree(flag):
+        asked.append(flag)
+        return flag or any_other
+
+    callback, saved, _ = checkpointing(
+        interval=100,
+        agree=agree,
+        preemption=types.SimpleNamespace(requested=requested),
+    )
+    if any_other or requested:
+        with pytest.raises(SystemExit) as caught:
+            run_steps(callback, 0, 2)
+        assert caught.value.code == 75 and saved == [(1, [[1, 1]], None)]
+        assert asked == [requested]
+        with pytest.raises(SystemExit):
+            callback.on_epoch_end(RECIPE.epochs - 2, {})
+    else:
+        run_steps(callback, 0, 2)
+        assert asked == [False, False] and not saved
+        callback.on_epoch_end(RECIPE.epochs - 2, {})
+    # The last epoch ends anyway.
+    callback.on_epoch_end(RECIPE.epochs - 1, {})
+    assert len(asked) == (2 if any_other or requested else 3)
+
+
+@pytest.mark.parametrize(
+    "monitor, expected",
+    [(None, (5, 0.25)), ("val_top5", (10, 0.5)), ("missing", (None, None))],
+)
+def test_the_best_epoch_has_the_highest_of_what_is_monitored(
+    monitor, expected
+):
+    options = {} if monitor is None else {"monitor": monitor}
+    callback, saved, state = checkpointing(interval=100, **options)
+    for epoch, values in enumerate([(0.25, 0.25), (0.125, 0.5)]):
+        state.step += STEPS
+        logs = dict(zip(("val_top1", "val_top5"), map(np.float32, values)))
+        callback.on_epoch_end(epoch, logs)
+    assert (state.best_step, state.best_value) == expected
+    assert state.best_value is None or type(state.best_value) is float
+    assert [step for step, *_ in saved] == [5, 10]
+
+
+def test_the_signal_has_its_former_meaning_in_the_end():
+    before = signal.getsignal(signal.SIGTERM)
+    preemption = training.Preemption()
+    # As TensorFlow's workers do at their start.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    preemption.watch()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert preemption.requested
+    preemption.stop()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("task", [None, "", "worker"])
+def test_workers_agree_by_a_sum(task):
+    resolver = task if task is None else types.SimpleNamespace(task_type=task)
+
+    class Strategy:
+        cluster_resolver = resolver
+
+        def run(self, function):
+            return function()
+
+        def reduce(self, operation, value, axis):
+            assert (operation, axis) == ("SUM", None)
+            return value + self.others
+
+    strategy = Strategy()
+    for others in (0.0, 1.0):
+        strategy.others = others
+        agree = training.any_worker(strategy)
+        for flag in (True, False):
+            expected = flag or bool(task and others)
+            assert agree(flag) is expected
+
+
 def test_losses_come_as_python_numbers():
     """Keras has waited for them: to look at them costs nothing more."""
 
@@ -309,6 +450,59 @@ def read_events(folder):
             number = float(tf.make_ndarray(value.tensor))
             found.setdefault(value.tag, []).append((event.step, number))
     return found
+
+
+def test_events_of_the_evaluation_have_a_folder_of_their_own(tmp_path):
+    events = training.ScalarEvents(str(tmp_path))
+    for epoch in range(2):
+        logs = {"loss": 1.0 + epoch, "val_loss": 3.0, "value": 4.0}
+        events.on_epoch_end(epoch, logs)
+    assert read_events(tmp_path / "train") == {
+        "epoch_loss": [(0, 1.0), (1, 2.0)],
+        "epoch_value": [(0, 4.0), (1, 4.0)],
+    }
+    assert read_events(tmp_path / "validation") == {
+        "epoch_loss": [(0, 3.0), (1, 3.0)]
+    }
+
+
+def test_the_wait_of_the_evaluation_is_not_that_of_the_training(clock):
+    waited = 0.0
+    schedule = training.make_schedule(RECIPE, STEPS)
+    log = training.EpochLog(schedule, 4, lambda: waited)
+    log.on_epoch_begin(0)
+    for batch in range(3):
+        clock.sleep(2)
+        waited += 0.5
+        log.on_train_batch_end(batch)
+    log.on_test_begin()
+    waited += 100
+    clock.sleep(100)
+    log.on_epoch_end(0, logs := {})
+    assert logs == {
+        "learning_rate": pytest.approx(float(schedule(STEPS - 1))),
+        # Of two steps in four seconds, for the first one is not timed.
+        "images_per_second": 2,
+        "input_wait": 0.25,
+        "timed_steps": 2,
+    }
+    # Of the second epoch all are.
+    log.on_epoch_begin(1)
+    clock.sleep(4)
+    waited += 100
+    log.on_train_batch_end(0)
+    log.on_epoch_end(1, logs)
+    assert (logs["timed_steps"], logs["images_per_second"]) == (1, 1)
+    assert logs["input_wait"] == 1
+
+
+def test_an_epoch_without_a_timed_step_has_no_speed(clock):
+    schedule = training.make_schedule(RECIPE, STEPS)
+    log = training.EpochLog(schedule, 4, lambda: 0.0)
+    log.on_epoch_begin(0)
+    log.on_train_batch_end(0)
+    log.on_epoch_end(0, logs := {})
+    assert logs["images_per_second"] == logs["input_wait"] == 0
 
 
 def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path):

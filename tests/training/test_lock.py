@@ -63,9 +63,42 @@ def test_a_child_that_outlives_its_process_does_not_hold_the_lock(
         os.kill(child, signal.SIGKILL)
 
 
-def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_another_error_of_the_file_system_is_none_of_locks(
+    tmp_path, monkeypatch, number
+):
     def refuse(descriptor):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, "Input/output error")
+
+    monkeypatch.setattr(lock, "_lock", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        lock_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EAGAIN, errno.EDEADLK]
+)
+def test_whoever_holds_the_lock_is_told_by_the_file(
+    tmp_path, monkeypatch, number
+):
+    def refuse(descriptor):
+        raise OSError(number, "Resource temporarily unavailable")
+
+    (tmp_path / ".lock").write_text("process 7 on here\n")
+    monkeypatch.setattr(lock, "_lock", refuse)
+    with pytest.raises(ValueError, match="in use by process 7 on here. Wait"):
+        lock_folder(tmp_path)
+    (tmp_path / ".lock").write_text("")
+    with pytest.raises(ValueError, match="in use by another process. Wait"):
+        lock_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS]
+)
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
+    def refuse(descriptor):
+        raise OSError(number, "No locks available")
 
     monkeypatch.setattr(lock, "_lock", refuse)
     with pytest.warns(UserWarning, match="cannot be locked .No locks avail"):

@@ -107,3 +107,10 @@ def test_survives_serialisation():
     assert arguments == {"self", "kwargs", *config}
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(copy) is LossScale and copy.get_config() == config
+
+
+def test_defaults_are_keras_own():
+    keras_own = keras.optimizers.LossScaleOptimizer(SGDL2()).get_config()
+    config = LossScale(SGDL2()).get_config()
+    for name in ("initial_scale", "dynamic_growth_steps"):
+        assert config[name] == keras_own[name]

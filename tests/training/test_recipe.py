@@ -264,6 +264,115 @@ def test_a_value_out_of_range_is_refused(option):
     assert str(caught.value).endswith(f"Received: {name}={value}")
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"image_size": 1},
+        {"epochs": 1},
+        {"batch_size": 1},
+        {"accumulation_steps": 256},
+        {"learning_rate": 1e-9},
+        {"learning_rate": 3},
+        {"decay_epochs": (0.5, 0.75)},
+        {"decay_epochs": (7,)},
+        {"decay_epochs": 0.1},
+        {"decay_factor": 2.0},
+        {"warm_up_epochs": 119.5},
+        {"momentum": 0},
+        {"momentum": 0.999},
+        {"l2": 0},
+        {"clipnorm": 1e-9},
+        {"clipnorm": None},
+        {"ema": 0},
+        {"ema": None},
+        {"precision": "mixed_float16"},
+        {"seed": 0},
+        {"seed": 2**31 - 1},
+        {"label_smoothing": 0},
+        {"augmentations": ()},
+    ],
+    ids=str,
+)
+def test_a_value_at_the_border_is_allowed(option):
+    ((name, value),) = option.items()
+    assert getattr(ImageNetRecipe(**option), name) == value
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"patience": 0}, {"patience": 1.5}, {"val_share": 1}, {"val_share": -0.1},
+     {"flip": 1}, {"freeze": None}],
+    ids=str,
+)
+def test_a_classifier_s_value_out_of_range_is_refused(option):
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"`{name}`.* Received: {name}="):
+        ClassifierRecipe(**option)
+    assert ClassifierRecipe(patience=1, val_share=0).patience == 1
+
+
+def test_nesterov_s_form_needs_a_momentum():
+    with pytest.raises(ValueError, match="nesterov=True, momentum=0"):
+        Recipe(nesterov=True, momentum=0)
+    assert not Recipe(momentum=0).nesterov
+
+
+# Section 4.1 of the paper.
+DEFAULTS = {
+    "model": "epsanet50_small",
+    "image_size": 224,
+    "epochs": 120,
+    "batch_size": 256,
+    "accumulation_steps": 1,
+    "learning_rate": 0.1,
+    "schedule": "step",
+    "decay_epochs": 30,
+    "decay_factor": 0.1,
+    "warm_up_epochs": 0,
+    "momentum": 0.9,
+    "nesterov": False,
+    "l2": 1e-4,
+    "l2_on_all": True,
+    "clipnorm": None,
+    "ema": None,
+    "precision": "float32",
+    "sync_bn": False,
+    "seed": 0,
+}
+OF_IMAGENET = {
+    "label_smoothing": 0.1, "augmentations": None, "antialias": True
+}
+OF_CLASSIFIERS = {
+    "image_size": 48,
+    "epochs": 2,
+    "batch_size": 64,
+    "schedule": "cosine",
+    "warm_up_epochs": 0.2,
+    "nesterov": True,
+    "l2": 0,
+    "label_smoothing": 0.1,
+    "flip": False,
+    "augmentations": None,
+    "freeze": False,
+    "val_share": 0.2,
+    "patience": None,
+}
+
+
+@pytest.mark.parametrize(
+    "recipe, images_per_rate, others",
+    [
+        (Recipe(), 256, {}),
+        (IMAGENET, 256, OF_IMAGENET),
+        (ClassifierRecipe(), 64, OF_CLASSIFIERS),
+    ],
+)
+def test_defaults_are_those_of_the_trainings(recipe, images_per_rate, others):
+    assert dataclasses.asdict(recipe) == DEFAULTS | others
+    assert recipe.peak_learning_rate == 0.1
+    assert recipe.images_per_rate == images_per_rate
+
+
 @pytest.mark.parametrize("cls", [ImageNetRecipe, ClassifierRecipe])
 @pytest.mark.parametrize(
     "augmentations, message",
@@ -376,6 +485,32 @@ def test_every_field_is_an_option_of_the_command_line(recipe):
 def test_the_command_line_has_the_same_checks(arguments, message):
     with pytest.raises(argparse.ArgumentError, match=message):
         parse(ImageNetRecipe, *arguments.split())
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("none", None),
+        ("NONE", None),
+        ("mix_up, cut_mix", ("mix_up", "cut_mix")),
+        (' {"mix_up": {"alpha": 0.5}}', {"mix_up": {"alpha": 0.5}}),
+        ('["mix_up"]', ("mix_up",)),
+    ],
+)
+def test_augmentations_are_names_or_json(text, value):
+    arguments = parse(ClassifierRecipe, "--augmentations", text)
+    assert arguments.augmentations == value
+
+
+def test_choices_of_a_script_are_the_allowed_ones():
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    ClassifierRecipe.add_options(parser, model=["tiny"])
+    assert parser.parse_args(["--model", "tiny"]).model == "tiny"
+    with pytest.raises(argparse.ArgumentError, match="invalid choice: 'big'"):
+        parser.parse_args(["--model", "big"])
+    # What is no field of the recipe is of no account.
+    arguments = argparse.Namespace(model="tiny", output="somewhere")
+    assert ClassifierRecipe().with_options(arguments).model == "tiny"
 
 
 def test_none_takes_an_optional_field_away():

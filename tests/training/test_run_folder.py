@@ -114,6 +114,21 @@ def test_the_state_holds_what_keras_file_lacks(tmp_path):
     assert (state.metrics, state.best_step) == ([1.0, [2.0]], 10)
 
 
+def test_the_name_of_a_checkpoint_is_on_the_disk_in_the_end(
+    tmp_path, monkeypatch
+):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    synced = []
+    monkeypatch.setattr(
+        run_folder,
+        "sync",
+        lambda path: synced.append((path, checkpoint(tmp_path, 1).exists())),
+    )
+    save(run, model, 1)
+    assert synced == [(str(tmp_path / "run/checkpoints"), True)]
+    assert run.keep == 3
+
+
 def test_sha256sum_verifies_a_checkpoint(tmp_path):
     save(RunFolder(tmp_path / "run", Recipe()), train(make_model()), 1)
     command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]

@@ -1,0 +1,71 @@
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet.distribution import predict, prediction
+
+
+class Model:
+    """Predicts twice the images, and notes what it is given."""
+
+    distribute_strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+
+    def __init__(self):
+        self.given = []
+
+    def predict(self, images, batch_size, verbose):
+        assert verbose == 0
+        self.given.append((np.asarray(images).tolist(), batch_size))
+        return {"twice": 2 * images, "more": [images + 1]}
+
+
+def predicted(batches, strategy=None):
+    model = Model()
+    found = predict(model, batches, strategy)
+    return model.given, found["twice"].tolist(), found["more"][0].tolist()
+
+
+@pytest.mark.parametrize("labels", [(), ("labels",), ("labels", "weights")])
+def test_batches_are_filled_up_with_their_last_image(labels):
+    three = types.SimpleNamespace(num_replicas_in_sync=3)
+    batches = [np.arange(1, 5), np.arange(5, 8), np.arange(8, 9)]
+    batches = [(x, *labels) for x in batches] if labels else batches
+    given, twice, more = predicted(batches, three)
+    assert given == [
+        ([1, 2, 3, 4, 4, 4], 6), ([5, 6, 7], 3), ([8, 8, 8], 3)
+    ]
+    assert twice == list(range(2, 17, 2)) and more == list(range(2, 10))
+
+
+def test_structures_of_images_are_filled_up():
+    class Sum(Model):
+        def predict(self, images, **options):
+            return images["a"] + images["b"]
+
+    one = {"a": np.arange(3), "b": np.arange(3) * 10}
+    assert predict(Sum(), [one]).tolist() == [0, 11, 22]
+
+
+def test_the_strategy_is_that_of_the_model(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    given, _, _ = predicted([np.arange(1)])
+    assert given == [([0, 0], 2)]
+    # JAX has one for all models.
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    four = types.SimpleNamespace(num_model_replicas=4)
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: four)
+    given, _, _ = predicted([np.arange(1)])
+    assert given == [([0, 0, 0, 0], 4)]
+
+
+def test_several_workers_are_refused(monkeypatch):
+    monkeypatch.setattr(prediction, "worker", lambda strategy: (0, 2))
+    with pytest.raises(ValueError, match="Received: strategy of 2 workers"):
+        predict(Model(), [np.arange(2)])
+
+
+def test_no_batch_is_refused():
+    with pytest.raises(ValueError, match="Received: no batch"):
+        predict(Model(), [])
