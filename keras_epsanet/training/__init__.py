@@ -9,6 +9,7 @@ from keras_epsanet.training.callbacks import (
     Checkpointing,
     Preemption,
     any_worker,
+    finish_epoch,
 )
 from keras_epsanet.training.checkpoints import State
 from keras_epsanet.training.classifier_recipe import ClassifierRecipe
@@ -57,6 +58,7 @@ __all__ = [
     "State",
     "WeightAverage",
     "any_worker",
+    "finish_epoch",
     "is_chief",
     "make_average",
     "make_loss",

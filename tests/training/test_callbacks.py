@@ -122,6 +122,76 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     assert read_csv(tmp_path / "part") == read_csv(folder)
 
 
+class Evaluator(keras.callbacks.Callback):
+    """Evaluates at the end of an epoch, in one of them in vain."""
+
+    def __init__(self, fails_in=None):
+        super().__init__()
+        self.fails_in = fails_in
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.fails_in:
+            raise ValueError("no evaluation")
+        logs["val_norm"] = float(np.square(self.model.get_weights()[0]).sum())
+
+
+def fit_and_evaluate(folder, model, evaluator, ema):
+    """As `fit`, with an evaluation that is a callback."""
+    run = RunFolder(folder, RECIPE)
+    average = training.WeightAverage(model, ema) if ema else None
+    state = run.restore(model, STEPS, average=average)
+    training.trim_csv(f"{folder}/log.csv", state.logged_epochs)
+    callbacks = [
+        *([average] if average else []),
+        evaluator,
+        keras.callbacks.CSVLogger(f"{folder}/log.csv", append=True),
+        training.Checkpointing(
+            run,
+            state,
+            interval=100,
+            monitor="val_norm",
+            average=average,
+            before_evaluation=True,
+        ),
+    ]
+    training.finish_epoch(model, state, callbacks)
+    if state.epoch < RECIPE.epochs:
+        model.fit(
+            batches(state.step),
+            initial_epoch=state.epoch,
+            epochs=RECIPE.epochs,
+            steps_per_epoch=STEPS,
+            verbose=0,
+            callbacks=callbacks,
+        )
+    return state
+
+
+@pytest.mark.parametrize("ema", [None, 0.8], ids=["", "average"])
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_failed_evaluation_loses_no_epoch(tmp_path, epoch, ema):
+    whole, part, rest = make_model(), make_model(), make_model()
+    expected = fit_and_evaluate(tmp_path / "whole", whole, Evaluator(), ema)
+    for fails in (Evaluator(epoch), Evaluator(epoch)):
+        # The second time it fails before any step.
+        with pytest.raises(ValueError, match="no evaluation"):
+            fit_and_evaluate(tmp_path / "part", part, fails, ema)
+        steps = RunFolder(tmp_path / "part", RECIPE).steps()
+        assert steps[0] == (epoch + 1) * STEPS
+    state = fit_and_evaluate(tmp_path / "part", rest, Evaluator(), ema)
+    assert state == expected
+    assert read_csv(tmp_path / "part") == read_csv(tmp_path / "whole")
+    for value, weight in zip(whole.get_weights(), rest.get_weights()):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_a_checkpoint_is_replaced_by_that_after_the_evaluation(tmp_path):
+    state = fit_and_evaluate(tmp_path, make_model(), Evaluator(), None)
+    assert state.step == 3 * STEPS and not state.logs
+    names = sorted(os.listdir(tmp_path / "checkpoints"))
+    assert names == [f"step-{n * STEPS:08d}" for n in (1, 2, 3)]
+
+
 def test_no_more_than_an_interval_is_lost(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path, make_model(), At(9, stop), interval=2)
