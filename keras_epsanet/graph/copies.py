@@ -117,7 +117,9 @@ def _copy_own_state(layer, copy):
 def _copy_quantized_lora(layer, copy):
     # Keras' saving would merge and so round the kernel once more.
     if not _has_lora(copy):
-        copy.enable_lora(layer.lora_rank, layer.lora_alpha)
+        copy.enable_lora(layer.lora_rank)
+    # Keras loses it where a configuration has made a layer with LoRA.
+    copy.lora_alpha = layer.lora_alpha
     weights = {weight.name: weight for weight in copy.weights}
     for weight in layer.weights:
         weights.pop(weight.name).assign(weight)

@@ -86,7 +86,9 @@ class SEWeight(CompositeLayer):
             **self.kernel_arguments(number, default=fan_out_normal()),
             bias_initializer=keras.initializers.RandomUniform(-bound, bound),
         )
+        lora_alpha = stage.lora_alpha
         stage.build((None, inputs))
+        stage.lora_alpha = lora_alpha  # Keras loses it when it builds.
         return stage
 
     @property

@@ -358,6 +358,13 @@ def test_numbers_do_not_depend_on_the_data_type():
             5 * 4 * 3,
         ),
         (
+            layers.LSTM(3, activation="relu", use_bias=False),
+            (5, 4),
+            4 * (4 * 3 + 3 * 3),
+            5 * 4 * (4 * 3 + 3 * 3),
+            5 * 2 * 3,
+        ),
+        (
             layers.RNN([layers.SimpleRNNCell(3), layers.LSTMCell(2)]),
             (5, 4),
             4 * 3 + 3 * 3 + 3 + 4 * (3 * 2 + 2 * 2 + 2),
@@ -431,6 +438,20 @@ def test_attention_by_hand(arguments, biases):
     assert counts.macs == projections + 2 * 3 * 5 * (7 + 9) + 3 * 2 * 9 * 8
     assert counts.flops == counts.macs + biases
     assert counts.layers[-1].parameters == counts.parameters > 0
+
+
+def test_a_gate_is_a_projection_of_the_query():
+    plain, gated = (
+        count_attention(
+            layers.MultiHeadAttention(
+                2, 7, value_dim=9, use_gate=use_gate, use_bias=False
+            ),
+            (3, 8),
+            (5, 6),
+        )
+        for use_gate in (False, True)
+    )
+    assert gated.macs - plain.macs == 3 * 8 * 2 * 9
 
 
 def test_attention_of_places_and_another_output_by_hand():
@@ -597,6 +618,31 @@ def test_a_layer_counts_for_itself():
     model = model_of(CountedScale(), (4, 5))
     assert complexity(model).flops == 20
     assert complexity(model, convention="table3").flops == 21
+
+
+def test_a_layer_counts_for_every_step():
+    steps = layers.TimeDistributed(CountedScale())
+    model = model_of(steps, (3, 4, 5))
+    assert complexity(model, convention="table3").flops == 3 * (20 + 1)
+
+
+def test_heads_are_counted_for_their_regions():
+    image = keras.Input((8, 4), name="image")
+    model = keras.Model(image, layers.Dense(3, name="body")(image))
+    regions = keras.Input((5, 4), name="regions")
+    x = layers.Dense(2, name="mask_fcn")(regions)
+    x = layers.Dense(3, name="mask_logits")(x)
+    model.region_heads = [(keras.Model(regions, x, name="mask_head"), 7)]
+    counts = complexity(model)
+    assert [(x.name, x.macs, x.flops) for x in counts.layers if x.macs] == [
+        ("body", 8 * 4 * 3, 8 * 4 * 3),
+        ("mask_head/mask_fcn", 7 * 5 * 4 * 2, 7 * 5 * 4 * 2),
+        ("mask_head/mask_logits", 7 * 5 * 2 * 3, 7 * 5 * 2 * 3),
+    ]
+    counts = complexity(model, convention="table3")
+    flops = {layer.name: layer.flops for layer in counts.layers}
+    assert flops["mask_head/mask_fcn"] == 7 * 5 * (4 * 2 + 2)
+    assert flops["mask_head/mask_logits"] == 0
 
 
 def test_a_layer_that_counts_something_unknown_is_refused():

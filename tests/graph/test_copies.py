@@ -4,6 +4,7 @@ import pytest
 from keras import layers
 
 from keras_epsanet import fuse
+from keras_epsanet.graph.copies import config_without_lora, copy_layer
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -42,7 +43,7 @@ def assert_fused_is_equal(model, x):
 def add_lora(model, *hosts):
     """Lets LoRA, whose second factor starts at zero, change layers."""
     for host in hosts:
-        host.enable_lora(2)
+        host.enable_lora(2, lora_alpha=1)
     for weight in model.weights:
         if "lora" in weight.name:
             weight.assign(RANDOM.standard_normal(weight.shape))
@@ -200,6 +201,65 @@ def test_attention_keeps_its_weights(randomize):
     inputs = keras.Input(SERIES.shape[1:])
     x = layers.MultiHeadAttention(2, 4)(inputs, inputs, key=2 * inputs)
     assert_fused_is_equal(randomize(keras.Model(inputs, x)), SERIES)
+
+
+def test_a_lambda_keeps_all_its_arguments():
+    layer = layers.Lambda(
+        lambda x, by: by * x,
+        output_shape=(6,),
+        mask=lambda x, mask=None: mask,
+        arguments={"by": 3.0},
+        name="some",
+        dtype="float64",
+        trainable=False,
+    )
+    copy = copy_layer(layer)
+    for name in ("function", "_output_shape", "mask", "arguments", "name"):
+        assert getattr(copy, name) == getattr(layer, name), name
+    assert copy.dtype_policy.name == "float64" and not copy.trainable
+
+
+def test_lora_leaves_the_configuration_and_nothing_else_does():
+    psa = PSA(8, (3, 5), (1, 4), reduction=2)
+    psa.build(IMAGES.shape)
+    psa.se.fc1.trainable = False
+    psa.se.fc2.enable_lora(2, lora_alpha=5)
+    dense = layers.Dense(4)
+    dense.build((None, 8))
+    plain = dense.get_config()
+    assert config_without_lora(dense) == plain
+    dense.enable_lora(2, lora_alpha=5)
+    assert config_without_lora(dense) == plain
+    config = config_without_lora(psa)
+    assert "lora" not in str(config)
+    se = PSA.from_config(config).se.get_config()
+    assert se["sublayers"]["fc1"] == {"trainable": False}
+
+
+class Holder(layers.Layer):
+    """A layer whose configuration does not tell of the one it holds."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(4)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+@pytest.mark.parametrize("make", [Holder, layers.TimeDistributed])
+def test_how_a_layer_in_another_is_quantized_is_copied(make):
+    holder = Holder() if make is Holder else make(layers.Dense(4))
+    model = model_of(holder, SERIES)
+    config = keras.quantizers.Int4QuantizationConfig(block_size=4)
+    (dense,) = holder._flatten_layers(include_self=False)
+    dense.quantize("int4", config=config)
+    fused = assert_fused_is_equal(model, SERIES)
+    (copy,) = fused.layers[-1]._flatten_layers(include_self=False)
+    assert copy.dtype_policy.name == "int4/4_from_float32"
 
 
 class Noise(layers.Layer):

@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_epsanet import EPSANet, EPSANetBackbone, fuse
 from keras_epsanet.detection.detector import Detector
+from keras_epsanet.graph.fuse import _merge_groups, _merged_groups
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 
 TINY = {
@@ -63,7 +64,7 @@ def test_classifier_without_batch_norms_is_equal(randomize, data_format):
     before = model.get_weights()
     fused = fuse(model)
     assert norms(model) and not norms(fused)
-    assert_same_outputs(fused, model, image(2, *shape))
+    assert_same_calls(fused, model, image(2, *shape))
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -160,7 +161,7 @@ def test_network_of_other_layers(randomize):
         "x",
         "attention",
     }
-    assert_same_outputs(fused, model, image(2, 12, 10, 8))
+    assert_same_calls(fused, model, image(2, 12, 10, 8))
 
 
 def test_norms_without_a_layer_of_their_own_stay(randomize):
@@ -206,6 +207,96 @@ def test_norms_called_by_keyword(randomize):
     fused = fuse(model)
     assert not norms(fused)
     assert_same_calls(fused, model, image(3, 6))
+
+
+@pytest.mark.parametrize(
+    "make, shape, axis",
+    [
+        (lambda: layers.Conv1D(4, 3), (6, 3), -1),
+        (lambda: layers.Conv3D(4, 2), (3, 4, 5, 2), -1),
+        (lambda: layers.DepthwiseConv1D(3, depth_multiplier=2), (6, 3), 2),
+        (lambda: layers.DepthwiseConv2D(3), (5, 6, 3), 3),
+        (lambda: layers.Dense(4), (3, 5), 2),
+        (lambda: GroupedConv2D(4, 3, groups=2), (5, 6, 4), -1),
+        (
+            lambda: GroupedConv2D(4, 3, data_format="channels_first"),
+            (3, 5, 6),
+            1,
+        ),
+    ],
+)
+def test_every_layer_with_a_kernel_takes_its_norm(
+    randomize, make, shape, axis
+):
+    inputs = keras.Input(shape)
+    x = layers.BatchNormalization(axis=axis, epsilon=0.3)(make()(inputs))
+    model = randomize(keras.Model(inputs, x, name="some"))
+    fused = fuse(model)
+    assert fused.name == "some"
+    assert not norms(fused)
+    assert_same_calls(fused, model, image(2, *shape))
+
+
+@pytest.mark.parametrize("axis", [-1, 2])
+def test_norms_of_another_axis_than_the_channels_stay(randomize, axis):
+    inputs = keras.Input((3, 6, 5))
+    x = GroupedConv2D(4, 3, data_format="channels_first")(inputs)
+    x = layers.BatchNormalization(axis=axis, name="norm")(x)
+    model = randomize(keras.Model(inputs, x))
+    assert norms(fuse(model)) == ["norm"]
+
+
+def test_norms_that_know_their_renormalization_stay():
+    inputs = keras.Input((6,))
+    x = layers.Dense(4)(inputs)
+    x = layers.BatchNormalization(renorm=True, name="renorm")(x)
+    assert norms(fuse(keras.Model(inputs, x))) == ["renorm"]
+
+
+def test_a_norm_behind_the_attention_stays(randomize):
+    inputs = keras.Input((6, 6, 8))
+    psa = PSA(8, (3, 5), groups=(1, 4), reduction=4)
+    y, attention = psa(inputs, return_attention=True)
+    attention = layers.BatchNormalization(name="norm")(attention)
+    model = randomize(keras.Model(inputs, [y, attention]))
+    fused = fuse(model)
+    assert norms(fused) == ["norm"]
+    assert_same_calls(fused, model, image(2, 6, 6, 8))
+
+
+def test_a_quantized_layer_keeps_its_norm(randomize):
+    inputs = keras.Input((6,))
+    dense = layers.Dense(4)
+    x = layers.BatchNormalization(name="norm")(dense(inputs))
+    model = randomize(keras.Model(inputs, x))
+    dense.quantize("int8")
+    fused = fuse(model)
+    assert norms(fused) == ["norm"]
+    assert_same_calls(fused, model, image(3, 6))
+
+
+@pytest.mark.parametrize(
+    "groups, channels, merged",
+    [
+        (16, 64, 8),  # Of 4 channels each.
+        (8, 64, 8),
+        (16, 16, 2),
+        (4, 8, 1),
+        (4, 4, 1),
+        (1, 4, 1),
+        (3, 12, 3),  # Not to be halved.
+        (6, 12, 3),
+    ],
+)
+def test_groups_are_merged_up_to_eight_channels(groups, channels, merged):
+    layer = GroupedConv2D(2 * groups, 3, groups=groups)
+    layer.build((1, 5, 6, channels))
+    assert _merged_groups(layer) == merged
+    other = GroupedConv2D(2 * groups, 3, groups=merged)
+    other.build((1, 5, 6, channels))
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    other.kernel.assign(_merge_groups(kernel, groups, merged))
+    assert_same_calls(other, layer, image(1, 5, 6, channels))
 
 
 class Doubled(layers.BatchNormalization):

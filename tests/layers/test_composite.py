@@ -269,6 +269,7 @@ def state(layer):
         name: (
             x.dtype_policy.name,
             getattr(x, "lora_rank", None),
+            getattr(x, "lora_alpha", None),
             sorted((w.path, w.dtype, w.trainable) for w in x.weights),
         )
         for name, x in sublayers(layer).items()

@@ -1,3 +1,8 @@
+import json
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -269,20 +274,25 @@ def test_operations_by_hand(arguments, biases, relus):
     }
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="asks TensorFlow")
-@pytest.mark.parametrize("onednn", ["0", "1"])
-def test_trains_with_and_without_onednn_and_never_uses_xla(run_python, onednn):
-    output = run_python(
-        """
-import os
+SCRIPT = """
+import json, os
 log = os.open("log", os.O_CREAT | os.O_WRONLY)
 os.dup2(log, 2)
 import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+)
 from keras_epsanet.layers import GroupedConv2D
 from keras_epsanet.ops.grouped_conv_tensorflow import lacks_onednn
 
 def warnings():
     return open("log").read().count("Gradients for grouped convolutions")
+
+def compiled(function):
+    graph = function.get_concrete_function(x).graph
+    functions = graph.as_graph_def().library.function
+    return sum(f.attr["_XlaMustCompile"].b for f in functions)
 
 stock = keras.layers.Conv2D(16, 3, groups=4)
 layer = GroupedConv2D(16, 3, groups=4)
@@ -296,18 +306,14 @@ def gradient(x):
         loss = tf.reduce_mean(layer(x) ** 2)
     return tape.gradient(loss, layer.kernel.value)
 
-def compiled(function):
-    graph = function.get_concrete_function(x).graph
-    functions = graph.as_graph_def().library.function
-    return sum(f.attr["_XlaMustCompile"].b for f in functions)
-
-norm = float(tf.norm(gradient(x)))
-native = not lacks_onednn(tf.float32)
+found = {"norm": float(tf.norm(gradient(x)))}
+found["native"] = not lacks_onednn(tf.float32)
 graph = gradient.get_concrete_function(x).graph
-convolutions = [
-    o for o in graph.get_operations() if o.type == "Conv2DBackpropFilter"
-]
-quiet = warnings()
+kinds = [operation.type for operation in graph.get_operations()]
+found["convolutions"] = kinds.count("Conv2DBackpropFilter")
+found["compiled"] = compiled(gradient)
+found["compiled by Keras"] = compiled(tf.function(stock))
+found["warnings"] = warnings()
 try:
     tf.raw_ops.Conv2DBackpropInput(
         input_sizes=(1, 3, 3, 4), filter=tf.zeros((3, 3, 2, 4), "float64"),
@@ -315,55 +321,15 @@ try:
         padding="SAME",
     )
 except tf.errors.InvalidArgumentError:
-    print(quiet, warnings())
-print(compiled(tf.function(stock)) > 0, compiled(gradient), native,
-      len(convolutions), norm > 0)
-""",
-        TF_ENABLE_ONEDNN_OPTS=onednn,
-        TF_CPP_MIN_LOG_LEVEL="0",
-    )
-    *_, quiet, loud = output.split()[:-5]
-    # A call that fails on every CPU shows that warnings would be seen.
-    assert (quiet, loud) == ("0", "1")
-    control, compiled, native, convolutions, positive = output.split()[-5:]
-    # The stock layer shows that XLA would be seen.
-    assert control == "True" and compiled == "0" and positive == "True"
-    # One native call where TensorFlow has the gradient, else one per group.
-    assert int(convolutions) == (1 if native == "True" else 4)
-    if onednn == "0":
-        assert native == "False"
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's kernels")
-@pytest.mark.parametrize("onednn", ["0", "1"])
-def test_bias_and_activation_follow_groups_in_a_graph(run_python, onednn):
-    output = run_python(
-        """
-import numpy as np, tensorflow as tf
-from keras_epsanet.layers import GroupedConv2D
+    found["warnings of a failing call"] = warnings()
 
 layer = GroupedConv2D(16, 3, groups=2, use_bias=True, activation="relu")
-x = tf.random.normal((2, 8, 8, 16))
 layer.build(x.shape)
 layer.bias.assign(np.linspace(-1, 1, 16))
 expected = tf.nn.relu(layer.convolution_op(x, layer.kernel) + layer.bias)
-print(float(tf.reduce_max(abs(tf.function(layer)(x) - expected))) < 1e-6)
-""",
-        TF_ENABLE_ONEDNN_OPTS=onednn,
-    )
-    assert output.split()[-1] == "True"
+error = tf.reduce_max(abs(tf.function(layer)(x) - expected))
+found["error with bias"] = float(error)
 
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy")
-def test_gradient_exists_in_a_replica(run_python):
-    output = run_python(
-        """
-import keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(
-    cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-)
-from keras_epsanet.layers import GroupedConv2D
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     model = keras.Sequential([
         keras.Input((8, 8, 8)),
@@ -372,9 +338,56 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     ])
     model.compile("sgd", "mse")
 before = model.get_weights()[0]
-history = model.fit(np.ones((4, 8, 8, 8)), np.zeros((4, 8)), batch_size=4,
-                    verbose=0)
-print(np.abs(model.get_weights()[0] - before).max() > 0)
+model.fit(np.ones((4, 8, 8, 8)), np.zeros((4, 8)), batch_size=4, verbose=0)
+found["change"] = float(np.abs(model.get_weights()[0] - before).max())
+print(json.dumps(found))
 """
+
+
+@pytest.fixture(scope="module", params=["0", "1"])
+def found(request, tmp_path_factory):
+    """What a fresh process finds without oneDNN and with it."""
+    if BACKEND != "tensorflow":
+        pytest.skip("asks TensorFlow")
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=tmp_path_factory.mktemp("process"),
+        env={
+            **os.environ,
+            "TF_ENABLE_ONEDNN_OPTS": request.param,
+            "TF_CPP_MIN_LOG_LEVEL": "0",
+        },
     )
-    assert output.split()[-1] == "True"
+    found = json.loads(result.stdout.splitlines()[-1])
+    return {**found, "onednn": request.param == "1"}
+
+
+def test_trains_with_and_without_onednn(found):
+    assert found["norm"] > 0
+    # One native call where TensorFlow has the gradient, else one per group.
+    assert found["convolutions"] == (1 if found["native"] else 4)
+    if not found["onednn"]:
+        assert not found["native"]
+
+
+def test_asks_what_is_missing_without_a_warning(found):
+    assert found["warnings"] == 0
+    # A call that fails on every CPU shows that warnings would be seen.
+    assert found["warnings of a failing call"] == 1
+
+
+def test_never_uses_xla(found):
+    assert found["compiled"] == 0
+    # The stock layer shows that XLA would be seen.
+    assert found["compiled by Keras"] > 0
+
+
+def test_bias_and_activation_follow_groups_in_a_graph(found):
+    assert found["error with bias"] < 1e-6
+
+
+def test_gradient_exists_in_a_replica(found):
+    assert found["change"] > 0

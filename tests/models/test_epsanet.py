@@ -21,6 +21,11 @@ def tiny(**kwargs):
     return EPSANet(**{**TINY, "classes": 7, **kwargs})
 
 
+# They are the same on every backend.
+once = pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="XLA compiles the initial values of every shape for seconds",
+)
 # Every argument but a tensor and a file, unlike its default.
 ARGUMENTS = {
     "stackwise_num_blocks": (1, 2),
@@ -79,6 +84,7 @@ def described():
     }
 
 
+@once
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_every_argument_reaches_the_network(name, described):
     if name == "synchronized" and keras.backend.backend() != "tensorflow":
@@ -91,6 +97,7 @@ def test_every_argument_reaches_the_network(name, described):
     assert describe(EPSANet(**ARGUMENTS | change)) != described[of_top]
 
 
+@once
 def test_arguments_unless_told_otherwise():
     defaults = {
         "reduction": 16,
@@ -124,6 +131,7 @@ def test_arguments_unless_told_otherwise():
 
 
 # Of the arguments above, what decides how a file of weights is read.
+@once
 @pytest.mark.parametrize(
     "change",
     [
@@ -158,6 +166,7 @@ def test_weights_are_read_by_a_network_like_the_model(monkeypatch, change):
     assert reader.layers[-1].name == "conv3_block2_out"
 
 
+@once
 def test_is_the_network_of_figure_5(randomize):
     model = randomize(tiny(input_shape=(37, 42, 3), expansion=2))
     images = np.random.default_rng(0).standard_normal((2, 37, 42, 3))

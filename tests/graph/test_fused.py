@@ -1,0 +1,100 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_epsanet.graph.fused import FusedModel, FusedPSA
+from keras_epsanet.layers import PSA
+
+PYRAMID = {
+    "filters": 8,
+    "kernel_sizes": (3, 5),
+    "groups": (1, 4),
+    "reduction": 2,
+}
+
+
+def make(*names, last=None):
+    """A model of a PSA and of layers with these names."""
+    x = image = keras.Input((6, 6, 8))
+    x = PSA(**PYRAMID, name="psa")(x)
+    for name in names:
+        x = layers.ReLU(name=name)(x)
+    return FusedModel(image, last(x) if last else x, name="fused")
+
+
+@pytest.mark.parametrize(
+    "names, levels",
+    [
+        (
+            ("conv2_block1_out", "conv2_block3_out", "conv13_block12_out"),
+            {"P2": "conv2_block3_out", "P13": "conv13_block12_out"},
+        ),
+        (("left_conv2_block1_out",), {"P2": "left_conv2_block1_out"}),
+        # What is behind the last level is no backbone's.
+        (("conv2_block1_out", "other"), None),
+        (("conv2_block1_outer",), None),
+        ((), None),
+    ],
+)
+def test_a_clone_finds_the_levels_by_their_names(names, levels):
+    model = make(*names)
+    assert model.pyramid_level_inputs == levels
+    outputs = model.pyramid_outputs
+    if levels is None:
+        assert outputs is None
+        return
+    assert list(outputs) == list(levels)
+    for level, name in levels.items():
+        assert outputs[level] is model.get_layer(name).output
+
+
+def test_levels_are_those_of_the_config():
+    model = make("conv2_block1_out", "other")
+    model._pyramid_levels = {"P7": "other"}
+    config = model.get_config()
+    assert config["pyramid_level_inputs"] == {"P7": "other"}
+    copy = FusedModel.from_config(config)
+    assert copy.pyramid_level_inputs == {"P7": "other"}
+    assert config["pyramid_level_inputs"] == {"P7": "other"}
+    copy = FusedModel.from_config({**config, "pyramid_level_inputs": None})
+    assert copy.pyramid_level_inputs is None
+
+
+def test_no_training():
+    model = make()
+    assert model.trainable is False and model.trainable_weights == []
+    model.trainable = True
+    assert model.trainable is False and model.trainable_weights == []
+    for method in ("fit", "train_on_batch"):
+        with pytest.raises(ValueError, match=rf"Received: {method}\(…\)"):
+            getattr(model, method)(np.ones((1, 6, 6, 8)))
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_features_are_scaled_and_shifted_by_channel(data_format):
+    # As many rows and columns as channels, so that all shapes fit.
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 8))
+    psa, fused = (
+        cls(**PYRAMID, data_format=data_format) for cls in (PSA, FusedPSA)
+    )
+    expected, attention = psa(x, return_attention=True)
+    fused.build(x.shape)
+    names = [weight.name for weight in fused.weights]
+    assert {"scale", "shift"} < set(names)
+    assert len(fused.trainable_weights) == len(psa.weights)
+    fused.spc.set_weights(psa.spc.get_weights())
+    fused.se.set_weights(psa.se.get_weights())
+    scale, shift = np.random.default_rng(1).standard_normal((2, 8))
+    fused.scale.assign(scale)
+    fused.shift.assign(shift)
+    y, of_fused = fused(x, return_attention=True)
+    if data_format == "channels_first":
+        scale, shift = scale[:, None, None], shift[:, None, None]
+    expected = ops.convert_to_numpy(expected) * scale + shift
+    np.testing.assert_allclose(ops.convert_to_numpy(y), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(of_fused),
+        ops.convert_to_numpy(attention),
+        atol=1e-6,
+    )
