@@ -5,6 +5,9 @@ import math
 import numpy as np
 from keras import ops
 
+# To which MMDetection pads every image.
+MULTIPLE = 32
+
 
 class AnchorGenerator:
     """Boxes of fixed sizes and shapes at every pixel of every level.
@@ -50,6 +53,40 @@ class AnchorGenerator:
         """
         return [self._level(stride, height, width) for stride in self.strides]
 
+    def are_inside(self, height, width, image_size):
+        """Tells anchors of images from those of their padding.
+
+        As in MMDetection, an image ends at the next multiple of 32.
+
+        Args:
+            height, width: As in `__call__`, of the padded images.
+            image_size: Integer tensor `(N, 2)`, heights and widths of the
+                images without their padding.
+
+        Returns:
+            Boolean tensor `(N, anchors)`, the anchors of all levels in a
+            row: whether the image has the pixel that they are centred on.
+
+        Example:
+
+        >>> generator = AnchorGenerator(strides=(16,), scales=(8,), ratios=(1,))
+        >>> inside = generator.are_inside(64, 64, ops.array([[20, 64]]))
+        >>> int(ops.sum(ops.cast(inside, "int32")))
+        8
+        """
+        ends = (image_size + MULTIPLE - 1) // MULTIPLE * MULTIPLE
+        levels = []
+        for stride in self.strides:
+            y, x = (
+                _places(stride, size) < ends[:, axis, None]
+                for axis, size in enumerate((height, width))
+            )
+            inside = ops.reshape(
+                y[:, :, None] & x[:, None], (ops.shape(ends)[0], -1)
+            )
+            levels.append(ops.repeat(inside, self.num_anchors, axis=1))
+        return ops.concatenate(levels, axis=1)
+
     def _level(self, stride, height, width):
         boxes = []
         for ratio in self.ratios:
@@ -58,12 +95,15 @@ class AnchorGenerator:
                 w = stride * scale / math.sqrt(ratio) / 2
                 boxes.append((-w, -h, w, h))
         boxes = ops.convert_to_tensor(np.array(boxes, "float32"))
-        # Every level has the pixels that are left when all steps round up.
         y, x = (
-            ops.cast(ops.arange((size + stride - 1) // stride), "float32")
-            * stride
+            ops.cast(_places(stride, size), "float32")
             for size in (height, width)
         )
         y, x = ops.meshgrid(y, x, indexing="ij")
         centres = ops.reshape(ops.stack((x, y, x, y), axis=-1), (-1, 1, 4))
         return ops.reshape(centres + boxes, (-1, 4))
+
+
+def _places(stride, size):
+    # Every level has the pixels that are left when all steps round up.
+    return ops.arange((size + stride - 1) // stride, dtype="int32") * stride

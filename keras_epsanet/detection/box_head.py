@@ -76,7 +76,7 @@ def decode_boxes(proposals, valid, logits, deltas, image_size):
         proposals: Float tensor `(N, proposals, 4)`.
         valid: Boolean tensor `(N, proposals)`.
         logits, deltas: As in `box_head_losses`.
-        image_size: Pair, height and width in pixels.
+        image_size: Integer tensor `(N, 2)`, heights and widths in pixels.
 
     Returns:
         Boxes `(N, proposals * classes, 4)`, their scores and their int32
@@ -85,7 +85,7 @@ def decode_boxes(proposals, valid, logits, deltas, image_size):
     """
     number, num_classes = ops.shape(deltas)[1:3]
     boxes = box_ops.decode(proposals[:, :, None], deltas, STDS)
-    boxes = box_ops.clip(boxes, *image_size)
+    boxes = box_ops.clip(boxes, image_size)
     scores = ops.softmax(logits)[..., :-1] * ops.cast(
         valid[..., None], "float32"
     )

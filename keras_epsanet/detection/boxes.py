@@ -55,10 +55,25 @@ def decode(anchors, deltas, stds=(1.0, 1.0, 1.0, 1.0)):
     return ops.stack((x - w, y - h, x + w, y + h), axis=-1)
 
 
-def clip(boxes, height, width):
-    """Returns boxes `(..., 4)` without what is outside of the image."""
-    size = [ops.cast(n, boxes.dtype) for n in (width, height, width, height)]
-    return ops.clip(boxes, 0.0, ops.stack(size))
+def clip(boxes, image_size):
+    """Returns boxes without what is outside of the images.
+
+    Args:
+        boxes: Float tensor `(N, ..., 4)`.
+        image_size: Integer tensor `(N, 2)`, heights and widths.
+
+    Returns:
+        Tensor `(N, ..., 4)`.
+
+    Example:
+
+    >>> clipped = clip(ops.array([[[-1.0, 0, 9, 9]]]), ops.array([[6, 8]]))
+    >>> [int(x) for x in clipped[0, 0]]
+    [0, 0, 8, 6]
+    """
+    limits = ops.take(ops.cast(image_size, boxes.dtype), (1, 0, 1, 0), axis=1)
+    between = (len(boxes.shape) - 2) * (1,)
+    return ops.clip(boxes, 0.0, ops.reshape(limits, (-1, *between, 4)))
 
 
 def area(boxes):

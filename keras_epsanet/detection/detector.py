@@ -3,23 +3,36 @@
 import keras
 from keras import ops
 
+from keras_epsanet.detection.batches import (
+    as_pair,
+    at_least_one_object,
+    image_sizes,
+)
 from keras_epsanet.detection.nms import non_max_suppression
 from keras_epsanet.detection.predictor import Predictor, make_signature
+from keras_epsanet.detection.settings import (
+    Setting,
+    box_format,
+    integer_from,
+    share,
+)
 from keras_epsanet.distribution import num_replicas
 from keras_epsanet.training.replicas import sum_over_replicas
 
 CORNERS = "xyxy"
-TARGETS = ("boxes", "labels", "masks")
 
 
 class Detector(keras.Model):
     """Functional network that `fit` trains with losses of its own.
 
-    A subclass has the attribute `LOSSES`, names of its losses, and two
-    methods: `compute_losses(images, targets, outputs)` returns a dictionary
-    from the names to scalars, divided so that their sums over the replicas
-    are the losses of the whole batch; `decode(images, outputs)` returns the
-    dictionary of `predict`. Boxes are corners in both.
+    A subclass has the attributes `LOSSES`, names of its losses, and
+    `NEEDED`, names of the targets that it learns from, and two methods:
+    `compute_losses(images, targets, outputs)` returns a dictionary from the
+    names to scalars, divided so that their sums over the replicas are the
+    losses of the whole batch; `decode(images, outputs, image_size)` returns
+    the dictionary of `predict`. Boxes are corners in both, and
+    `image_size`, also among the targets, is the int32 tensor `(N, 2)` of
+    heights and widths before padding.
 
     Args:
         backbone: Functional model with `pyramid_outputs`.
@@ -40,6 +53,12 @@ class Detector(keras.Model):
     LOSSES = ()
     # Whether a runtime without TensorFlow's operations is to run the graph.
     portable = False
+    NEEDED = ("boxes", "labels")
+
+    bounding_box_format = Setting(box_format)
+    confidence_threshold = Setting(share)
+    iou_threshold = Setting(share)
+    max_detections = Setting(integer_from(1))
 
     def __init__(
         self,
@@ -53,20 +72,6 @@ class Detector(keras.Model):
         max_detections=100,
         **kwargs,
     ):
-        if not isinstance(max_detections, int) or max_detections < 1:
-            raise ValueError(
-                "`max_detections` must be a positive integer. "
-                f"Received: max_detections={max_detections}"
-            )
-        for name, value in (
-            ("confidence_threshold", confidence_threshold),
-            ("iou_threshold", iou_threshold),
-        ):
-            if not 0 <= value <= 1:
-                raise ValueError(
-                    f"`{name}` must be a number from 0 to 1. "
-                    f"Received: {name}={value}"
-                )
         super().__init__(backbone.input, outputs, **kwargs)
         self.backbone = backbone
         self.num_classes = num_classes
@@ -74,6 +79,9 @@ class Detector(keras.Model):
         self.confidence_threshold = confidence_threshold
         self.iou_threshold = iou_threshold
         self.max_detections = max_detections
+        # XLA would compile TensorFlow's steps anew for every size of images,
+        # and lacks an operation of ROIAlign.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         self._loss_means = [
             keras.metrics.Mean(name=name) for name in self.LOSSES
         ]
@@ -98,22 +106,29 @@ class Detector(keras.Model):
         super().compile(optimizer, **kwargs)
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        arguments = keras.saving.deserialize_keras_object(config)
+        # What is saved is what "auto" was for the backend at that time.
+        self.compile(**{**arguments, "jit_compile": "auto"})
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
     # The last argument is the data, on JAX there is a state before.
     def train_step(self, *args):
-        return super().train_step(*args[:-1], _as_pair(args[-1]))
+        return super().train_step(
+            *args[:-1], as_pair(args[-1], self.NEEDED)
+        )
 
     def test_step(self, *args):
-        return super().test_step(*args[:-1], _as_pair(args[-1]))
+        return super().test_step(
+            *args[:-1], as_pair(args[-1], self.NEEDED)
+        )
 
     def predict_step(self, *args):
-        images, _ = _as_pair(args[-1])
+        images, targets = as_pair(args[-1])
+        sizes = image_sizes(images, targets)
         outputs = super().predict_step(*args[:-1], (images,))
         if keras.backend.backend() != "jax":
-            return self.predictions(images, outputs)
+            return self.predictions(images, outputs, sizes)
         outputs, others = outputs
         variables = (self.trainable_variables, self.non_trainable_variables)
         values = (args[0][0], others)
@@ -121,10 +136,10 @@ class Detector(keras.Model):
             pair for pairs in zip(variables, values) for pair in zip(*pairs)
         ]
         with keras.StatelessScope(state_mapping=mapping):
-            return self.predictions(images, outputs), others
+            return self.predictions(images, outputs, sizes), others
 
-    def predictions(self, images, outputs):
-        predictions = self.decode(images, outputs)
+    def predictions(self, images, outputs, sizes):
+        predictions = self.decode(images, outputs, sizes)
         height, width = ops.shape(images)[1:3]
         boxes = keras.utils.bounding_boxes.convert_format(
             predictions["boxes"],
@@ -146,8 +161,13 @@ class Detector(keras.Model):
             height=height,
             width=width,
         )
-        labels = ops.cast(y["labels"], "int32")
-        targets = {**y, "boxes": boxes, "labels": labels}
+        targets = {
+            **y,
+            "boxes": boxes,
+            "labels": ops.cast(y["labels"], "int32"),
+            "image_size": image_sizes(x, y),
+        }
+        targets = at_least_one_object(targets)
         losses = self.compute_losses(x, targets, y_pred)
         images = ops.cast(ops.shape(x)[0], "float32")
         of_batch = sum_over_replicas([losses[name] for name in self.LOSSES])
@@ -250,28 +270,3 @@ def _strategy():
     import tensorflow as tf
 
     return tf.distribute.get_strategy()
-
-
-def check_num_classes(num_classes):
-    """Raises a `ValueError` unless it is a number of classes."""
-    if not isinstance(num_classes, int) or num_classes < 1:
-        raise ValueError(
-            "`num_classes` must be a positive integer. "
-            f"Received: num_classes={num_classes}"
-        )
-
-
-def _as_pair(data):
-    """Images and targets, if there are any, of each form of a batch."""
-    if isinstance(data, (list, tuple)) and isinstance(data[0], dict):
-        (data,) = data  # Keras makes it of arrays.
-    if not isinstance(data, dict):
-        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        if weights is not None:
-            raise ValueError(
-                "Detectors have no sample weights. "
-                f"Received: sample_weight={weights}"
-            )
-        return x, y
-    targets = {k: v for k, v in data.items() if k in TARGETS}
-    return data["images"], targets

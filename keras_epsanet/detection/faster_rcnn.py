@@ -8,11 +8,12 @@ from keras import ops
 from keras_epsanet.detection import box_head
 from keras_epsanet.detection import boxes as box_ops
 from keras_epsanet.detection import region_proposal
-from keras_epsanet.detection.detector import Detector, check_num_classes
+from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.roi_align import pyramid_roi_align
 from keras_epsanet.detection.sampler import sample
+from keras_epsanet.detection.settings import Setting, integer_from
 
 # Of which the heads take their features; proposals have P6 in addition.
 LEVELS = ("P2", "P3", "P4", "P5")
@@ -22,6 +23,7 @@ POSITIVE = 0.5
 # Anchors of one level that become proposals at most.
 TRAINING_CANDIDATES, CANDIDATES = 2000, 1000
 PROPOSALS = 1000
+_SEED_STATE = "seed_generator_state"
 
 
 class Samples(NamedTuple):
@@ -69,7 +71,7 @@ class FasterRCNN(Detector):
         iou_threshold: Float, IoU above which the lower of two predictions of
             a class is dropped.
         max_detections: Integer, most predictions for one image.
-        seed: Integer for the sampling, or `None` for one at random.
+        seed: Integer from 0 up for the sampling, or `None` for one at random.
         **kwargs: `name` and `trainable`, as in `keras.Model`.
 
     Raises:
@@ -98,6 +100,9 @@ class FasterRCNN(Detector):
     # Least IoU of an object with its best proposals for it to get them.
     LOW_QUALITY = None
 
+    num_samples = Setting(integer_from(4))
+    sampling_ratio = Setting(integer_from(0))
+
     def __init__(
         self,
         backbone,
@@ -108,12 +113,7 @@ class FasterRCNN(Detector):
         seed=None,
         **kwargs,
     ):
-        check_num_classes(num_classes)
-        if not isinstance(num_samples, int) or num_samples < 4:
-            raise ValueError(
-                "`num_samples` must be an integer from 4 up. "
-                f"Received: num_samples={num_samples}"
-            )
+        num_classes = integer_from(1)("num_classes", num_classes)
         features = find_features(backbone, LEVELS)
         levels = apply_feature_pyramid(features, 2, 6, pooled=True)
         logits, deltas = region_proposal.apply_proposal_head(levels)
@@ -129,13 +129,11 @@ class FasterRCNN(Detector):
         )
         self.num_samples = num_samples
         self.sampling_ratio = sampling_ratio
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = seed if seed is None else integer_from(0)("seed", seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.box_head = box_head.make_box_head(
             levels["P2"].shape[-1], num_classes
         )
-        # Its ROIAlign has an operation that XLA lacks.
-        self.supports_jit = keras.backend.backend() != "tensorflow"
 
     @property
     def region_heads(self):
@@ -143,37 +141,44 @@ class FasterRCNN(Detector):
         return [(self.box_head, PROPOSALS)]
 
     def compute_losses(self, images, targets, outputs):
-        image_size = ops.shape(images)[1:3]
+        sizes = ops.shape(images)[1:3], targets["image_size"]
         boxes, labels = targets["boxes"], targets["labels"]
-        valid = labels >= 0
         rpn = outputs["rpn_logits"], outputs["rpn_deltas"]
         rpn_losses = region_proposal.proposal_losses(
-            boxes, valid, *rpn, image_size, self.seed_generator
+            boxes, labels >= 0, *rpn, *sizes, self.seed_generator
         )
         proposals, found = region_proposal.propose(
-            *rpn, image_size, TRAINING_CANDIDATES, PROPOSALS
+            *rpn, *sizes, TRAINING_CANDIDATES, PROPOSALS
         )
-        samples = self._sample(
-            # Otherwise an untrained network would see no object.
-            ops.concatenate((proposals, boxes), axis=1),
-            ops.concatenate((found, valid), axis=1),
-            boxes,
-            labels,
-        )
+        samples = self._sample(proposals, found, boxes, labels)
         losses = self.head_losses(samples, targets, outputs)
         return dict(zip(self.LOSSES, (*rpn_losses, *losses)))
 
     def _sample(self, proposals, found, boxes, labels):
+        valid = labels >= 0
         objects, is_object, is_background = match(
             box_ops.intersection_over_union(proposals, boxes),
-            labels >= 0,
+            valid,
             POSITIVE,
             POSITIVE,
             self.LOW_QUALITY,
+            candidates=found,
+        )
+        # Without the objects themselves an untrained network would see none.
+        # They come after the matching, or no proposal would be the best.
+        numbers = ops.arange(ops.shape(labels)[1], dtype="int32")
+        proposals, objects, is_object, is_background = (
+            ops.concatenate(pair, axis=1)
+            for pair in (
+                (proposals, boxes),
+                (objects, ops.broadcast_to(numbers, ops.shape(labels))),
+                (is_object, valid),
+                (is_background, ops.zeros_like(valid)),
+            )
         )
         indices, chosen = sample(
-            is_object & found,
-            is_background & found,
+            is_object,
+            is_background,
             self.num_samples,
             self.num_samples // 4,
             self.seed_generator,
@@ -220,11 +225,11 @@ class FasterRCNN(Detector):
             lambda x: ops.reshape(x, (batch, number, *x.shape[1:])), results
         )
 
-    def decode(self, images, outputs):
-        image_size = ops.shape(images)[1:3]
+    def decode(self, images, outputs, image_size):
         proposals, found = region_proposal.propose(
             outputs["rpn_logits"],
             outputs["rpn_deltas"],
+            ops.shape(images)[1:3],
             image_size,
             CANDIDATES,
             PROPOSALS,
@@ -237,6 +242,27 @@ class FasterRCNN(Detector):
                 proposals, found, logits, deltas, image_size
             )
         )
+
+    def get_layer(self, name=None, index=None):
+        if index is None and name not in [x.name for x in self.layers]:
+            heads = [head for head, _ in self.region_heads]
+            for layer in (*heads, *(x for head in heads for x in head.layers)):
+                if layer.name == name:
+                    return layer
+        return super().get_layer(name, index)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras saves no state of random numbers; with it a training that is
+        # resumed takes the samples of one that was not interrupted.
+        store[_SEED_STATE] = self.seed_generator.state
+
+    def load_own_variables(self, store):
+        store = {name: store[name] for name in store.keys()}
+        state = store.pop(_SEED_STATE, None)
+        super().load_own_variables(store)
+        if state is not None:
+            self.seed_generator.state.assign(state)
 
     def get_config(self):
         return {

@@ -18,11 +18,12 @@ def focal_loss(targets, logits, alpha=0.25, gamma=2.0):
         Tensor of the same shape.
     """
     targets, logits = map(ops.convert_to_tensor, (targets, logits))
-    entropy = ops.binary_crossentropy(targets, logits, from_logits=True)
-    # Of the wrong answer.
-    error = ops.abs(targets - ops.sigmoid(logits))
+    # Positive where the answer is right.
+    logits = (2 * targets - 1) * logits
     weight = targets * alpha + (1 - targets) * (1 - alpha)
-    return weight * error**gamma * entropy
+    # As an exponential, for the power of an error of 0 has no gradient.
+    modulation = ops.exp(gamma * ops.log_sigmoid(-logits))
+    return -weight * modulation * ops.log_sigmoid(logits)
 
 
 def global_count(flags):
@@ -36,4 +37,21 @@ def global_count(flags):
         by it is the loss of the whole batch.
     """
     (count,) = sum_over_replicas([ops.sum(ops.cast(flags, "float32"))])
+    return ops.maximum(count, 1.0)
+
+
+def count_by_image(*kinds):
+    """What MMDetection divides the losses of anchors by.
+
+    Args:
+        *kinds: Boolean tensors `(N, anchors)`.
+
+    Returns:
+        Float32 scalar, at least 1: the number of true elements on all
+        replicas, where an image counts as one for each kind that it lacks.
+    """
+    numbers = [ops.sum(ops.cast(flags, "float32"), axis=1) for flags in kinds]
+    (count,) = sum_over_replicas(
+        [sum(ops.sum(ops.maximum(number, 1.0)) for number in numbers)]
+    )
     return ops.maximum(count, 1.0)

@@ -43,6 +43,7 @@ class MaskRCNN(FasterRCNN):
     """
 
     LOSSES = (*FasterRCNN.LOSSES, "mask_loss")
+    NEEDED = (*FasterRCNN.NEEDED, "masks")
     LOW_QUALITY = POSITIVE
 
     def __init__(self, backbone, num_classes, **kwargs):
@@ -55,11 +56,6 @@ class MaskRCNN(FasterRCNN):
         return [*super().region_heads, (self.mask_head, self.max_detections)]
 
     def head_losses(self, samples, targets, outputs):
-        if "masks" not in targets:
-            raise ValueError(
-                "Mask R-CNN learns from masks. "
-                f"Received: targets {', '.join(targets)}"
-            )
         losses = super().head_losses(samples, targets, outputs)
         # Those of objects are the first, a quarter at most.
         number = _largest(
@@ -82,8 +78,8 @@ class MaskRCNN(FasterRCNN):
             targets["masks"], objects, boxes, labels, is_object, logits
         )
 
-    def decode(self, images, outputs):
-        found = super().decode(images, outputs)
+    def decode(self, images, outputs, image_size):
+        found = super().decode(images, outputs, image_size)
         number = _largest(found["num_detections"], self.max_detections)
         logits = self.apply_head(
             self.mask_head,

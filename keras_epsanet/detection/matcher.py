@@ -3,7 +3,7 @@
 from keras import ops
 
 
-def match(ious, valid, positive, negative, low_quality=None):
+def match(ious, valid, positive, negative, low_quality=None, candidates=None):
     """Assigns an object to every box, or background, or neither.
 
     MMDetection's `MaxIoUAssigner`. A box belongs to the object it overlaps
@@ -17,6 +17,8 @@ def match(ious, valid, positive, negative, low_quality=None):
         negative: Float, IoU below which a box is background.
         low_quality: Least IoU, above 0, of an object with its best boxes
             for it to get them; `None` for no such boxes.
+        candidates: Boolean tensor `(..., boxes)`, false for boxes that are
+            neither of an object nor background; `None` for no such boxes.
 
     Returns:
         Indices of the objects, int32 `(..., boxes)`, for other boxes than
@@ -33,14 +35,24 @@ def match(ious, valid, positive, negative, low_quality=None):
     >>> [bool(x) for x in is_background]
     [False, False, False]
     """
+    ious, valid = map(ops.convert_to_tensor, (ious, valid))
+    if not ious.shape[-1]:  # Or unknown: there may be no largest IoU.
+        ious, valid = (
+            ops.pad(x, (len(x.shape) - 1) * [(0, 0)] + [(0, 1)])
+            for x in (ious, valid)
+        )
     ious = ops.where(valid[..., None, :], ious, -1.0)
+    if candidates is not None:
+        ious = ops.where(candidates[..., None], ious, -1.0)
     best = ops.max(ious, axis=-1)
     indices = ops.cast(ops.argmax(ious, axis=-1), "int32")
     is_object = best >= positive
     is_background = best < negative
+    if candidates is not None:
+        is_background = is_background & candidates
     if low_quality is None:
         return indices, is_object, is_background
-    best_of_object = ops.max(ious, axis=-2, keepdims=True)
+    best_of_object = ops.max(ious, axis=-2, keepdims=True, initial=-1.0)
     enough = (best_of_object > 0) & (best_of_object >= low_quality)
     forced = (ious == best_of_object) & enough
     is_forced = ops.any(forced, axis=-1)

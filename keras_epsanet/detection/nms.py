@@ -37,6 +37,7 @@ def non_max_suppression(
     >>> [int(i) for i in indices[0]], int(number[0])
     ([0, 2], 2)
     """
+    boxes, scores = map(_to_float32, (boxes, scores))
     batch, candidates = ops.shape(scores)
     positions = ops.arange(candidates, dtype="int32")[None]
     slots = ops.arange(max_detections, dtype="int32")[None]
@@ -88,6 +89,7 @@ def suppress_level(boxes, scores, iou_threshold, max_boxes):
     Returns:
         As `non_max_suppression`.
     """
+    boxes, scores = map(_to_float32, (boxes, scores))
     if keras.backend.backend() != "tensorflow":
         classes = ops.zeros_like(scores, dtype="int32")
         return non_max_suppression(
@@ -115,3 +117,8 @@ def suppress_level(boxes, scores, iou_threshold, max_boxes):
         ),
     )
     return kept, number
+
+
+def _to_float32(values):
+    # In half precision the area of a box of 256 x 256 pixels overflows.
+    return ops.cast(values, "float32")

@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_epsanet.detection.batches import image_sizes
+
 
 class Predictor(keras.Model):
     """Calls a detector as `predict` does, decoding and suppression included.
@@ -23,7 +25,9 @@ class Predictor(keras.Model):
 
     def call(self, images):
         outputs = self.detector(images, training=False)
-        return self.detector.predictions(images, outputs)
+        return self.detector.predictions(
+            images, outputs, image_sizes(images, {})
+        )
 
 
 def make_signature(detector, format, wanted=None):

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_epsanet.detection import boxes as box_ops
 from keras_epsanet.detection.anchors import AnchorGenerator
-from keras_epsanet.detection.losses import global_count
+from keras_epsanet.detection.losses import count_by_image
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.nms import suppress_level
 from keras_epsanet.detection.sampler import sample
@@ -43,7 +43,12 @@ def apply_proposal_head(levels):
     outputs = [
         (
             name,
-            _convolution(ANCHORS.num_anchors * values, 1, f"{name}_conv"),
+            _convolution(
+                ANCHORS.num_anchors * values,
+                1,
+                f"{name}_conv",
+                dtype="float32",
+            ),
             (-1,) if values == 1 else (-1, values),
         )
         for name, values in (("rpn_logits", 1), ("rpn_deltas", 4))
@@ -63,7 +68,9 @@ def apply_proposal_head(levels):
     ]
 
 
-def proposal_losses(boxes, valid, logits, deltas, image_size, seed):
+def proposal_losses(
+    boxes, valid, logits, deltas, padded_size, image_size, seed
+):
     """Losses of the anchors that are sampled.
 
     Args:
@@ -71,27 +78,31 @@ def proposal_losses(boxes, valid, logits, deltas, image_size, seed):
         valid: Boolean tensor `(N, objects)`, false for padding.
         logits: Float32 tensor `(N, anchors)`.
         deltas: Float32 tensor `(N, anchors, 4)`.
-        image_size: Pair, height and width in pixels.
+        padded_size: Pair, height and width of all images in pixels.
+        image_size: Int32 tensor `(N, 2)`, those of each without padding, in
+            which no anchor is sampled.
         seed: `keras.random.SeedGenerator` of the sampling.
 
     Returns:
         Two scalars, cross-entropy of the logits and L1 loss of the deltas,
-        both divided by the number of sampled anchors on all replicas.
+        both divided by the number of sampled anchors on all replicas, of
+        objects and of background at least one an image.
     """
-    anchors = ops.concatenate(ANCHORS(*image_size))
+    anchors = ops.concatenate(ANCHORS(*padded_size))
     objects, is_object, is_background = match(
         box_ops.intersection_over_union(anchors, boxes),
         valid,
         POSITIVE,
         NEGATIVE,
         low_quality=NEGATIVE,
+        candidates=ANCHORS.are_inside(*padded_size, image_size),
     )
     indices, chosen = sample(
         is_object, is_background, SAMPLES, MAX_OBJECTS, seed
     )
-    count = global_count(chosen)
     logits = ops.take_along_axis(logits, indices, axis=1)
     targets = ops.take_along_axis(is_object, indices, axis=1) & chosen
+    count = count_by_image(targets, chosen & ops.logical_not(targets))
     entropy = ops.binary_crossentropy(
         ops.cast(targets, "float32"), logits, from_logits=True
     )
@@ -106,11 +117,12 @@ def proposal_losses(boxes, valid, logits, deltas, image_size, seed):
     )
 
 
-def propose(logits, deltas, image_size, candidates, number):
+def propose(logits, deltas, padded_size, image_size, candidates, number):
     """The boxes that are most likely objects.
 
     Args:
-        logits, deltas, image_size: As in `proposal_losses`.
+        logits, deltas, padded_size: As in `proposal_losses`.
+        image_size: Int32 tensor `(N, 2)`, to which the boxes are clipped.
         candidates: Integer, anchors of a level that are looked at.
         number: Integer, boxes of an image in the result.
 
@@ -122,14 +134,14 @@ def propose(logits, deltas, image_size, candidates, number):
     logits, deltas = map(ops.stop_gradient, (logits, deltas))
     all_boxes, all_scores = [], []
     begin = 0
-    for anchors in ANCHORS(*image_size):
+    for anchors in ANCHORS(*padded_size):
         end = begin + ops.shape(anchors)[0]
         best, indices = top_k(logits[:, begin:end], candidates)
         boxes = box_ops.decode(
             ops.take(anchors, indices, axis=0),
             gather_objects(deltas[:, begin:end], indices),
         )
-        boxes = box_ops.clip(boxes, *image_size)
+        boxes = box_ops.clip(boxes, image_size)
         scores = ops.where(box_ops.area(boxes) > 0, ops.sigmoid(best), 0.0)
         kept, found = suppress_level(boxes, scores, IOU_THRESHOLD, number)
         slots = ops.arange(number, dtype="int32")

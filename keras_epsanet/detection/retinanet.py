@@ -7,10 +7,11 @@ from keras import ops
 
 from keras_epsanet.detection import boxes as box_ops
 from keras_epsanet.detection.anchors import AnchorGenerator
-from keras_epsanet.detection.detector import Detector, check_num_classes
+from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
-from keras_epsanet.detection.losses import focal_loss, global_count
+from keras_epsanet.detection.losses import count_by_image, focal_loss
 from keras_epsanet.detection.matcher import gather_objects, match
+from keras_epsanet.detection.settings import integer_from
 from keras_epsanet.detection.top_k import top_k
 from keras_epsanet.layers import GroupedConv2D
 from keras_epsanet.layers.composite import initializer_of_part
@@ -41,6 +42,11 @@ class RetinaNet(Detector):
     `(N, H, W, 3)` as the backbone wants them, `"boxes"`, `(N, objects, 4)`
     in pixels of these images, and `"labels"`, `(N, objects)` from 0 on, -1
     for padding; or pairs of the images and a dictionary of the other two.
+    In addition there may be `"image_size"`, `(N, 2)`, heights and widths
+    before the images were padded at the bottom and at the right, as
+    `keras_epsanet.data.coco` gives them. Anchors beyond an image's own size,
+    rounded up to a multiple of 32, have no part in training; predictions
+    are clipped to the own size. Without it nothing is padding.
     `predict` takes the same or images alone. It returns a dictionary, as
     KerasHub's detectors do: `"boxes"` `(N, max_detections, 4)`,
     `"confidence"` and `"labels"` `(N, max_detections)`, -1 where there is
@@ -86,7 +92,7 @@ class RetinaNet(Detector):
     def __init__(
         self, backbone, num_classes, *, head_initializer=None, **kwargs
     ):
-        check_num_classes(num_classes)
+        num_classes = integer_from(1)("num_classes", num_classes)
         head_initializer = keras.initializers.get(head_initializer)
         levels = apply_feature_pyramid(
             find_features(backbone, ("P3", "P4", "P5")),
@@ -126,18 +132,19 @@ class RetinaNet(Detector):
 
     def compute_losses(self, images, targets, outputs):
         boxes, labels = targets["boxes"], targets["labels"]
-        anchors = ops.concatenate(
-            self.anchor_generator(*ops.shape(images)[1:3])
-        )
-        valid = labels >= 0
+        padded = ops.shape(images)[1:3]
+        anchors = ops.concatenate(self.anchor_generator(*padded))
         indices, is_object, is_background = match(
             box_ops.intersection_over_union(anchors, boxes),
-            valid,
+            labels >= 0,
             POSITIVE,
             NEGATIVE,
             low_quality=0.0,
+            candidates=self.anchor_generator.are_inside(
+                *padded, targets["image_size"]
+            ),
         )
-        count = global_count(is_object)
+        count = count_by_image(is_object)
         labels = ops.where(is_object, gather_objects(labels, indices), -1)
         logits = ops.cast(outputs["class_logits"], "float32")
         # A label of -1 is a row of zeros.
@@ -152,9 +159,8 @@ class RetinaNet(Detector):
             "box_loss": ops.sum(errors) / count,
         }
 
-    def decode(self, images, outputs):
-        height, width = ops.shape(images)[1:3]
-        levels = self.anchor_generator(height, width)
+    def decode(self, images, outputs, image_size):
+        levels = self.anchor_generator(*ops.shape(images)[1:3])
         scores, classes, anchors, deltas = [], [], [], []
         begin = 0
         for level in levels:
@@ -182,7 +188,7 @@ class RetinaNet(Detector):
             for x in (scores, classes, anchors, deltas)
         )
         boxes = box_ops.decode(anchors, ops.cast(deltas, "float32"))
-        boxes = box_ops.clip(boxes, height, width)
+        boxes = box_ops.clip(boxes, image_size)
         return self.suppress(boxes, scores, classes)
 
     def get_config(self):

@@ -9,8 +9,8 @@ PyTorch it is made of gathers. Both give the same values.
 import keras
 from keras import ops
 
-# Side in pixels of a box for the second level, P3; MMDetection's
-# `finest_scale` is half of it.
+# MMDetection's `finest_scale`: the level is the floor of log2(side / 56), which
+# gives the finest one all boxes of less than 112 pixels.
 FINEST_SIDE = 56
 
 
@@ -157,7 +157,8 @@ def _align_by_crops(features, boxes, images, output_size, sampling_ratio):
     import tensorflow as tf
 
     _check_ratio(sampling_ratio)
-    if features.dtype in (tf.bfloat16, tf.float16):
+    if features.dtype in (tf.bfloat16, tf.float16, tf.float64):
+        # TensorFlow's crops are float32 of any features.
         return tf.cast(
             _align_by_crops(
                 tf.cast(features, tf.float32),

@@ -1,5 +1,7 @@
 import pathlib
 
+import keras
+import numpy as np
 import pytest
 
 
@@ -10,3 +12,30 @@ def plain(monkeypatch):
     import plain_boxes
 
     return plain_boxes
+
+
+@pytest.fixture
+def gradient_of():
+    """Function from a scalar function and an array to its gradient."""
+    return _gradient_of
+
+
+def _gradient_of(function, values):
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        values = tf.constant(values)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            result = function(values)
+        return tape.gradient(result, values).numpy()
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(values))
+    import torch
+
+    values = torch.tensor(values, requires_grad=True)
+    function(values).backward()
+    return values.grad.numpy()

@@ -29,6 +29,13 @@ def decode_box(anchor, deltas, image_size, stds=(1, 1, 1, 1)):
     return np.clip(corners, 0, [image_size[1], image_size[0]] * 2)
 
 
+def is_inside(anchor, image_size):
+    """Whether its middle is in the image, rounded up to 32 pixels."""
+    y, x = (anchor[1] + anchor[3]) / 2, (anchor[0] + anchor[2]) / 2
+    height, width = (np.ceil(side / 32) * 32 for side in image_size)
+    return y < height - 0.5 and x < width - 0.5
+
+
 def suppress(boxes, threshold):
     """Indices of kept boxes, which come in falling order of their scores."""
     kept = []

@@ -44,5 +44,19 @@ def test_anchors_go_by_row_and_column():
     np.testing.assert_allclose(centres[::3], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("generator", [RETINANET, RPN])
+def test_anchors_in_the_padding_are_outside(generator, plain):
+    """One image ends in the middle of 32 pixels, one at their border."""
+    sizes = np.array([(40, 160), (96, 33), (64, 64)])
+    anchors = np.concatenate(
+        [ops.convert_to_numpy(level) for level in generator(96, 160)]
+    )
+    inside = ops.convert_to_numpy(generator.are_inside(96, 160, sizes))
+    for size, found in zip(sizes, inside):
+        expected = [plain.is_inside(anchor, size) for anchor in anchors]
+        assert 0 < sum(expected) < len(anchors)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_sizes_that_strides_do_not_divide_are_rounded_up():
     assert [len(x) // 9 for x in RETINANET(65, 100)] == [117, 35, 12, 4, 1]

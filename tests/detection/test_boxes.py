@@ -34,11 +34,15 @@ def test_decoding_undoes_encoding():
     np.testing.assert_allclose(decoded, others, atol=1e-3)
 
 
-def test_decoded_sizes_are_clamped():
+@pytest.mark.parametrize("dw, width", [(50, 1000), (-50, 0.256)])
+@pytest.mark.parametrize("dh, height", [(50, 1000), (-50, 0.256)])
+def test_decoded_sizes_are_clamped(dw, width, dh, height):
     anchor = np.array([[0, 0, 16, 16]], "float32")
-    huge = np.array([[0, 0, 50, -50]], "float32")
+    huge = np.array([[0, 0, dw, dh]], "float32")
     x1, y1, x2, y2 = ops.convert_to_numpy(boxes.decode(anchor, huge))[0]
-    np.testing.assert_allclose((x2 - x1, y2 - y1), (1000, 0.256), rtol=1e-4)
+    np.testing.assert_allclose(
+        (x2 - x1, y2 - y1), (width, height), rtol=1e-4
+    )
 
 
 def test_the_code_of_padding_is_finite():
@@ -72,7 +76,15 @@ def test_boxes_without_area_overlap_nothing():
 
 
 def test_clipped_boxes_are_inside():
-    clipped = boxes.clip(np.array([[-3.0, 5, 70, 90]], "float32"), 50, 60)
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(clipped), [[0, 5, 60, 50]]
-    )
+    """Those of each image in its own, whatever axes there are between."""
+    box, sizes = (-3.0, 5, 70, 90), np.array([(50, 60), (95, 20)])
+    for shape in ((2, 4), (2, 3, 4), (2, 3, 2, 4)):
+        clipped = ops.convert_to_numpy(
+            boxes.clip(np.full(shape, box, "float32"), sizes)
+        )
+        np.testing.assert_array_equal(
+            clipped[0], np.broadcast_to((0, 5, 60, 50), shape[1:])
+        )
+        np.testing.assert_array_equal(
+            clipped[1], np.broadcast_to((0, 5, 20, 90), shape[1:])
+        )

@@ -11,6 +11,8 @@ from keras_epsanet.detection.region_proposal import (
 )
 
 SIZE = (64, 96)
+# Without their padding; they end at the multiples of 32 (64, 64), (32, 96).
+SIZES = np.array([(38, 59), (30, 70)], "int32")
 
 
 def all_anchors():
@@ -41,7 +43,11 @@ def test_anchors_of_the_first_level():
 def test_proposals_are_those_of_a_plain_loop(plain, candidates, number):
     logits, deltas = make_outputs()
     boxes, found = propose(
-        ops.array(logits), ops.array(deltas), SIZE, candidates, number
+        *map(ops.array, (logits, deltas)),
+        SIZE,
+        ops.array(SIZES),
+        candidates,
+        number,
     )
     boxes, found = map(ops.convert_to_numpy, (boxes, found))
     assert boxes.shape == (2, number, 4)
@@ -51,7 +57,9 @@ def test_proposals_are_those_of_a_plain_loop(plain, candidates, number):
             scores = logits[image, begin : begin + len(anchors)]
             order = np.argsort(-scores, kind="stable")[:candidates]
             decoded = [
-                plain.decode_box(anchors[i], deltas[image, begin + i], SIZE)
+                plain.decode_box(
+                    anchors[i], deltas[image, begin + i], SIZES[image]
+                )
                 for i in order
             ]
             chosen = plain.suppress(decoded, 0.7)[:number]
@@ -71,7 +79,7 @@ def test_losses_are_those_of_a_plain_loop(plain, monkeypatch):
     monkeypatch.setattr(region_proposal, "MAX_OBJECTS", 10**6)
     logits, deltas = make_outputs()
     boxes = np.array(
-        [[[3, 4, 40, 38], [50, 10, 59, 22]], [[20, 20, 70, 60], [-1] * 4]],
+        [[[3, 4, 40, 38], [50, 10, 59, 22]], [[20, 2, 70, 30], [-1] * 4]],
         "float32",
     )
     valid = np.array([[True, True], [True, False]])
@@ -79,14 +87,17 @@ def test_losses_are_those_of_a_plain_loop(plain, monkeypatch):
     entropy = error = count = objects = 0
     for image in range(2):
         own = boxes[image][valid[image]]
+        inside = [plain.is_inside(a, SIZES[image]) for a in anchors]
+        assert 0 < sum(inside) < len(anchors)
         ious = np.array([[plain.iou(a, b) for b in own] for a in anchors])
+        ious[np.logical_not(inside)] = -1
         best = ious.max(0)
         for i, anchor in enumerate(anchors):
             of = ious[i].argmax() if ious[i].max() >= 0.7 else None
             for j in range(len(own)):
                 if best[j] >= 0.3 and ious[i, j] == best[j]:
                     of = j
-            if of is None and ious[i].max() >= 0.3:
+            if of is None and ious[i].max() >= 0.3 or not inside[i]:
                 continue
             count += 1
             sign = 1 if of is not None else -1
@@ -99,6 +110,7 @@ def test_losses_are_those_of_a_plain_loop(plain, monkeypatch):
     found = proposal_losses(
         *map(ops.array, (boxes, valid, logits, deltas)),
         SIZE,
+        ops.array(SIZES),
         keras.random.SeedGenerator(0),
     )
     np.testing.assert_allclose(float(found[0]), entropy / count, rtol=1e-4)
@@ -114,6 +126,7 @@ def test_at_most_256_anchors_an_image_are_learnt():
         ops.zeros((1, number)),
         ops.zeros((1, number, 4)),
         SIZE,
+        ops.array([SIZE]),
         keras.random.SeedGenerator(0),
     )
     np.testing.assert_allclose(float(found[0]), np.log(2), rtol=1e-5)
@@ -128,6 +141,52 @@ def test_images_without_objects_teach_background():
         ops.array(logits),
         ops.array(deltas),
         SIZE,
+        ops.array(2 * [SIZE]),
         keras.random.SeedGenerator(0),
     )
     assert 0 < float(found[0]) < 2 and float(found[1]) == 0
+
+
+def test_an_image_without_objects_divides_as_if_it_had_a_positive():
+    """MMDetection's: 256 of background, and one that is not there."""
+    number = sum(map(len, all_anchors()))
+    found = proposal_losses(
+        ops.full((1, 1, 4), -1.0),
+        ops.zeros((1, 1), "bool"),
+        ops.zeros((1, number)),
+        ops.zeros((1, number, 4)),
+        SIZE,
+        ops.array([SIZE]),
+        keras.random.SeedGenerator(0),
+    )
+    np.testing.assert_allclose(
+        float(found[0]), np.log(2) * 256 / 257, rtol=1e-5
+    )
+
+
+def propose_one(deltas):
+    """The proposals of an image whose first anchor alone is likely."""
+    logits = ops.array([[9.0] + [-9.0] * (deltas.shape[1] - 1)])
+    return propose(logits, deltas, SIZE, ops.array([SIZE]), 5, 5)
+
+
+def test_boxes_without_an_area_are_no_proposals():
+    """However likely: one is outside of the image, so nothing is left."""
+    deltas = np.zeros((1, sum(map(len, all_anchors())), 4), "float32")
+    boxes, _ = propose_one(ops.array(deltas))
+    kept = ops.convert_to_numpy(boxes)[0]
+    np.testing.assert_allclose(kept[0], (0, 0, 22.627, 11.314), atol=1e-3)
+    deltas[0, 0, 0] = -50  # Anchors to the left.
+    boxes, found = map(ops.convert_to_numpy, propose_one(ops.array(deltas)))
+    assert np.all(np.prod(boxes[found][:, 2:] - boxes[found][:, :2], 1) > 0)
+
+
+def test_proposals_have_no_gradient(gradient_of):
+    _, deltas = make_outputs(images=1)
+
+    def total(deltas):
+        boxes, _ = propose_one(ops.convert_to_tensor(deltas))
+        return ops.sum(boxes) + 0 * ops.sum(deltas)
+
+    assert float(total(ops.array(deltas))) > 0
+    assert not gradient_of(total, deltas).any()

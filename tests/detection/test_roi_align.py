@@ -116,7 +116,7 @@ def test_values_are_torchvisions(ratio):
 
 
 @pytest.mark.parametrize("ratio", [2, ADAPTIVE])
-def test_gradients_are_finite_differences(ratio):
+def test_gradients_are_finite_differences(ratio, gradient_of):
     features = make_features(2, 10, 12, 1)
     upstream = ops.array(make_features(len(BOXES), 3, 3, 1))
 
@@ -130,27 +130,6 @@ def test_gradients_are_finite_differences(ratio):
         moved.flat[place] += 1
         difference = float(total(moved)) - float(total(features))
         assert gradient.flat[place] == pytest.approx(difference, abs=1e-4)
-
-
-def gradient_of(function, values):
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        values = tf.constant(values)
-        with tf.GradientTape() as tape:
-            tape.watch(values)
-            result = function(values)
-        return tape.gradient(result, values).numpy()
-    if backend == "jax":
-        import jax
-
-        return np.asarray(jax.grad(function)(values))
-    import torch
-
-    values = torch.tensor(values, requires_grad=True)
-    function(values).backward()
-    return values.grad.numpy()
 
 
 def test_every_box_is_taken_from_the_level_of_its_size():

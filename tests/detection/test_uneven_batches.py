@@ -34,7 +34,7 @@ class Brightness(Detector):
         values = keras.ops.sum(outputs["x"], axis=(1, 2, 3))
         return {"brightness_loss": keras.ops.sum(values) / number}
 
-    def decode(self, images, outputs):
+    def decode(self, images, outputs, image_size):
         scores = keras.ops.max(outputs["x"], axis=(1, 2, 3))[:, None]
         boxes = keras.ops.zeros((keras.ops.shape(images)[0], 1, 4))
         return self.suppress(boxes, scores, keras.ops.zeros_like(scores))
