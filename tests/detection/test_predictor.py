@@ -65,14 +65,8 @@ def test_a_saved_model_predicts_images_of_any_size(cls, tmp_path):
 
 
 @needs_tensorflow
-@pytest.mark.parametrize(
-    "cls",
-    (
-        RetinaNet,
-        pytest.param(FasterRCNN, marks=pytest.mark.large),
-        pytest.param(MaskRCNN, marks=pytest.mark.large),
-    ),
-)
+@pytest.mark.large
+@pytest.mark.parametrize("cls", (RetinaNet, FasterRCNN, MaskRCNN))
 def test_an_onnx_file_predicts_batches_of_one_image_size(cls, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
