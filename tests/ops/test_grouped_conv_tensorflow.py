@@ -35,6 +35,49 @@ def test_what_a_cpu_lacks_is_found_out(dtype):
     assert found == [fails]
 
 
+def operations(shape, kernel_shape, strides, groups):
+    """Shapes of the images in the graph of a convolution, by operation."""
+    traced = tf.function(
+        lambda inputs, kernel: grouped_convolution(
+            inputs, kernel, strides, groups, "channels_last"
+        )
+    ).get_concrete_function(tf.TensorSpec(shape), tf.TensorSpec(kernel_shape))
+    outputs = {
+        each.type: tuple(each.outputs[0].shape)
+        for each in traced.graph.get_operations()
+        if each.outputs and each.outputs[0].shape.rank == 4
+    }
+    passed_on = ("Placeholder", "Identity", "IdentityN")
+    return {k: shape for k, shape in outputs.items() if k not in passed_on}
+
+
+def test_graphs_have_nothing_to_slice_or_to_pad_without_need():
+    pointwise = (1, 1, 4, 8)
+    found = operations((None, 8, 8, 4), pointwise, (1, 1), 1)
+    assert found == {"Conv2D": (None, 8, 8, 8)}
+    found = operations((None, 8, 8, 4), pointwise, (2, 3), 1)
+    assert found["StridedSlice"] == (None, 4, 3, 4)
+    # TensorFlow pads by itself.
+    found = operations((None, 8, 8, 4), (3, 3, 4, 8), (1, 1), 1)
+    assert found == {"Conv2D": (None, 8, 8, 8)}
+
+
+@pytest.mark.parametrize(
+    "size, stride, padded",
+    [
+        (8, 2, 2 + 8 + 1),  # The last column is the second of a pair.
+        (9, 2, 2 + 9 + 2),
+        (8, 3, 2 + 8 + 1),
+        (7, 3, 2 + 7 + 2),
+        (9, 3, 2 + 9 + 0),
+    ],
+)
+def test_no_row_is_padded_that_is_never_read(size, stride, padded):
+    found = operations((None, size, size, 4), (5, 5, 4, 8), [stride] * 2, 1)
+    assert found["Pad"] == (None, padded, padded, 4)
+    assert found["Conv2D"][1:3] == (-(-size // stride),) * 2
+
+
 @pytest.mark.parametrize("kind", ["GPU", "TPU"])
 @pytest.mark.parametrize("strides", [1, 2])
 def test_accelerators_get_one_convolution_that_xla_differentiates(

@@ -37,6 +37,26 @@ def test_tiles_fill_the_lanes_and_have_adjoints(depth, shape, strides):
 
 
 @pytest.mark.parametrize(
+    "output_sizes, shape",
+    [
+        ((10, 12), (2, 4)),  # As large as the kernel of a tile.
+        ((9, 12), (1, 1)),
+        ((10, 11), (1, 1)),
+        ((None, None), (2, 4)),
+        ((None, 11), (1, 1)),
+    ],
+)
+def test_a_tile_is_made_of_its_strides_and_fits_the_image(
+    output_sizes, shape
+):
+    tiles = PixelTiles((9, 9, 4, 16), (1, 1), 16, output_sizes)
+    assert tiles.shape == shape
+    tiles = PixelTiles((9, 9, 4, 16), (2, 3), 16, (40, 40))
+    assert tiles.strides == (2 * 2, 3 * 4)
+    assert tiles.expand(random(9, 9, 4, 16)).shape == (11, 18, 4, 8 * 16)
+
+
+@pytest.mark.parametrize(
     "kernel_shape, groups, output_sizes",
     [
         ((9, 9, 4, 128), 16, (56, 56)),  # 8 channels in a group.
