@@ -27,7 +27,6 @@ What was reached on scenes stands in docs/detection.md. Not run on COCO.
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import math
 import os
@@ -62,7 +61,6 @@ SCENES = training.CocoRecipe(
     norm_eval=False,
 )
 NUM_SCENES = 1200
-COCO_CLASSES = 80
 # Faster and Mask R-CNN: the same rate for smaller batches, each scene once.
 SCENES_RCNN = {"batch_size": 2, "learning_rate": 0.004, "epochs": 1}
 NUM_SCENES_RCNN = 2400
@@ -111,9 +109,6 @@ def train(args, preemption):
             "The devices of one machine train. "
             f"Received: TF_CONFIG={os.environ['TF_CONFIG']}"
         )
-    check_installed()
-    if args.weights and not os.path.exists(args.weights):
-        raise ValueError(f"There is no such file. Received: {args.weights}")
     strategy = training.make_strategy()
     preemption.watch()
     recipe = choose_recipe(args)
@@ -139,7 +134,7 @@ def train(args, preemption):
         annotations["val"],
         iou_types=("bbox", "segm") if has_masks(recipe) else ("bbox",),
         path=f"{run.path}/results.json",
-        beside=paper_rows(recipe, annotations["val"]),
+        beside=paper_rows(recipe) if args.data else None,
     )
     training.trim_csv(f"{run.path}/log.csv", state.logged_epochs)
     data = annotations["train"]
@@ -157,17 +152,6 @@ def train(args, preemption):
         annotations["train"].class_names,
         path=f"{run.path}/predictions.png",
     )
-
-
-def check_installed():
-    """Raises before the first step if the end of an epoch lacks a package."""
-    needed = ("pycocotools", "matplotlib")
-    missing = [x for x in needed if importlib.util.find_spec(x) is None]
-    if missing:
-        raise ImportError(
-            f"Needed for evaluation and pictures: {', '.join(missing)}. "
-            "pip install keras-epsanet[detection]"
-        )
 
 
 def choose_recipe(args):
@@ -291,9 +275,7 @@ def compile_model(model, recipe, steps):
         model.compile(optimizer)
 
 
-def paper_rows(recipe, annotations):
-    if len(annotations.class_names) != COCO_CLASSES:
-        return None  # The paper's are of COCO.
+def paper_rows(recipe):
     try:
         return detection.paper_rows(recipe.detector, recipe.model)
     except ValueError:
