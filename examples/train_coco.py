@@ -53,7 +53,6 @@ SCENES = training.CocoRecipe(
     schedule="cosine",
     epochs=3,
     warm_up_epochs=0.1,
-    warm_up_steps=0,
     clipnorm=10.0,
     head_initializer="he_normal",
     num_samples=64,
@@ -136,7 +135,7 @@ def train(args, preemption):
         path=f"{run.path}/results.json",
         beside=paper_rows(recipe) if args.data else None,
     )
-    training.trim_csv(f"{run.path}/log.csv", state.logged_epochs)
+    training.trim_csv(f"{run.path}/log.csv", state.epoch)
     data = annotations["train"]
     fit(args, model, average, data, run, state, evaluator, preemption)
     if average:
@@ -317,30 +316,6 @@ def fit(args, model, average, annotations, run, state, evaluator, preemption):
         "keras_cv": coco.to_keras_cv,
         "keras_hub": coco.to_keras_hub,
     }.get(recipe.library, lambda batch: batch)
-
-    def make_callbacks(waited):
-        return [
-            *([average] if average else []),
-            evaluator,
-            training.EpochLog(
-                training.make_schedule(recipe, steps),
-                recipe.step_batch_size,
-                waited,
-            ),
-            keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
-            training.ScalarEvents(f"{run.path}/tensorboard"),
-            training.Checkpointing(
-                run,
-                state,
-                args.checkpoint_steps,
-                preemption,
-                monitor="val_AP",
-                average=average,
-                before_evaluation=True,
-            ),
-        ]
-
-    training.finish_epoch(model, state, make_callbacks(lambda: 0.0))
     # Twice at most: what is left of an interrupted epoch, then the others.
     while state.epoch < recipe.epochs:
         epoch, done = divmod(state.step, steps)
@@ -354,7 +329,25 @@ def fit(args, model, average, annotations, run, state, evaluator, preemption):
             epochs=epoch + 1 if done else recipe.epochs,
             steps_per_epoch=steps - done,
             shuffle=False,  # The batches are shuffled already.
-            callbacks=make_callbacks(waited),
+            callbacks=[
+                *([average] if average else []),
+                evaluator,
+                training.EpochLog(
+                    training.make_schedule(recipe, steps),
+                    recipe.step_batch_size,
+                    waited,
+                ),
+                keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
+                training.ScalarEvents(f"{run.path}/tensorboard"),
+                training.Checkpointing(
+                    run,
+                    state,
+                    args.checkpoint_steps,
+                    preemption,
+                    monitor="val_AP",
+                    average=average,
+                ),
+            ],
         )
 
 

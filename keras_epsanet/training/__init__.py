@@ -9,7 +9,6 @@ from keras_epsanet.training.callbacks import (
     Checkpointing,
     Preemption,
     any_worker,
-    finish_epoch,
 )
 from keras_epsanet.training.checkpoints import State
 from keras_epsanet.training.classifier_recipe import ClassifierRecipe
@@ -58,7 +57,6 @@ __all__ = [
     "State",
     "WeightAverage",
     "any_worker",
-    "finish_epoch",
     "is_chief",
     "make_average",
     "make_loss",

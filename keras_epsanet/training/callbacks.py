@@ -52,9 +52,7 @@ class Checkpointing(keras.callbacks.Callback):
     """Saves a training so that it can go on after a kill at any moment.
 
     A checkpoint is written every `interval` steps and at the end of every
-    epoch, after it was evaluated; with `before_evaluation` before that too,
-    so that an evaluation that fails loses no epoch (`finish_epoch` makes up
-    for it). It goes on in the middle of an epoch: give
+    epoch, after it was evaluated. It goes on in the middle of an epoch: give
     `fit` `initial_epoch=state.epoch`, and data that start with the step
     `state.step`; with steps left of an epoch, `fit` first runs these alone.
     The callback adds to the metrics the sums that they had, as is right for
@@ -72,8 +70,6 @@ class Checkpointing(keras.callbacks.Callback):
             for any of several workers, which is asked after every step.
         monitor: Name of the logged value whose highest makes the best epoch.
         average: `WeightAverage` of the model, which is saved too, or `None`.
-        before_evaluation: Whether the last step of an epoch is saved before
-            the callbacks of its end, for an evaluation that is one of them.
 
     Raises:
         FloatingPointError: From `fit`, if the loss or a weight is not
@@ -91,7 +87,6 @@ class Checkpointing(keras.callbacks.Callback):
         agree=bool,
         monitor="val_top1",
         average=None,
-        before_evaluation=False,
     ):
         super().__init__()
         self.run = run
@@ -101,7 +96,6 @@ class Checkpointing(keras.callbacks.Callback):
         self.agree = agree
         self.monitor = monitor
         self.average = average
-        self.before_evaluation = before_evaluation
         self._saved = state.step
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -122,10 +116,7 @@ class Checkpointing(keras.callbacks.Callback):
             add_to_metrics(self.model, self.state.metrics)
             self.state.metrics = []
         if step % self.state.steps_per_epoch == 0:
-            # `on_epoch_end` saves, with the evaluation.
-            if self.before_evaluation:
-                self._save([], logs)
-            return
+            return  # `on_epoch_end` saves, with the evaluation.
         preempted = self._is_preempted()
         if preempted or step % self.interval == 0:
             self._save(read_metrics(self.model))
@@ -146,32 +137,10 @@ class Checkpointing(keras.callbacks.Callback):
         requested = self.preemption is not None and self.preemption.requested
         return self.agree(requested)
 
-    def _save(self, metrics, logs=()):
-        state = dataclasses.replace(
-            self.state, metrics=metrics, logs=dict(logs)
-        )
+    def _save(self, metrics):
+        state = dataclasses.replace(self.state, metrics=metrics)
         self.run.save(self.model, state, self.average)
         self._saved = state.step
-
-
-def finish_epoch(model, state, callbacks):
-    """Ends an epoch whose evaluation failed, if the last one did.
-
-    Args:
-        model: Compiled `keras.Model` with the weights of `state`.
-        state: `State` that `run.restore` returned.
-        callbacks: What `fit` gets, `Checkpointing` with `before_evaluation`
-            among it. Their end of the epoch is run, with the logs that the
-            training had.
-    """
-    if not state.logs:
-        return
-    logs, state.logs = state.logs, {}
-    callbacks = keras.callbacks.CallbackList(callbacks, model=model)
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(state.epoch - 1)
-    callbacks.on_epoch_end(state.epoch - 1, logs)
-    callbacks.on_train_end(logs)
 
 
 def any_worker(strategy):

@@ -30,8 +30,6 @@ class State:
         steps_per_epoch: Integer.
         metrics: List of arrays as lists, the running metrics of an epoch
             that is not finished; empty at its end.
-        logs: Dictionary of the logs of an epoch that is not yet evaluated,
-            though all of its steps are done; otherwise empty.
         best_step: Integer, step at the end of the best epoch, or `None`.
         best_value: Float, the value by which it is the best, or `None`.
     """
@@ -39,7 +37,6 @@ class State:
     step: int = 0
     steps_per_epoch: int = 1
     metrics: list = dataclasses.field(default_factory=list)
-    logs: dict = dataclasses.field(default_factory=dict)
     best_step: int | None = None
     best_value: float | None = None
 
@@ -47,11 +44,6 @@ class State:
     def epoch(self):
         """Integer, the epochs that are finished."""
         return self.step // self.steps_per_epoch
-
-    @property
-    def logged_epochs(self):
-        """Integer, the epochs that are finished and evaluated."""
-        return self.epoch - bool(self.logs)
 
 
 def write(folder, model, state, recipe, average=None):
@@ -91,8 +83,6 @@ def read_state(folder):
     """Returns the `State` of a checkpoint."""
     with open(os.path.join(folder, STATE)) as file:
         content = json.load(file)
-    # Those of version 0.1.0 have no logs.
-    content = {"logs": {}, **content}
     names = (field.name for field in dataclasses.fields(State))
     return State(**{name: content[name] for name in names})
 

@@ -185,13 +185,11 @@ class RunFolder:
         )
         try:
             checkpoints.write(temporary, model, state, self.recipe, average)
-            former = f"{temporary}.former"
             if os.path.exists(folder):
-                # A damaged one, or that before the evaluation.
-                os.rename(folder, former)
+                # A damaged one, for this step is new to this training.
+                shutil.rmtree(folder)
             os.rename(temporary, folder)
             sync(self._checkpoints)
-            shutil.rmtree(former, ignore_errors=True)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [step for step in self.steps() if step != state.step]
