@@ -54,7 +54,6 @@ SCENES = training.CocoRecipe(
     epochs=3,
     warm_up_epochs=0.1,
     clipnorm=10.0,
-    head_initializer="he_normal",
     num_samples=64,
     freeze_stages=0,
     norm_eval=False,
@@ -155,11 +154,12 @@ def train(args, preemption):
 
 def choose_recipe(args):
     """The paper's recipe or the scenes', with the options that are given."""
-    if args.data:
-        return training.COCO.with_options(args)
-    is_rcnn = getattr(args, "detector", "retinanet") != "retinanet"
-    changes = SCENES_RCNN if is_rcnn else {}
-    return dataclasses.replace(SCENES, **changes).with_options(args)
+    changes = {}
+    if getattr(args, "detector", "retinanet") != "retinanet":
+        # MMDetection clips the gradients of RetinaNet alone.
+        changes = {"clipnorm": None} if args.data else SCENES_RCNN
+    recipe = training.COCO if args.data else SCENES
+    return dataclasses.replace(recipe, **changes).with_options(args)
 
 
 def open_data(args, recipe):
@@ -199,9 +199,7 @@ def build_model(args, recipe, annotations):
     if recipe.library == "keras_hub":
         return build_keras_hub(backbone, num_classes)
     if recipe.detector == "retinanet":
-        return detection.RetinaNet(
-            backbone, num_classes, head_initializer=recipe.head_initializer
-        )
+        return detection.RetinaNet(backbone, num_classes)
     cls = detection.MaskRCNN if has_masks(recipe) else detection.FasterRCNN
     return cls(
         backbone,

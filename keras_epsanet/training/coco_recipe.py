@@ -8,9 +8,8 @@ from keras_epsanet.training import recipe_fields as kinds
 from keras_epsanet.training.recipe import Recipe
 from keras_epsanet.training.recipe_fields import field
 
-# Of the training, the parts after which the rate falls: 8 and 11 epochs of
-# MMDetection's 1× schedule, 16 and 22 of its 2×.
-_DECAYS = (8 / 12, 11 / 12)
+# Steps of 16 images in an epoch of COCO's 117,266 images with objects.
+_STEPS = 7330
 DETECTORS = ("retinanet", "faster_rcnn", "mask_rcnn")
 LIBRARIES = ("keras_epsanet", "keras_cv", "keras_hub")
 OPTIMIZERS = ("sgd", "adam")
@@ -24,10 +23,7 @@ class CocoRecipe(Recipe):
 
     The defaults are those of MMDetection's 1× schedule with which section
     4.2 of the paper trained: SGD with a rate of 0.01 for 16 images a step,
-    a warm-up over 500 steps, a tenth of the rate after epochs 8 and 11. As in
-    the configurations of MMDetection 2, with which its published
-    `*_r50_fpn_1x_coco` detectors were trained, gradients are not clipped;
-    those of MMDetection 1 clip RetinaNet's at 35 (`clipnorm=35`).
+    a warm-up over 500 steps, a tenth of the rate after epochs 8 and 11.
 
     Args:
         detector: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.
@@ -39,12 +35,7 @@ class CocoRecipe(Recipe):
         num_samples: Integer, proposals of an image from which the heads of
             Faster and Mask R-CNN learn.
         longer_side: What the longer side must not exceed, in pixels.
-        decay_epochs: As in `Recipe`; `None` is after 8/12 and 11/12 of the
-            epochs.
-        warm_up_steps: Integer, updates of the weights in which the rate rises
-            linearly, unless `warm_up_epochs` is given.
-        head_initializer: Name of the initializer of RetinaNet's towers, or
-            `None` for MMDetection's (`RetinaNet`).
+        clipnorm: As in `Recipe`; 35 is that of RetinaNet.
         freeze_stages: Integer, stages of the backbone that do not train.
         norm_eval: Whether BatchNorms keep their statistics.
         **kwargs: Fields of `Recipe`.
@@ -55,7 +46,7 @@ class CocoRecipe(Recipe):
     Example:
 
     >>> recipe = CocoRecipe(batch_size=8)
-    >>> recipe.peak_learning_rate, recipe.decay_after
+    >>> recipe.peak_learning_rate, recipe.decay_epochs
     (0.005, (8, 11))
     >>> CocoRecipe.from_json(recipe.to_json()) == recipe
     True
@@ -67,10 +58,9 @@ class CocoRecipe(Recipe):
     epochs: int = field(12, kinds.POSITIVE_INTEGER)
     batch_size: int = field(16, kinds.POSITIVE_INTEGER)
     learning_rate: float = field(0.01, kinds.POSITIVE)
-    decay_epochs: float | tuple | None = field(
-        None, kinds.optional(kinds.EPOCHS)
-    )
-    warm_up_steps: int = field(500, kinds.NATURAL)
+    decay_epochs: float | tuple = field((8, 11), kinds.EPOCHS)
+    warm_up_epochs: float = field(500 / _STEPS, kinds.NOT_NEGATIVE)
+    clipnorm: float | None = field(35.0, kinds.optional(kinds.POSITIVE))
     detector: str = field("retinanet", kinds.one_of(*DETECTORS))
     library: str = field("keras_epsanet", kinds.one_of(*LIBRARIES))
     optimizer: str = field("sgd", kinds.one_of(*OPTIMIZERS))
@@ -78,7 +68,6 @@ class CocoRecipe(Recipe):
     longer_side: int = field(1333, kinds.POSITIVE_INTEGER)
     freeze_stages: int = field(1, kinds.NATURAL)
     norm_eval: bool = field(True, kinds.SWITCH)
-    head_initializer: str | None = field(None, kinds.optional(kinds.NAME))
 
     def __post_init__(self):
         super().__post_init__()
@@ -94,19 +83,6 @@ class CocoRecipe(Recipe):
                 f"{self.image_size}. Received: longer_side={self.longer_side}"
             )
 
-    @property
-    def decay_after(self):
-        if self.decay_epochs is not None:
-            return self.decay_epochs
-        epochs = [round(part * self.epochs, 9) for part in _DECAYS]
-        return tuple(int(n) if n == int(n) else n for n in epochs)
-
-    def warm_up(self, steps_per_epoch):
-        if self.warm_up_epochs:
-            return self.warm_up_epochs
-        # Steps of `fit` are parts of updates where gradients accumulate.
-        return self.warm_up_steps * self.accumulation_steps / steps_per_epoch
-
     @classmethod
     def from_json(cls, text):
         recipe = super().from_json
@@ -120,9 +96,6 @@ class CocoRecipe(Recipe):
                 for key, value in values.items()
                 if key not in _FORMER or value != _FORMER[key]
             }
-            if "warm_up_steps" not in values:
-                # Version 0.1.0 had a share of an epoch.
-                values["warm_up_steps"] = 0
         return recipe(json.dumps(values))
 
 

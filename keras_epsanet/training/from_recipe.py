@@ -31,9 +31,9 @@ def make_schedule(recipe, steps_per_epoch):
         steps_per_epoch=steps_per_epoch,
         epochs=recipe.epochs,
         kind=recipe.schedule,
-        decay_epochs=recipe.decay_after,
+        decay_epochs=recipe.decay_epochs,
         decay_factor=recipe.decay_factor,
-        warm_up_epochs=recipe.warm_up(steps_per_epoch),
+        warm_up_epochs=recipe.warm_up_epochs,
     )
 
 

@@ -121,15 +121,6 @@ class Recipe:
         """Integer, images of one step of `fit`."""
         return self.batch_size // self.accumulation_steps
 
-    @property
-    def decay_after(self):
-        """`decay_epochs` as `EpochSchedule` takes it."""
-        return self.decay_epochs
-
-    def warm_up(self, steps_per_epoch):
-        """Returns the number of epochs in which the rate rises."""
-        return self.warm_up_epochs
-
     def to_json(self):
         """Returns the recipe as text, one option a line."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

@@ -23,46 +23,6 @@ def test_the_rate_rises_over_500_steps():
     assert float(schedule(500)) == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize(
-    "options, after",
-    [
-        ({"epochs": 24}, (16, 22)),
-        ({"epochs": 1}, (8 / 12, 11 / 12)),
-        ({"epochs": 24, "decay_epochs": (8, 11)}, (8, 11)),
-    ],
-)
-def test_the_falls_follow_the_length_of_the_training(options, after):
-    recipe = CocoRecipe(warm_up_steps=0, **options)
-    assert recipe.decay_after == pytest.approx(after)
-    falls = make_schedule(recipe, 240)
-    for i, epoch in enumerate(after):
-        step = round(240 * epoch)
-        assert float(falls(step - 1)) == pytest.approx(0.01 / 10**i)
-        assert float(falls(step)) == pytest.approx(0.001 / 10**i)
-
-
-@pytest.mark.parametrize("steps", [600, 1000, STEPS])
-def test_the_warm_up_is_as_many_steps_of_any_data_set(steps):
-    schedule = make_schedule(CocoRecipe(), steps)
-    assert float(schedule(498)) == pytest.approx(0.01 * 499 / 500)
-    assert float(schedule(250)) == pytest.approx(0.01 * 251 / 500)
-
-
-def test_updates_of_several_parts_warm_up_as_long():
-    schedule = make_schedule(CocoRecipe(accumulation_steps=4), 1000)
-    assert float(schedule(999)) == pytest.approx(0.01 / 2)
-
-
-def test_a_warm_up_in_epochs_comes_before_one_in_steps():
-    schedule = make_schedule(CocoRecipe(warm_up_epochs=0.5), 100)
-    assert float(schedule(24)) == pytest.approx(0.005)
-    assert float(schedule(50)) == pytest.approx(0.01)
-
-
-def test_no_gradient_is_clipped_as_in_mmdetection_2():
-    assert CocoRecipe().clipnorm is None
-
-
 def test_the_schedule_comes_back_from_its_config():
     schedule = make_schedule(COCO, STEPS)
     config = keras.saving.serialize_keras_object(schedule)
@@ -92,8 +52,6 @@ def test_json_of_version_0_1_0_is_read_without_a_classifier_s_fields():
         {"library": "torchvision"},
         {"longer_side": 799},
         {"clipnorm": 0},
-        {"warm_up_steps": 1.5},
-        {"head_initializer": ""},
         {"freeze_stages": -1},
         {"norm_eval": 1},
     ],
@@ -102,15 +60,6 @@ def test_a_value_out_of_range_is_refused(option):
     ((name, value),) = option.items()
     with pytest.raises(ValueError, match=f"Received: {name}="):
         CocoRecipe(**option)
-
-
-def test_json_of_version_0_1_0_keeps_its_warm_up():
-    content = json.loads(CocoRecipe(warm_up_epochs=0.0).to_json())
-    del content["warm_up_steps"]
-    recipe = CocoRecipe.from_json(json.dumps(content))
-    assert recipe.warm_up(STEPS) == 0
-    content["warm_up_epochs"] = 0.25
-    assert CocoRecipe.from_json(json.dumps(content)).warm_up(STEPS) == 0.25
 
 
 def test_the_libraries_have_retinanet_alone():
