@@ -20,27 +20,33 @@ trains KerasHub's RetinaNet instead, on the same data with the same recipe
 
 trains with the paper's recipe on all GPUs. COCO is a folder with
 `annotations/instances_train2017.json`, `instances_val2017.json`, `train2017`
-and `val2017`. The same command again goes on where the training was.
+and `val2017`. The same command again goes on where the training was after
+Ctrl-C, a SIGTERM or a kill, and a larger --epochs trains it further. Options
+that are not given are then those of the training.
 
 What was reached on scenes stands in docs/detection.md. Not run on COCO.
 """
 
 import argparse
 import dataclasses
+import importlib.util
 import json
-import math
 import os
 import sys
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Of TensorFlow, errors alone.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import numpy as np
+import tensorflow as tf
 
-from keras_epsanet import EPSANetBackbone, detection, distribution, training
+from keras_epsanet import detection, distribution, training
 from keras_epsanet.data import coco, scenes
+from keras_epsanet.detection import fitting, from_recipe
 from keras_epsanet.models.variants import MODEL_CONFIGS
+from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
 
 # A short training on few small scenes, from a small network's weights, for
 # which the paper's SGD is too slow.
@@ -53,72 +59,101 @@ SCENES = training.CocoRecipe(
     schedule="cosine",
     epochs=3,
     warm_up_epochs=0.1,
+    warm_up_steps=None,
     clipnorm=10.0,
     num_samples=64,
     freeze_stages=0,
     norm_eval=False,
 )
-NUM_SCENES = 1200
+NUM_SCENES, NUM_HELD_OUT = 1200, 200
+# MMDetection's start of the heads suits trainings a hundred times as long.
+SCENES_RETINANET = {"head_initializer": "he_normal"}
 # Faster and Mask R-CNN: the same rate for smaller batches, each scene once.
 SCENES_RCNN = {"batch_size": 2, "learning_rate": 0.004, "epochs": 1}
 NUM_SCENES_RCNN = 2400
+# What a training needs beside TensorFlow, for its evaluation and its picture.
+PACKAGES = ("pycocotools", "matplotlib")
 
 
 def main():
     args = parse_args()
-    # A preempted machine is told so by SIGTERM.
-    preemption = training.Preemption()
     try:
-        train(args, preemption)
+        train(args)
     except (FloatingPointError, ImportError, OSError, ValueError) as error:
         sys.exit(f"train_coco: {error}")
+    except KeyboardInterrupt:
+        text = "interrupted. The same command goes on from the last checkpoint"
+        print(f"\ntrain_coco: {text}", file=sys.stderr)
+        sys.exit(130)
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", metavar="COCO", help="default: scenes")
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], usage="%(prog)s [options]"
+    )
+    parser.add_argument(
+        "--data", metavar="COCO", help="folder of COCO's form (default: scenes)"
+    )
     parser.add_argument(
         "--weights", metavar="FILE", help="trained classifier to start from"
     )
-    parser.add_argument("--output", metavar="RUN", default="runs/detector")
+    parser.add_argument(
+        "--output",
+        metavar="RUN",
+        default="runs/detector",
+        help="folder for the results, where the same command goes on "
+        "(default: runs/detector)",
+    )
     parser.add_argument(
         "--scenes",
-        type=int,
+        type=reader("scenes", POSITIVE_INTEGER),
         metavar="N",
         help="number of composed scenes to train on (default: "
         f"{NUM_SCENES}, for R-CNNs {NUM_SCENES_RCNN})",
     )
     parser.add_argument(
         "--checkpoint-steps",
-        type=int,
+        type=reader("steps", POSITIVE_INTEGER),
         default=1000,
         metavar="N",
-        help="steps from one checkpoint to the next (default: 1000)",
+        help="steps from one checkpoint to the next, besides those at the "
+        "end of every epoch (default: 1000)",
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same weights bit for bit from every run, but slower",
     )
     training.CocoRecipe.add_options(
-        parser.add_argument_group("recipe"), model=MODEL_CONFIGS
+        parser.add_argument_group(
+            "recipe",
+            "default: that of the training in RUN, of the scenes or, with "
+            "--data, of the paper (keras_epsanet.training.CocoRecipe)",
+        ),
+        model=MODEL_CONFIGS,
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.data and args.scenes:
+        parser.error("--scenes are composed without --data only")
+    return args
 
 
-def train(args, preemption):
-    if "TF_CONFIG" in os.environ:
-        raise ValueError(
-            "The devices of one machine train. "
-            f"Received: TF_CONFIG={os.environ['TF_CONFIG']}"
-        )
+def train(args):
+    check_machine(args)
+    if args.deterministic:
+        tf.config.experimental.enable_op_determinism()
     strategy = training.make_strategy()
-    preemption.watch()
     recipe = choose_recipe(args)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
-    run = training.RunFolder(args.output, recipe)
     annotations = open_data(args, recipe)
-    steps = len([x for x in annotations["train"].images if len(x.labels)])
-    steps //= recipe.step_batch_size
+    steps = fitting.count_steps(annotations["train"], recipe)
+    names = annotations["train"].class_names
     with strategy.scope():
-        model = build_model(args, recipe, annotations["train"])
-        compile_model(model, recipe, steps)
+        model = from_recipe.make_detector(recipe, len(names), args.weights)
+        from_recipe.compile_detector(model, recipe, steps)
+        # Nothing that a wrong option leaves behind is in the way of the next.
+        run = training.open_run(args.output, recipe)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps, average=average)
     print(
@@ -126,40 +161,59 @@ def train(args, preemption):
         f"{training.num_replicas(strategy)} device(s): "
         f"{len(annotations['train'].images):,} images, from step {state.step}"
     )
-    evaluation = load(annotations["val"], recipe, training=False)
+    evaluation = from_recipe.make_batches(annotations["val"], recipe)
     evaluator = detection.CocoEvaluator(
         evaluation,
         annotations["val"],
-        iou_types=("bbox", "segm") if has_masks(recipe) else ("bbox",),
+        iou_types=("bbox", "segm")[: 1 + from_recipe.has_masks(recipe)],
         path=f"{run.path}/results.json",
-        beside=paper_rows(recipe) if args.data else None,
+        beside=from_recipe.paper_rows_beside(recipe, names),
     )
-    training.trim_csv(f"{run.path}/log.csv", state.epoch)
-    data = annotations["train"]
-    fit(args, model, average, data, run, state, evaluator, preemption)
+    fit(args, model, average, annotations, run, state, evaluator)
     if average:
         average.swap_in()
-    print(f"SHA-256 {run.export(model, 'last.weights.h5')}  last.weights.h5")
-    model.save(f"{run.path}/model.keras")
-    with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
-        json.dump(annotations["train"].class_names, file)
-    batch = next(iter(evaluation))
-    detection.draw_beside(
-        batch,
-        distribution.predict(model, [batch["images"]]),
-        annotations["train"].class_names,
-        path=f"{run.path}/predictions.png",
-    )
+    export(model, run, names, evaluation)
+
+
+def check_machine(args):
+    """Refuses what would only fail after hours."""
+    if "TF_CONFIG" in os.environ:
+        raise ValueError(
+            "The devices of one machine train. "
+            f"Received: TF_CONFIG={os.environ['TF_CONFIG']}"
+        )
+    missing = [x for x in PACKAGES if importlib.util.find_spec(x) is None]
+    if missing:
+        raise ImportError(
+            f"A detector's training needs {' and '.join(missing)}: "
+            "pip install keras-epsanet[detection]"
+        )
+    if args.weights and not os.path.isfile(args.weights):
+        raise ValueError(
+            "--weights must be the file of a trained classifier. "
+            f"Received: --weights {args.weights}"
+        )
 
 
 def choose_recipe(args):
-    """The paper's recipe or the scenes', with the options that are given."""
+    """The recipe of the training in the folder, of the paper or the scenes."""
+    theirs = training.read_recipe(args.output, training.CocoRecipe)
+    if theirs is not None:
+        recipe = training.resume_recipe(args.output, theirs, args)
+        if recipe.epochs > theirs.epochs:
+            print(
+                f"{recipe.epochs} epochs instead of {theirs.epochs}: from here "
+                "the learning rate is that of the longer training"
+            )
+        return recipe
+    if args.data:
+        return training.COCO.with_options(args)
     changes = {}
     if getattr(args, "detector", "retinanet") != "retinanet":
-        # MMDetection clips the gradients of RetinaNet alone.
-        changes = {"clipnorm": None} if args.data else SCENES_RCNN
-    recipe = training.COCO if args.data else SCENES
-    return dataclasses.replace(recipe, **changes).with_options(args)
+        changes = SCENES_RCNN
+    elif getattr(args, "library", "keras_epsanet") == "keras_epsanet":
+        changes = SCENES_RETINANET
+    return dataclasses.replace(SCENES, **changes).with_options(args)
 
 
 def open_data(args, recipe):
@@ -171,182 +225,73 @@ def open_data(args, recipe):
             if count is None:
                 is_rcnn = recipe.detector != "retinanet"
                 count = NUM_SCENES_RCNN if is_rcnn else NUM_SCENES
-            scenes.write(folder, count, 200, image_size=recipe.image_size)
-    return {
+            print(f"Composing {count:,} scenes in {folder}", flush=True)
+            held_out = min(count, NUM_HELD_OUT)
+            scenes.write(folder, count, held_out, recipe.image_size)
+    annotations = {
         split: coco.Annotations(
             f"{folder}/annotations/instances_{split}{year}.json",
             f"{folder}/{split}{year}",
         )
         for split in ("train", "val")
     }
+    if not args.data:
+        check_scenes(args, recipe, folder, annotations["train"].images)
+    if not annotations["val"].images:
+        raise ValueError(f"{folder} has no image to evaluate with")
+    return annotations
 
 
-def build_model(args, recipe, annotations):
-    keras.config.set_dtype_policy(recipe.precision)
-    library = recipe.library != "keras_epsanet"
-    side = padded_side(recipe)
-    backbone = EPSANetBackbone.from_variant(
-        recipe.model,
-        weights=args.weights,
-        image_shape=(side, side, 3) if library else (None, None, 3),
-        freeze_stages=recipe.freeze_stages,
-        norm_eval=recipe.norm_eval,
-        synchronized=training.synchronized(recipe),
-    )
-    num_classes = len(annotations.class_names)
-    if recipe.library == "keras_cv":
-        return build_keras_cv(backbone, num_classes)
-    if recipe.library == "keras_hub":
-        return build_keras_hub(backbone, num_classes)
-    if recipe.detector == "retinanet":
-        return detection.RetinaNet(backbone, num_classes)
-    cls = detection.MaskRCNN if has_masks(recipe) else detection.FasterRCNN
-    return cls(
-        backbone,
-        num_classes,
-        num_samples=recipe.num_samples,
-        seed=recipe.seed,
-    )
-
-
-def build_keras_cv(backbone, num_classes):
-    import keras_cv
-
-    model = keras_cv.models.RetinaNet(
-        backbone, num_classes=num_classes, bounding_box_format="xyxy"
-    )
-    model.prediction_decoder = keras_cv.layers.NonMaxSuppression(
-        "xyxy", from_logits=True, confidence_threshold=0.05
-    )
-    return model
-
-
-def build_keras_hub(backbone, num_classes):
-    import keras_hub
-
-    model = keras_hub.models.RetinaNetObjectDetector(
-        keras_hub.models.RetinaNetBackbone(
-            backbone,
-            min_level=3,
-            max_level=7,
-            use_p5=True,  # P6 from C5.
-            image_shape=backbone.input_shape[1:],
-        ),
-        num_classes=num_classes,
-        bounding_box_format="xyxy",
-    )
-    # KerasHub 0.32 puts the prior of the classes on the boxes, and starts with
-    # kernels five times as large as others', whose losses are in the hundreds.
-    for head in (model.box_head, model.classification_head):
-        for weight in head.trainable_variables:
-            weight.assign(weight / 5)
-    prior = model.classification_head.prediction_layer.bias
-    prior.assign(np.full(prior.shape, -np.log(99)))
-    wrong = model.box_head.prediction_layer.bias
-    wrong.assign(np.zeros(wrong.shape))
-    model.prediction_decoder = keras_hub.layers.NonMaxSuppression(
-        "xyxy", from_logits=True, confidence_threshold=0.05
-    )
-    return model
-
-
-def compile_model(model, recipe, steps):
-    if recipe.optimizer == "adam":
-        parts = recipe.accumulation_steps
-        optimizer = keras.optimizers.Adam(
-            training.make_schedule(recipe, steps),
-            global_clipnorm=recipe.clipnorm,
-            gradient_accumulation_steps=parts if parts > 1 else None,
+def check_scenes(args, recipe, folder, images):
+    theirs = len(images), images[0].height
+    ours = args.scenes or len(images), recipe.image_size
+    if ours != theirs:
+        raise ValueError(
+            f"{folder} holds other scenes. Remove it, or take another "
+            f"--output. Received: {ours[0]} scenes of {ours[1]} pixels, not "
+            f"{theirs[0]} of {theirs[1]}"
         )
-        if recipe.precision == "mixed_float16":
-            optimizer = training.LossScale(optimizer)
-    else:
-        optimizer = training.make_optimizer(recipe, steps)
-    if recipe.library == "keras_cv":
-        model.compile(
-            optimizer=optimizer,
-            classification_loss="focal",
-            box_loss="smoothl1",
-        )
-    else:
-        model.compile(optimizer)
 
 
-def paper_rows(recipe):
+def fit(args, model, average, annotations, run, state, evaluator):
+    """Trains to the end, or until Ctrl-C or a SIGTERM asks to stop."""
+    interruption = training.Interruption()
+    total = run.recipe.epochs * state.steps_per_epoch
     try:
-        return detection.paper_rows(recipe.detector, recipe.model)
-    except ValueError:
-        return None  # Not one of the paper's.
+        fitting.fit(
+            model,
+            average,
+            annotations,
+            run,
+            state,
+            evaluator,
+            interruption,
+            args.checkpoint_steps,
+        )
+        if interruption.requested:  # In the last epoch, which is saved.
+            raise SystemExit(interruption.exit_code)
+    except SystemExit:
+        text = f"stopped after step {state.step:,} of {total:,}. The same "
+        text += "command goes on from there"
+        print(f"\ntrain_coco: {text}", file=sys.stderr)
+        sys.exit(interruption.exit_code)
+    finally:
+        interruption.stop()
 
 
-def has_masks(recipe):
-    return recipe.detector == "mask_rcnn"
-
-
-def padded_side(recipe):
-    """Side of the square that the libraries' detectors get, in pixels."""
-    return math.ceil(recipe.longer_side / 128) * 128
-
-
-def load(annotations, recipe, **options):
-    """Batches for this package's detectors or, padded more, a library's."""
-    batch_size, pad_to = recipe.step_batch_size, 32
-    if recipe.library != "keras_epsanet":
-        pad_to = 2 * (padded_side(recipe),)
-        if not options["training"]:
-            # KerasHub's wants batches of the same size.
-            batch_size = math.gcd(batch_size, len(annotations.images))
-    return coco.load(
-        annotations,
-        batch_size,
-        image_size=(recipe.image_size, recipe.longer_side),
-        pad_to=pad_to,
-        masks=has_masks(recipe),
-        seed=recipe.seed,
-        **options,
+def export(model, run, class_names, evaluation):
+    """Leaves the trained detector, and a picture of what it finds."""
+    print(f"SHA-256 {run.export(model, 'last.weights.h5')}  last.weights.h5")
+    model.save(f"{run.path}/model.keras")
+    with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
+        json.dump(class_names, file)
+    batch = next(iter(evaluation))
+    detection.draw_beside(
+        batch,
+        distribution.predict(model, [batch["images"]]),
+        class_names,
+        path=f"{run.path}/predictions.png",
     )
-
-
-def fit(args, model, average, annotations, run, state, evaluator, preemption):
-    """Trains from the step of `state` to the last epoch of the recipe."""
-    recipe, steps = run.recipe, state.steps_per_epoch
-    adapt = {
-        "keras_cv": coco.to_keras_cv,
-        "keras_hub": coco.to_keras_hub,
-    }.get(recipe.library, lambda batch: batch)
-    # Twice at most: what is left of an interrupted epoch, then the others.
-    while state.epoch < recipe.epochs:
-        epoch, done = divmod(state.step, steps)
-        batches = load(
-            annotations, recipe, training=True, first_step=state.step
-        )
-        batches, waited = training.timed_input(batches.map(adapt))
-        model.fit(
-            batches,
-            initial_epoch=epoch,
-            epochs=epoch + 1 if done else recipe.epochs,
-            steps_per_epoch=steps - done,
-            shuffle=False,  # The batches are shuffled already.
-            callbacks=[
-                *([average] if average else []),
-                evaluator,
-                training.EpochLog(
-                    training.make_schedule(recipe, steps),
-                    recipe.step_batch_size,
-                    waited,
-                ),
-                keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
-                training.ScalarEvents(f"{run.path}/tensorboard"),
-                training.Checkpointing(
-                    run,
-                    state,
-                    args.checkpoint_steps,
-                    preemption,
-                    monitor="val_AP",
-                    average=average,
-                ),
-            ],
-        )
 
 
 if __name__ == "__main__":

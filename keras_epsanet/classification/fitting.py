@@ -1,7 +1,5 @@
 """Trains a classifier in a run folder, from wherever it was."""
 
-import os
-import signal
 import warnings
 
 import keras
@@ -9,37 +7,6 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.classification.batches import training_batches
 from keras_epsanet.classification.run_folder import is_finished
-
-
-class Interruption(training.Preemption):
-    """Ctrl-C or SIGTERM, after which the running step is saved.
-
-    A second Ctrl-C ends at once.
-
-    Attributes:
-        requested: Whether one of them has come.
-        exit_code: Integer, 130 after Ctrl-C, 75 after SIGTERM.
-    """
-
-    def __init__(self):
-        self.exit_code = training.PREEMPTED
-        super().__init__()
-
-    def watch(self):
-        super().watch()
-        self._before = signal.signal(signal.SIGINT, self._interrupt)
-
-    def _interrupt(self, number, frame):
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        self.exit_code = 128 + number
-        # Not `print`, which may be at work.
-        os.write(2, b"\nSaving after this step; Ctrl-C again ends at once.\n")
-
-    def stop(self):
-        super().stop()
-        signal.signal(signal.SIGINT, self._before)
 
 
 class EndEarly(keras.callbacks.Callback):

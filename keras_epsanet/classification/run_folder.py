@@ -6,10 +6,12 @@ import json
 import os
 
 from keras_epsanet import training
+from keras_epsanet.training import resume
 from keras_epsanet.training.durable import write_file
 
-# What a training that is under way, or finished, can be given anew.
-MAY_CHANGE = ("epochs", "patience")
+# What a training that is under way, or finished, can be given anew besides
+# more epochs.
+MAY_CHANGE = ("patience",)
 RESULTS = (
     "model.keras",
     "curves.png",
@@ -42,22 +44,7 @@ def choose_recipe(path, arguments, fine_tuning=False):
     theirs = read_recipe(path)
     if theirs is None:
         return _new_recipe(arguments, fine_tuning)
-    if getattr(arguments, "epochs", theirs.epochs) < theirs.epochs:
-        raise ValueError(
-            f"{path} belongs to a training of {theirs.epochs} epochs, which "
-            "can only be raised. Take another --output for a shorter one. "
-            f"Received: --epochs {arguments.epochs}"
-        )
-    recipe = theirs.with_options(arguments)
-    changed = {name: getattr(theirs, name) for name in MAY_CHANGE}
-    differences = dataclasses.replace(recipe, **changed).differences(theirs)
-    if differences:
-        raise ValueError(
-            f"{path} belongs to a training with other options, of which only "
-            "--epochs can be raised and --patience changed. Take another "
-            f"--output. Received: {'; '.join(differences)}"
-        )
-    return recipe
+    return resume.resume_recipe(path, theirs, arguments, MAY_CHANGE)
 
 
 def read_recipe(path):
@@ -66,8 +53,7 @@ def read_recipe(path):
     Args:
         path: Folder of the training; it need not exist.
     """
-    text = _read(path, "recipe.json")
-    return text and training.ClassifierRecipe.from_json(text)
+    return resume.read_recipe(path, training.ClassifierRecipe)
 
 
 def _new_recipe(arguments, fine_tuning):
@@ -131,12 +117,8 @@ def open_run(path, recipe, images):
     Returns:
         `RunFolder`.
     """
-    theirs = read_recipe(path)
     # One checkpoint and the best: each takes hundreds of megabytes.
-    run = training.RunFolder(path, theirs or recipe, keep=1)
-    if run.recipe != recipe:
-        run.recipe = recipe
-        write_file(os.path.join(path, "recipe.json"), recipe.to_json())
+    run = resume.open_run(path, recipe, keep=1)
     description = json.dumps(images.describe(), indent=1) + "\n"
     write_file(os.path.join(path, "images.json"), description)
     return run

@@ -192,7 +192,7 @@ def train(args, recipe, images, program):
             f"{recipe.epochs} epochs instead of {before.epochs}: from here "
             "the learning rate is that of the longer training"
         )
-    interruption = fitting.Interruption()
+    interruption = training.Interruption()
     start = time.time()
     try:
         if args.weights is not None and not goes_on:

@@ -1,10 +1,10 @@
 """Detectors of the paper, pictures of what they find, evaluation on COCO."""
 
 from keras_epsanet.detection.anchors import AnchorGenerator
+from keras_epsanet.detection.ap_table import paper_rows
 from keras_epsanet.detection.coco_evaluator import (
     CocoEvaluator,
     evaluate_coco,
-    paper_rows,
 )
 from keras_epsanet.detection.drawing import draw, draw_beside
 from keras_epsanet.detection.faster_rcnn import FasterRCNN

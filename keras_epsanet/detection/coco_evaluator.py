@@ -4,40 +4,17 @@ import contextlib
 import copy
 import io
 import json
-import os
 
 import keras
 import numpy as np
 
 from keras_epsanet.data.coco_annotations import load_coco
+from keras_epsanet.detection.ap_table import COLUMNS, format_table
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
+from keras_epsanet.training.durable import write_file
 
-# The first six of the twelve numbers that pycocotools prints.
-COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 _PREFIXES = {"bbox": "", "segm": "mask_"}
-# AP, AP50 and AP75 of tables 3 (boxes) and 4 (masks) of the paper on COCO
-# val2017, in percent, as the authors' repository lists them.
-_PAPER = {
-    "retinanet": {
-        "epsanet50_small": {"boxes": (38.2, 58.1, 40.6)},
-        "epsanet50_large": {"boxes": (39.6, 59.4, 42.3)},
-    },
-    "faster_rcnn": {
-        "epsanet50_small": {"boxes": (39.2, 60.3, 42.3)},
-        "epsanet50_large": {"boxes": (40.9, 62.1, 44.6)},
-    },
-    "mask_rcnn": {
-        "epsanet50_small": {
-            "boxes": (40.0, 60.9, 43.3),
-            "masks": (35.9, 57.7, 38.1),
-        },
-        "epsanet50_large": {
-            "boxes": (41.4, 62.3, 45.3),
-            "masks": (37.1, 59.0, 39.5),
-        },
-    },
-}
 
 
 def evaluate_coco(annotations, results, iou_types=("bbox",)):
@@ -181,10 +158,7 @@ class CocoEvaluator(keras.callbacks.Callback):
                 self.bounding_box_format,
             )
         if self.path:
-            temporary = f"{self.path}.{os.getpid()}.temporary"
-            with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(results, file)
-            os.replace(temporary, self.path)
+            write_file(self.path, json.dumps(results))
         metrics = evaluate_coco(
             self.annotations.path, results, self.iou_types
         )
@@ -249,67 +223,3 @@ def to_results(predictions, batch, category_ids, bounding_box_format="xyxy"):
                 result["segmentation"] = run
             results.append(result)
     return results
-
-
-def paper_rows(detector, backbone):
-    """What tables 3 and 4 of the paper report for COCO val2017.
-
-    Args:
-        detector: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.
-        backbone: `"epsanet50_small"` or `"epsanet50_large"`.
-
-    Returns:
-        Dictionary from names of rows to dictionaries of `"AP"`, `"AP50"` and
-        `"AP75"`, floats from 0 to 1, for `format_table`.
-
-    Raises:
-        ValueError: If the paper has no such detector or backbone.
-
-    Example:
-
-    >>> paper_rows("retinanet", "epsanet50_small")["paper, boxes"]["AP"]
-    0.382
-    """
-    if backbone not in _PAPER.get(detector, {}):
-        raise ValueError(
-            f"`detector` must be one of {', '.join(_PAPER)} and `backbone` "
-            f"one of {', '.join(_PAPER['retinanet'])}. "
-            f"Received: detector={detector}, backbone={backbone}"
-        )
-    return {
-        f"paper, {name}": {
-            column: round(value / 100, 3)
-            for column, value in zip(COLUMNS, values)
-        }
-        for name, values in _PAPER[detector][backbone].items()
-    }
-
-
-def format_table(metrics, rows=None):
-    """Lines of a table in Markdown, in percent as in the paper.
-
-    Args:
-        metrics: Dictionary that `evaluate_coco` returned.
-        rows: Optional dictionary of further such dictionaries by name, such
-            as `paper_rows` returns.
-
-    Returns:
-        List of strings.
-    """
-    lines = [
-        "| | " + " | ".join(COLUMNS) + " |",
-        "|---" * (len(COLUMNS) + 1) + "|",
-    ]
-    named = {
-        name: {column: metrics[prefix + column] for column in COLUMNS}
-        for name, prefix in (("boxes", ""), ("masks", "mask_"))
-        if prefix + "AP" in metrics
-    }
-    for name, row in {**named, **(rows or {})}.items():
-        # -1 is COCO's for a size that no object has.
-        values = " | ".join(
-            "–" if row.get(column, -1) < 0 else f"{100 * row[column]:.1f}"
-            for column in COLUMNS
-        )
-        lines.append(f"| {name} | {values} |")
-    return lines

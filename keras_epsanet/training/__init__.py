@@ -7,8 +7,10 @@ from keras_epsanet.training.average import WeightAverage
 from keras_epsanet.training.callbacks import (
     PREEMPTED,
     Checkpointing,
+    Interruption,
     Preemption,
     any_worker,
+    end_epoch,
 )
 from keras_epsanet.training.checkpoints import State
 from keras_epsanet.training.classifier_recipe import ClassifierRecipe
@@ -29,6 +31,11 @@ from keras_epsanet.training.logs import (
 )
 from keras_epsanet.training.loss_scale import LossScale
 from keras_epsanet.training.recipe import Recipe
+from keras_epsanet.training.resume import (
+    open_run,
+    read_recipe,
+    resume_recipe,
+)
 from keras_epsanet.training.run_folder import RunFolder
 from keras_epsanet.training.schedule import EpochSchedule
 from keras_epsanet.training.sgd_l2 import SGDL2
@@ -47,6 +54,7 @@ __all__ = [
     "EpochSchedule",
     "IMAGENET",
     "ImageNetRecipe",
+    "Interruption",
     "LossScale",
     "PREEMPTED",
     "Preemption",
@@ -57,6 +65,7 @@ __all__ = [
     "State",
     "WeightAverage",
     "any_worker",
+    "end_epoch",
     "is_chief",
     "make_average",
     "make_loss",
@@ -64,6 +73,9 @@ __all__ = [
     "make_schedule",
     "make_strategy",
     "num_replicas",
+    "open_run",
+    "read_recipe",
+    "resume_recipe",
     "synchronized",
     "timed_input",
     "trim_csv",

@@ -1,6 +1,7 @@
 """What `fit` does besides training: checkpoints and preemption."""
 
 import dataclasses
+import os
 import signal
 
 import keras
@@ -48,6 +49,37 @@ class Preemption:
         signal.signal(signal.SIGTERM, self._previous)
 
 
+class Interruption(Preemption):
+    """Ctrl-C or SIGTERM, after which the running step is saved.
+
+    A second Ctrl-C ends at once.
+
+    Attributes:
+        requested: Whether one of them has come.
+        exit_code: Integer, 130 after Ctrl-C, 75 after SIGTERM.
+    """
+
+    def __init__(self):
+        self.exit_code = PREEMPTED
+        super().__init__()
+
+    def watch(self):
+        super().watch()
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, number, frame):
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        self.exit_code = 128 + number
+        # Not `print`, which may be at work.
+        os.write(2, b"\nSaving after this step; Ctrl-C again ends at once.\n")
+
+    def stop(self):
+        super().stop()
+        signal.signal(signal.SIGINT, self._before)
+
+
 class Checkpointing(keras.callbacks.Callback):
     """Saves a training so that it can go on after a kill at any moment.
 
@@ -70,6 +102,10 @@ class Checkpointing(keras.callbacks.Callback):
             for any of several workers, which is asked after every step.
         monitor: Name of the logged value whose highest makes the best epoch.
         average: `WeightAverage` of the model, which is saved too, or `None`.
+        before_evaluation: Whether the end of an epoch is saved before it is
+            evaluated too, so that an evaluation that fails costs no step.
+            `end_epoch` then evaluates it where the training goes on. A
+            preempted process leaves the evaluation to this.
 
     Raises:
         FloatingPointError: From `fit`, if the loss or a weight is not
@@ -87,6 +123,7 @@ class Checkpointing(keras.callbacks.Callback):
         agree=bool,
         monitor="val_top1",
         average=None,
+        before_evaluation=False,
     ):
         super().__init__()
         self.run = run
@@ -96,6 +133,7 @@ class Checkpointing(keras.callbacks.Callback):
         self.agree = agree
         self.monitor = monitor
         self.average = average
+        self.before_evaluation = before_evaluation
         self._saved = state.step
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -116,14 +154,25 @@ class Checkpointing(keras.callbacks.Callback):
             add_to_metrics(self.model, self.state.metrics)
             self.state.metrics = []
         if step % self.state.steps_per_epoch == 0:
-            return  # `on_epoch_end` saves, with the evaluation.
-        preempted = self._is_preempted()
-        if preempted or step % self.interval == 0:
-            self._save(read_metrics(self.model))
+            if not self.before_evaluation:
+                return  # `on_epoch_end` saves, with the evaluation.
+            # With the sums that were added just now, if any were.
+            values = self.model.get_metrics_result()
+            self.state.logs = {
+                name: float(values.get(name, value))
+                for name, value in logs.items()
+            }
+            self._save([])
+            preempted = self._is_preempted()
+        else:
+            preempted = self._is_preempted()
+            if preempted or step % self.interval == 0:
+                self._save(read_metrics(self.model))
         if preempted:
             raise SystemExit(PREEMPTED)
 
     def on_epoch_end(self, epoch, logs=None):
+        self.state.logs = None
         value = logs.get(self.monitor)
         best = self.state.best_value
         if value is not None and (best is None or value > best):
@@ -141,6 +190,25 @@ class Checkpointing(keras.callbacks.Callback):
         state = dataclasses.replace(self.state, metrics=metrics)
         self.run.save(self.model, state, self.average)
         self._saved = state.step
+
+
+def end_epoch(model, state, callbacks):
+    """Evaluates and logs an epoch that was trained, but not evaluated.
+
+    Args:
+        model: Compiled `keras.Model`.
+        state: `State` that `run.restore` returned.
+        callbacks: List of the callbacks of `fit`: those that evaluate, those
+            that write logs, and `Checkpointing` with `before_evaluation`.
+    """
+    if state.logs is None:
+        return
+    epoch = state.logged_epochs
+    callbacks = keras.callbacks.CallbackList(callbacks, model=model)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(epoch)
+    callbacks.on_epoch_end(epoch, dict(state.logs))
+    callbacks.on_train_end()
 
 
 def any_worker(strategy):

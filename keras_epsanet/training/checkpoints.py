@@ -30,6 +30,8 @@ class State:
         steps_per_epoch: Integer.
         metrics: List of arrays as lists, the running metrics of an epoch
             that is not finished; empty at its end.
+        logs: Dictionary, what was logged in an epoch that was trained, but
+            not evaluated yet; `None` otherwise.
         best_step: Integer, step at the end of the best epoch, or `None`.
         best_value: Float, the value by which it is the best, or `None`.
     """
@@ -37,13 +39,19 @@ class State:
     step: int = 0
     steps_per_epoch: int = 1
     metrics: list = dataclasses.field(default_factory=list)
+    logs: dict | None = None
     best_step: int | None = None
     best_value: float | None = None
 
     @property
     def epoch(self):
-        """Integer, the epochs that are finished."""
+        """Integer, the epochs whose steps are finished."""
         return self.step // self.steps_per_epoch
+
+    @property
+    def logged_epochs(self):
+        """Integer, the epochs that were evaluated, if any are, and logged."""
+        return self.epoch - (self.logs is not None)
 
 
 def write(folder, model, state, recipe, average=None):
@@ -83,8 +91,9 @@ def read_state(folder):
     """Returns the `State` of a checkpoint."""
     with open(os.path.join(folder, STATE)) as file:
         content = json.load(file)
-    names = (field.name for field in dataclasses.fields(State))
-    return State(**{name: content[name] for name in names})
+    names = {field.name for field in dataclasses.fields(State)}
+    # Older checkpoints have no `logs`.
+    return State(**{name: content[name] for name in names & content.keys()})
 
 
 def load(folder, model, average=None):

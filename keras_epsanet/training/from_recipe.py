@@ -19,6 +19,9 @@ def make_schedule(recipe, steps_per_epoch):
     Returns:
         An `EpochSchedule`.
 
+    Raises:
+        ValueError: If the warm-up is as long as the training.
+
     Example:
 
     >>> from keras_epsanet.training import IMAGENET
@@ -31,9 +34,8 @@ def make_schedule(recipe, steps_per_epoch):
         steps_per_epoch=steps_per_epoch,
         epochs=recipe.epochs,
         kind=recipe.schedule,
-        decay_epochs=recipe.decay_epochs,
         decay_factor=recipe.decay_factor,
-        warm_up_epochs=recipe.warm_up_epochs,
+        **recipe.schedule_epochs(steps_per_epoch),
     )
 
 
@@ -45,7 +47,8 @@ def make_optimizer(recipe, steps_per_epoch):
         steps_per_epoch: As in `make_schedule`.
 
     Returns:
-        `SGDL2`, in a `LossScale` for `mixed_float16`.
+        `SGDL2`, or `keras.optimizers.Adam` for a recipe that says so; in a
+        `LossScale` for `mixed_float16`.
 
     Example:
 
@@ -54,16 +57,22 @@ def make_optimizer(recipe, steps_per_epoch):
     0.0001
     """
     accumulated = recipe.accumulation_steps
-    optimizer = SGDL2(
-        make_schedule(recipe, steps_per_epoch),
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        l2=recipe.l2,
-        global_clipnorm=recipe.clipnorm,
-        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
-    )
-    if not recipe.l2_on_all:
-        optimizer.exclude_from_l2(var_names=["bias", "gamma", "beta"])
+    options = {
+        "learning_rate": make_schedule(recipe, steps_per_epoch),
+        "global_clipnorm": recipe.clipnorm,
+        "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
+    }
+    if getattr(recipe, "optimizer", "sgd") == "adam":
+        optimizer = keras.optimizers.Adam(**options)
+    else:
+        optimizer = SGDL2(
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            l2=recipe.l2,
+            **options,
+        )
+        if not recipe.l2_on_all:
+            optimizer.exclude_from_l2(var_names=["bias", "gamma", "beta"])
     if recipe.precision == "mixed_float16":
         return LossScale(optimizer)
     return optimizer

@@ -121,6 +121,21 @@ class Recipe:
         """Integer, images of one step of `fit`."""
         return self.batch_size // self.accumulation_steps
 
+    def schedule_epochs(self, steps_per_epoch):
+        """When the learning rate rises and falls.
+
+        Args:
+            steps_per_epoch: Integer, steps of `fit` in an epoch.
+
+        Returns:
+            Dictionary of `decay_epochs` and `warm_up_epochs`, as
+            `EpochSchedule` takes them.
+        """
+        return {
+            "decay_epochs": self.decay_epochs,
+            "warm_up_epochs": self.warm_up_epochs,
+        }
+
     def to_json(self):
         """Returns the recipe as text, one option a line."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

@@ -185,11 +185,13 @@ class RunFolder:
         )
         try:
             checkpoints.write(temporary, model, state, self.recipe, average)
+            former = temporary + "-former"
             if os.path.exists(folder):
-                # A damaged one, for this step is new to this training.
-                shutil.rmtree(folder)
+                # A damaged one, or this one before it was evaluated.
+                os.rename(folder, former)
             os.rename(temporary, folder)
             sync(self._checkpoints)
+            shutil.rmtree(former, ignore_errors=True)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             kept = [step for step in self.steps() if step != state.step]

@@ -1,6 +1,4 @@
 import csv
-import os
-import signal
 from typing import NamedTuple
 
 import keras
@@ -196,30 +194,3 @@ def test_patience_ends_a_training_that_gets_no_better(train):
     run = train("run", **fields)
     assert run.state.step == 9 and len(log(run.folder)) == 3
     assert train("run", **fields).state.step == 9
-
-
-@pytest.fixture
-def interruption():
-    interruption = fitting.Interruption()
-    yield interruption
-    interruption.stop()
-
-
-def test_ctrl_c_asks_once_and_then_insists(interruption, capfd):
-    os.kill(os.getpid(), signal.SIGINT)
-    assert interruption.requested and interruption.exit_code == 130
-    assert "Saving after this step" in capfd.readouterr().err
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_sigterm_asks_too(interruption):
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert interruption.requested and interruption.exit_code == 75
-
-
-def test_signals_mean_what_they_meant_in_the_end():
-    before = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
-    fitting.Interruption().stop()
-    after = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
-    assert after == before

@@ -12,6 +12,7 @@ import pytest
 
 from keras_epsanet import detection, training
 from keras_epsanet.data import coco, scenes
+from keras_epsanet.detection import from_recipe
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the script needs TensorFlow", allow_module_level=True)
@@ -19,7 +20,7 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_coco.py"
-NUM_TRAIN = 96
+NUM_TRAIN = 960
 
 # What is given on the command line, and the value of the field.
 OPTIONS = {
@@ -32,7 +33,7 @@ OPTIONS = {
     "schedule": ("--schedule cosine", "cosine"),
     "decay_epochs": ("--decay-epochs 0.5,2.5", (0.5, 2.5)),
     "decay_factor": ("--decay-factor 0.25", 0.25),
-    "warm_up_epochs": ("--warm-up-epochs 1.5", 1.5),
+    "warm_up_steps": ("--warm-up-steps 3", 3),
     "momentum": ("--momentum 0.75", 0.75),
     "nesterov": ("--nesterov", True),
     "l2": ("--l2 0.125", 0.125),
@@ -48,10 +49,14 @@ OPTIONS = {
     "freeze_stages": ("--freeze-stages 3", 3),
     "norm_eval": ("--no-norm-eval", False),
     # These with RetinaNet.
-    "library": ("--library keras_hub", "keras_hub"),
     "optimizer": ("--optimizer adam", "adam"),
+    "head_initializer": ("--head-initializer he_normal", "he_normal"),
+    "warm_up_epochs": ("--warm-up-epochs 0.5", 0.5),
 }
-WITH_RETINANET = ("library", "optimizer")
+WITH_RETINANET = ("optimizer", "head_initializer", "warm_up_epochs")
+# And these with a RetinaNet of a library.
+LIBRARY = {"library": ("--library keras_hub", "keras_hub")}
+OPTIONS |= LIBRARY
 
 
 class Seen(types.SimpleNamespace):
@@ -100,6 +105,14 @@ USES = {
     "decay_epochs": [lambda s: s.schedule("decay_epochs")],
     "decay_factor": [lambda s: s.schedule("decay_factor")],
     "warm_up_epochs": [lambda s: s.schedule("warm_up_epochs")],
+    "warm_up_steps": [
+        lambda s: round(
+            s.schedule("warm_up_epochs")
+            * s.schedule("steps_per_epoch")
+            / s.parts
+        )
+    ],
+    "head_initializer": [lambda s: s.heads.get("head_initializer")],
     "momentum": [lambda s: s.optimizer.momentum],
     "nesterov": [lambda s: s.optimizer.nesterov],
     "l2": [lambda s: s.optimizer.l2],
@@ -155,7 +168,12 @@ def run(monkeypatch, output, *arguments):
     spec = importlib.util.spec_from_file_location("train_coco", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    seen = Seen(adapted=None)
+    seen = Seen(adapted=None, deterministic=False)
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "enable_op_determinism",
+        lambda: setattr(seen, "deterministic", True),
+    )
     monkeypatch.setattr(
         "sys.argv",
         ["x", "--output", str(output), *arguments],
@@ -178,6 +196,7 @@ def run(monkeypatch, output, *arguments):
 
     def write(folder, num_train, num_val, image_size):
         seen.scenes = num_train
+        images[:] = num_train * [image]
 
     def evaluator(batches, annotations, iou_types, **options):
         seen.evaluated = iou_types
@@ -204,15 +223,15 @@ def run(monkeypatch, output, *arguments):
         ("faster_rcnn", "FasterRCNN"),
         ("mask_rcnn", "MaskRCNN"),
     ):
-        monkeypatch.setattr(detection, maker, make_detector(name))
+        monkeypatch.setattr(from_recipe, maker, make_detector(name))
     for name in ("keras_cv", "keras_hub"):
-        monkeypatch.setattr(script, f"build_{name}", make_detector(name))
+        maker = f"{name}_retinanet"
+        monkeypatch.setattr(from_recipe, maker, make_detector(name))
     backbone = types.SimpleNamespace(from_variant=from_variant)
-    monkeypatch.setattr(script, "EPSANetBackbone", backbone)
-    image = types.SimpleNamespace(labels=[0])
-    annotations = types.SimpleNamespace(
-        images=NUM_TRAIN * [image], class_names=["a", "b"]
-    )
+    monkeypatch.setattr(from_recipe, "EPSANetBackbone", backbone)
+    image = types.SimpleNamespace(labels=[0], height=192)
+    images = NUM_TRAIN * [image]
+    annotations = types.SimpleNamespace(images=images, class_names=["a", "b"])
 
     def read(file, images):
         seen.read = file
@@ -234,8 +253,7 @@ def run(monkeypatch, output, *arguments):
     seen.options = set(vars(args))
     recipe = script.choose_recipe(args)
     seen.parts, seen.batch_size = recipe.accumulation_steps, recipe.batch_size
-    preemption = types.SimpleNamespace(watch=lambda: None, requested=False)
-    script.train(args, preemption)
+    script.train(args)
     return seen
 
 
@@ -246,17 +264,18 @@ def runs(tmp_path_factory):
     def options(names):
         return " ".join(OPTIONS[name][0] for name in names).split()
 
-    others = [name for name in OPTIONS if name not in WITH_RETINANET]
+    others = OPTIONS.keys() - {*WITH_RETINANET, *LIBRARY}
     with pytest.MonkeyPatch.context() as monkeypatch:
         yield [
             run(
                 monkeypatch,
                 tmp_path_factory.mktemp("run"),
-                "--data",
-                "COCO",
+                *("--data", "COCO"),
                 *arguments,
             )
-            for arguments in ([], options(others), options(WITH_RETINANET))
+            for arguments in map(
+                options, ([], others, WITH_RETINANET, LIBRARY)
+            )
         ]
 
 
@@ -265,9 +284,11 @@ def runs(tmp_path_factory):
 )
 def test_every_field_reaches_its_uses(runs, field):
     _, expected = OPTIONS[field]
-    default, changed, retinanet = runs
+    default, changed, retinanet, library = runs
     if field in WITH_RETINANET:
         changed = retinanet
+    if field in LIBRARY:
+        changed = library
     assert getattr(training.COCO, field) != expected
     for use in USES[field]:
         assert use(changed) == expected
@@ -283,18 +304,23 @@ OTHERS = {
     "checkpoint_steps": lambda s: s.callbacks(training.Checkpointing)[
         0
     ].interval,
+    "deterministic": lambda s: s.deterministic,
 }
 
 
 def test_every_other_option_reaches_its_use(monkeypatch, tmp_path):
-    arguments = "--weights FILE --scenes 17 --checkpoint-steps 19"
+    weights = tmp_path / "weights.keras"
+    weights.touch()
+    arguments = f"--weights {weights} --scenes 17 --checkpoint-steps 19"
+    arguments += " --deterministic"
     seen = run(monkeypatch, tmp_path / "run", *arguments.split())
     expected = {
         "data": f"{tmp_path}/run/scenes/annotations/instances_val.json",
-        "weights": "FILE",
+        "weights": str(weights),
         "output": f"{tmp_path}/run",
         "scenes": 17,
         "checkpoint_steps": 19,
+        "deterministic": True,
     }
     assert {name: use(seen) for name, use in OTHERS.items()} == expected
     fields = {f.name for f in dataclasses.fields(training.CocoRecipe)}

@@ -538,3 +538,30 @@ print(training.num_replicas(strategy), waited() > 0)
         PYTHONPATH=os.getcwd(),
     )
     assert output.split()[-2:] == ["2", "True"]
+
+
+@pytest.fixture
+def interruption():
+    interruption = training.Interruption()
+    yield interruption
+    interruption.stop()
+
+
+def test_ctrl_c_asks_once_and_then_insists(interruption, capfd):
+    os.kill(os.getpid(), signal.SIGINT)
+    assert interruption.requested and interruption.exit_code == 130
+    assert "Saving after this step" in capfd.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_sigterm_asks_too(interruption):
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert interruption.requested and interruption.exit_code == 75
+
+
+def test_signals_mean_what_they_meant_in_the_end():
+    before = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
+    training.Interruption().stop()
+    after = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
+    assert after == before

@@ -11,6 +11,7 @@ from keras_epsanet.training import (
     COCO,
     IMAGENET,
     ClassifierRecipe,
+    CocoRecipe,
     ImageNetRecipe,
     Recipe,
 )
@@ -446,12 +447,15 @@ OPTIONS = {
     "longer_side": ("1000", 1000),
     "freeze_stages": ("0", 0),
     "norm_eval": (None, False),
+    "warm_up_steps": ("3", 3),
+    "head_initializer": ("he_normal", "he_normal"),
 }
 
 
 @pytest.mark.parametrize(
     "recipe",
-    [Recipe(), IMAGENET, COCO, ClassifierRecipe()],
+    # Of a recipe with a warm-up in steps none in epochs can be made.
+    [Recipe(), IMAGENET, CocoRecipe(warm_up_steps=None), ClassifierRecipe()],
     ids=lambda recipe: type(recipe).__name__,
 )
 def test_every_field_is_an_option_of_the_command_line(recipe):
@@ -514,5 +518,5 @@ def test_choices_of_a_script_are_the_allowed_ones():
 
 
 def test_none_takes_an_optional_field_away():
-    changed = COCO.with_options(parse(type(COCO), "--clipnorm", "none"))
-    assert COCO.clipnorm and changed.clipnorm is None
+    changed = COCO.with_options(parse(type(COCO), "--warm-up-steps", "none"))
+    assert COCO.warm_up_steps and changed.warm_up_steps is None

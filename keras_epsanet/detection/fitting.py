@@ -1,0 +1,138 @@
+"""Trains a detector in a run folder, from wherever it was."""
+
+import keras
+
+from keras_epsanet import training
+from keras_epsanet.detection.from_recipe import make_batches
+
+
+class BadImages(keras.callbacks.Callback):
+    """Names the images that were skipped in an epoch, and logs their number.
+
+    Put it before the callbacks that write logs. It adds `bad_images`, the
+    number since the start of the process.
+
+    Args:
+        annotations: List of `keras_epsanet.data.coco.Annotations`.
+    """
+
+    def __init__(self, annotations):
+        super().__init__()
+        self.annotations = annotations
+        self._named = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        # Each once, whichever images are read again in every epoch.
+        names = dict.fromkeys(
+            name
+            for part in self.annotations
+            for name in getattr(part, "bad", ())
+        )
+        new = list(names)[self._named :]
+        if new:
+            print(f"\n{len(new)} images are bad:", *new, sep="\n")
+        self._named = len(names)
+        logs["bad_images"] = len(names)
+
+
+def count_steps(annotations, recipe):
+    """Counts the steps of `fit` in an epoch.
+
+    Args:
+        annotations: `keras_epsanet.data.coco.Annotations` to train with.
+        recipe: `CocoRecipe`.
+
+    Returns:
+        Positive integer.
+
+    Raises:
+        ValueError: If there are less images with objects than a step has.
+    """
+    number = sum(len(image.labels) > 0 for image in annotations.images)
+    if number < recipe.step_batch_size:
+        raise ValueError(
+            "A batch needs more images with objects than there are. Received: "
+            f"batch_size={recipe.step_batch_size}, {number} images with "
+            f"objects in {annotations.path}"
+        )
+    return number // recipe.step_batch_size
+
+
+def fit(
+    model,
+    average,
+    annotations,
+    run,
+    state,
+    evaluator,
+    interruption,
+    checkpoint_steps,
+):
+    """Trains from the step of `state` to the last epoch of the recipe.
+
+    An epoch is saved before it is evaluated. One that was not evaluated, for
+    that failed, is evaluated first.
+
+    Args:
+        model: Compiled detector.
+        average: `WeightAverage` of the model, or `None`.
+        annotations: Dictionary of the `keras_epsanet.data.coco.Annotations`
+            `"train"` and `"val"`.
+        run: `RunFolder`.
+        state: `State`, which is kept up to date.
+        evaluator: `CocoEvaluator`.
+        interruption: `Interruption`.
+        checkpoint_steps: Integer, steps from one checkpoint to the next.
+
+    Raises:
+        SystemExit: If `interruption` is requested, after it was saved.
+        FloatingPointError: If the loss or a weight is not finite.
+    """
+    recipe, steps = run.recipe, state.steps_per_epoch
+    log = f"{run.path}/log.csv"
+    training.trim_csv(log, state.logged_epochs)
+    bad = BadImages(list(annotations.values()))
+
+    def callbacks(waited):
+        return [
+            *([average] if average else []),
+            evaluator,
+            training.EpochLog(
+                training.make_schedule(recipe, steps),
+                recipe.step_batch_size,
+                waited,
+            ),
+            bad,
+            keras.callbacks.CSVLogger(log, append=True),
+            training.ScalarEvents(f"{run.path}/tensorboard"),
+            training.Checkpointing(
+                run,
+                state,
+                checkpoint_steps,
+                interruption,
+                monitor="val_AP",
+                average=average,
+                before_evaluation=True,
+            ),
+        ]
+
+    training.end_epoch(model, state, callbacks(lambda: 0.0))
+    # Twice at most: what is left of an interrupted epoch, then the others.
+    while state.epoch < recipe.epochs:
+        epoch, done = divmod(state.step, steps)
+        batches, waited = training.timed_input(
+            make_batches(
+                annotations["train"],
+                recipe,
+                training=True,
+                first_step=state.step,
+            )
+        )
+        model.fit(
+            batches,
+            initial_epoch=epoch,
+            epochs=epoch + 1 if done else recipe.epochs,
+            steps_per_epoch=steps - done,
+            shuffle=False,  # The batches are shuffled already.
+            callbacks=callbacks(waited),
+        )

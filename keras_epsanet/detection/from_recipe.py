@@ -1,0 +1,147 @@
+"""What a `CocoRecipe` says, as a detector and its batches."""
+
+import math
+
+import keras
+
+from keras_epsanet.data import coco
+from keras_epsanet.detection.ap_table import is_coco, paper_rows
+from keras_epsanet.detection.faster_rcnn import FasterRCNN
+from keras_epsanet.detection.libraries import (
+    keras_cv_retinanet,
+    keras_hub_retinanet,
+)
+from keras_epsanet.detection.mask_rcnn import MaskRCNN
+from keras_epsanet.detection.retinanet import RetinaNet
+from keras_epsanet.models.backbone import EPSANetBackbone
+from keras_epsanet.training import make_optimizer, synchronized
+
+
+def has_masks(recipe):
+    """Whether the detector of a recipe learns masks."""
+    return recipe.detector == "mask_rcnn"
+
+
+def make_detector(recipe, num_classes, weights=None):
+    """Makes the detector of a recipe, in its precision, not compiled yet.
+
+    Args:
+        recipe: `CocoRecipe`.
+        num_classes: Integer.
+        weights: Path of a trained classifier to start from, or `None`.
+
+    Returns:
+        A detector of this package, of KerasCV or of KerasHub.
+
+    Raises:
+        ImportError: If the library of the recipe is not installed.
+        OSError: If the weights cannot be read.
+        ValueError: If the weights are of another network.
+    """
+    keras.config.set_dtype_policy(recipe.precision)
+    is_ours = recipe.library == "keras_epsanet"
+    side = _padded_side(recipe)
+    backbone = EPSANetBackbone.from_variant(
+        recipe.model,
+        weights=weights,
+        image_shape=(None, None, 3) if is_ours else (side, side, 3),
+        freeze_stages=recipe.freeze_stages,
+        norm_eval=recipe.norm_eval,
+        synchronized=synchronized(recipe),
+    )
+    if recipe.library == "keras_cv":
+        return keras_cv_retinanet(backbone, num_classes)
+    if recipe.library == "keras_hub":
+        return keras_hub_retinanet(backbone, num_classes)
+    if recipe.detector == "retinanet":
+        options = {}
+        if recipe.head_initializer is not None:
+            options["head_initializer"] = recipe.head_initializer
+        return RetinaNet(backbone, num_classes, **options)
+    cls = MaskRCNN if has_masks(recipe) else FasterRCNN
+    return cls(
+        backbone,
+        num_classes,
+        num_samples=recipe.num_samples,
+        seed=recipe.seed,
+    )
+
+
+def compile_detector(model, recipe, steps_per_epoch):
+    """Compiles the detector of a recipe.
+
+    Args:
+        model: What `make_detector` returned.
+        recipe: `CocoRecipe`.
+        steps_per_epoch: As in `keras_epsanet.training.make_schedule`.
+
+    Raises:
+        ValueError: If the warm-up is as long as the training.
+    """
+    losses = {}
+    if recipe.library == "keras_cv":
+        losses = {"classification_loss": "focal", "box_loss": "smoothl1"}
+    model.compile(optimizer=make_optimizer(recipe, steps_per_epoch), **losses)
+
+
+def make_batches(annotations, recipe, training=False, first_step=0):
+    """Makes the batches of a recipe as its detector takes them.
+
+    Those for evaluation are for `CocoEvaluator`, whatever the library.
+
+    Args:
+        annotations: `keras_epsanet.data.coco.Annotations`.
+        recipe: `CocoRecipe`.
+        training, first_step: As in `keras_epsanet.data.coco.load`.
+
+    Returns:
+        A `tf.data.Dataset`.
+
+    Raises:
+        ValueError: As of `keras_epsanet.data.coco.load`.
+    """
+    batch_size, pad_to = recipe.step_batch_size, 32
+    if recipe.library != "keras_epsanet":
+        pad_to = 2 * (_padded_side(recipe),)
+        if not training:
+            # KerasHub's wants batches of the same size.
+            batch_size = math.gcd(batch_size, len(annotations.images))
+    batches = coco.load(
+        annotations,
+        batch_size,
+        training=training,
+        image_size=(recipe.image_size, recipe.longer_side),
+        pad_to=pad_to,
+        masks=has_masks(recipe),
+        seed=recipe.seed,
+        first_step=first_step,
+    )
+    if training and recipe.library == "keras_cv":
+        return batches.map(coco.to_keras_cv)
+    if training and recipe.library == "keras_hub":
+        return batches.map(coco.to_keras_hub)
+    return batches
+
+
+def paper_rows_beside(recipe, class_names):
+    """Rows of the paper to compare with, where it has any.
+
+    Args:
+        recipe: `CocoRecipe`.
+        class_names: List of strings, the classes of the data.
+
+    Returns:
+        What `paper_rows` returns; `None` for other data than COCO's and for
+        networks that the paper did not train.
+    """
+    if not is_coco(class_names):
+        return None
+    try:
+        return paper_rows(recipe.detector, recipe.model)
+    except ValueError:
+        return None
+
+
+def _padded_side(recipe):
+    """Side of the square that the libraries' detectors get, in pixels."""
+    return math.ceil(recipe.longer_side / 128) * 128

@@ -1,0 +1,96 @@
+"""How a training goes on: with the recipe of its folder, or more epochs."""
+
+import dataclasses
+import os
+
+from keras_epsanet.training.durable import write_file
+from keras_epsanet.training.run_folder import RunFolder
+
+
+def read_recipe(path, kind):
+    """Reads the recipe of the training in a folder.
+
+    Args:
+        path: Folder of the training; it need not exist.
+        kind: Class of the recipe.
+
+    Returns:
+        Recipe of this class, or `None` if there is no training.
+
+    Raises:
+        ValueError: If it is a recipe of another class.
+    """
+    try:
+        with open(os.path.join(path, "recipe.json")) as file:
+            return kind.from_json(file.read())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def resume_recipe(path, theirs, arguments, may_change=()):
+    """Decides with what a training goes on.
+
+    Options that are not given are those of the training. The number of
+    epochs can be raised.
+
+    Args:
+        path: Folder of the training, for messages.
+        theirs: Recipe of the training.
+        arguments: What a parser with `add_options` returned.
+        may_change: Names of further fields that may have another value.
+
+    Returns:
+        Recipe of the same class.
+
+    Raises:
+        ValueError: If another option differs, or the epochs are less.
+
+    Example:
+
+    >>> import argparse
+    >>> from keras_epsanet.training import COCO
+    >>> longer = argparse.Namespace(epochs=24)
+    >>> resume_recipe("runs/detector", COCO, longer).epochs
+    24
+    """
+    if getattr(arguments, "epochs", theirs.epochs) < theirs.epochs:
+        raise ValueError(
+            f"{path} belongs to a training of {theirs.epochs} epochs, which "
+            "can only be raised. Take another --output for a shorter one. "
+            f"Received: --epochs {arguments.epochs}"
+        )
+    recipe = theirs.with_options(arguments)
+    names = ("epochs", *may_change)
+    changed = {name: getattr(theirs, name) for name in names}
+    differences = dataclasses.replace(recipe, **changed).differences(theirs)
+    if differences:
+        others = "".join(f" and --{name} changed" for name in may_change)
+        raise ValueError(
+            f"{path} belongs to a training with other options, of which only "
+            f"--epochs can be raised{others}. Take another "
+            f"--output. Received: {'; '.join(differences)}"
+        )
+    return recipe
+
+
+def open_run(path, recipe, keep=3):
+    """Opens the folder of a training, which may have been a shorter one.
+
+    Args:
+        path: Folder. It is made if need be.
+        recipe: Recipe that `resume_recipe` returned, or that of a new
+            training.
+        keep: As in `RunFolder`.
+
+    Returns:
+        `RunFolder`, whose recipe is `recipe`.
+
+    Raises:
+        ValueError: As of `RunFolder`.
+    """
+    theirs = read_recipe(path, type(recipe))
+    run = RunFolder(path, theirs or recipe, keep=keep)
+    if run.recipe != recipe:
+        run.recipe = recipe
+        write_file(os.path.join(path, "recipe.json"), recipe.to_json())
+    return run

@@ -1,0 +1,48 @@
+import argparse
+
+import pytest
+
+from keras_epsanet.training import (
+    COCO,
+    CocoRecipe,
+    open_run,
+    read_recipe,
+    resume_recipe,
+)
+
+
+def resume(**options):
+    return resume_recipe("RUN", COCO, argparse.Namespace(**options))
+
+
+def test_a_training_goes_on_with_its_own_options():
+    assert resume() == COCO
+    assert resume(epochs=12, seed=0, other=3) == COCO
+
+
+def test_epochs_can_be_raised():
+    assert resume(epochs=24) == CocoRecipe(epochs=24)
+
+
+def test_epochs_cannot_be_lowered():
+    with pytest.raises(ValueError, match="of 12 epochs.*Received: --epochs 11"):
+        resume(epochs=11)
+
+
+def test_another_option_is_named():
+    with pytest.raises(ValueError, match="raised. Take.*: seed: 3, not 0$"):
+        resume(epochs=24, seed=3)
+
+
+def test_a_folder_without_a_training_has_no_recipe(tmp_path):
+    assert read_recipe(tmp_path / "none", CocoRecipe) is None
+    (tmp_path / "file").touch()
+    assert read_recipe(tmp_path / "file", CocoRecipe) is None
+
+
+def test_the_folder_of_a_shorter_training_becomes_that_of_a_longer(tmp_path):
+    open_run(tmp_path, COCO)
+    longer = CocoRecipe(epochs=24)
+    run = open_run(tmp_path, longer, keep=1)
+    assert (run.recipe, run.keep) == (longer, 1)
+    assert read_recipe(tmp_path, CocoRecipe) == longer
