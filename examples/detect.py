@@ -1,10 +1,12 @@
 """Draws what a detector finds in pictures.
 
     python examples/detect.py IMAGE ...
-    python examples/detect.py --run RUN --output FOLDER IMAGE ...
+    python examples/detect.py --run RUN --output FOLDER --json FILE IMAGE ...
 
 takes the detector that `train_coco.py` left in a folder, prints what it finds
-and saves every picture with boxes, classes and scores as PNG.
+in images, or in all images of folders, and saves every picture with boxes,
+classes and scores as PNG. A file that is no image is named and left out; then
+the exit code is 1.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import tensorflow as tf
 
 import keras_epsanet
 from keras_epsanet import detection, training
-from keras_epsanet.data import decode_image
+from keras_epsanet.commands.predict import decoded, list_files
 
 MULTIPLE = 32  # Of which height and width are, as in training.
 
@@ -29,46 +31,85 @@ MULTIPLE = 32  # Of which height and width are, as in training.
 def main():
     args = parse_args()
     try:
-        model = keras.saving.load_model(
-            os.path.join(args.run, "model.keras"), compile=False
-        )
-        with open(os.path.join(args.run, "class_names.json")) as file:
-            class_names = json.load(file)
-        with open(os.path.join(args.run, "recipe.json")) as file:
-            recipe = training.CocoRecipe.from_json(file.read())
-        if recipe.library != "keras_epsanet":
-            raise ValueError(
-                "The detector must be one of this package. "
-                f"Received: library={recipe.library} in {args.run}"
-            )
-        os.makedirs(args.output, exist_ok=True)
-        for path in args.images:
-            image = decode_image(path).numpy()
-            found = detect(model, recipe, image)
+        model, recipe, class_names = load(args.run)
+        files, skipped, report = list_files(args.images), [], []
+        for path, image in decoded(files, skipped, "detect"):
+            found = detect(model, recipe, image.numpy())
             good = found["confidence"] >= args.min_score
             found = {name: values[good] for name, values in found.items()}
             print(f"{path}: {len(found['labels'])} objects")
-            for label, score, box in zip(
-                found["labels"], found["confidence"], found["boxes"]
-            ):
-                print(f"  {class_names[label]} {score:.2f} {box.round()}")
-            name = os.path.splitext(os.path.basename(path))[0]
+            objects = describe(found, class_names)
+            for x in objects:
+                print(f"  {x['class']} {x['score']:.2f} {np.round(x['box'])}")
+            report.append({"file": path, "objects": objects})
+            picture = os.path.join(args.output, picture_name(path, files))
+            os.makedirs(os.path.dirname(picture) or ".", exist_ok=True)
             detection.draw(
-                image,
+                image.numpy(),
                 found["boxes"],
                 found["labels"],
                 found["confidence"],
                 class_names,
                 masks=found.get("masks"),
-                path=os.path.join(args.output, f"{name}.png"),
+                path=picture,
             )
+        if args.json:
+            with open(args.json, "w", encoding="utf-8") as file:
+                json.dump(report, file, indent=1)
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"detect: {error}")
+    if not files:
+        sys.exit(f"detect: no images in {', '.join(args.images)}")
+    if skipped:
+        sys.exit(f"detect: {len(skipped)} of {len(files)} images skipped")
+
+
+def load(run):
+    """Returns detector, recipe and names of the classes of a training."""
+    model = keras.saving.load_model(
+        os.path.join(run, "model.keras"), compile=False
+    )
+    with open(os.path.join(run, "class_names.json")) as file:
+        class_names = json.load(file)
+    with open(os.path.join(run, "recipe.json")) as file:
+        recipe = training.CocoRecipe.from_json(file.read())
+    if recipe.library != "keras_epsanet":
+        raise ValueError(
+            "The detector must be one of this package. "
+            f"Received: library={recipe.library} in {run}"
+        )
+    return model, recipe, class_names
+
+
+def describe(found, class_names):
+    """Objects as dictionaries for JSON, boxes as corners in pixels."""
+    return [
+        {
+            "class": class_names[label],
+            "score": float(score),
+            "box": [float(x) for x in box],
+        }
+        for label, score, box in zip(
+            found["labels"], found["confidence"], found["boxes"]
+        )
+    ]
+
+
+def picture_name(path, files):
+    """Where a picture belongs, apart from those of all other files."""
+    folders = [os.path.dirname(os.path.abspath(file)) for file in files]
+    name = os.path.relpath(path, os.path.commonpath(folders))
+    stem = os.path.splitext(path)[0]
+    if sum(os.path.splitext(file)[0] == stem for file in files) == 1:
+        name = os.path.splitext(name)[0]
+    return f"{name}.png"
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="file or folder"
+    )
     parser.add_argument(
         "--run",
         default="runs/detector",
@@ -86,6 +127,7 @@ def parse_args():
         default=0.3,
         help="from 0 to 1 (default: 0.3)",
     )
+    parser.add_argument("--json", metavar="FILE", help="also write them here")
     return parser.parse_args()
 
 

@@ -1,3 +1,4 @@
+import json
 import pathlib
 import runpy
 import sys
@@ -14,7 +15,7 @@ if keras.backend.backend() != "tensorflow":
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/detect.py"
 # Each has a test below.
-OPTIONS = {"images", "run", "output", "min_score"}
+OPTIONS = {"images", "run", "output", "min_score", "json"}
 
 
 class Detector:
@@ -92,6 +93,50 @@ def test_the_run_is_read_and_pictures_go_to_the_output(
     assert detector.path == str(tmp_path / "run/model.keras")
     names = [path.name for path in (tmp_path / "found").iterdir()]
     assert names == ["image.png"]
+
+
+def test_a_bad_file_is_named_and_the_others_are_drawn(
+    detector, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit, match="detect: 1 of 2 images skipped"):
+        detect(tmp_path, monkeypatch, tmp_path / "bad.png")
+    assert (tmp_path / "found/image.png").exists()
+    assert "bad.png" in capsys.readouterr().err
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(
+    detector, tmp_path, monkeypatch
+):
+    names = ["a/1.png", "b/1.png", "b/1.jpg"]
+    for name in names:
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        image = np.zeros((20, 40, 3), "uint8")
+        keras.utils.save_img(tmp_path / "photos" / name, image)
+    detect(tmp_path, monkeypatch, tmp_path / "photos")
+    found = (tmp_path / "found").rglob("*.png")
+    assert sorted(str(x.relative_to(tmp_path / "found")) for x in found) == [
+        "image.png",
+        "photos/a/1.png",
+        "photos/b/1.jpg.png",
+        "photos/b/1.png.png",
+    ]
+
+
+def test_a_folder_without_images_is_an_error(detector, tmp_path, monkeypatch):
+    (tmp_path / "image.png").unlink()
+    (tmp_path / "image.png").mkdir()
+    with pytest.raises(SystemExit, match="detect: no images in"):
+        detect(tmp_path, monkeypatch)
+
+
+def test_all_that_is_found_is_written_as_json(detector, tmp_path, monkeypatch):
+    detect(tmp_path, monkeypatch, "--json", tmp_path / "found.json")
+    (image,) = json.loads((tmp_path / "found.json").read_text())
+    assert image["file"] == f"{tmp_path}/image.png"
+    pear, fig = image["objects"]
+    assert pear == {"class": "pear", "score": 0.9, "box": [1, 2, 10, 15]}
+    assert fig["class"] == "fig"
 
 
 def test_every_option_has_a_test(monkeypatch):
