@@ -87,7 +87,10 @@ def test_masks_are_learnt_and_drawn(tmp_path):
 
 
 def test_data_that_is_not_there_is_named(tmp_path):
-    result = run(tmp_path / "run", "--data", str(tmp_path / "none"))
+    options = ["--output", tmp_path / "run", "--data", tmp_path / "none"]
+    result = subprocess.run(
+        [sys.executable, SCRIPT, *options], capture_output=True, text=True
+    )
     assert result.returncode == 1
     assert f"{tmp_path}/none/annotations" in result.stderr
     assert "Traceback" not in result.stderr
@@ -116,6 +119,7 @@ def test_a_weights_file_that_is_not_there_is_named_at_once(
 ):
     options = ["--weights", f"{tmp_path}/none", "--output", f"{tmp_path}/run"]
     monkeypatch.setattr(sys, "argv", ["train_coco.py", *options])
-    with pytest.raises(SystemExit, match=f"Received: {tmp_path}/none"):
+    message = f"Received: --weights {tmp_path}/none"
+    with pytest.raises(SystemExit, match=message):
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert not (tmp_path / "run").exists()
