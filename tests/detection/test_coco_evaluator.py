@@ -282,9 +282,10 @@ def test_results_take_the_place_of_former_ones_when_they_are_whole(
 ):
     path = tmp_path / "results.json"
     path.write_text("former")
-    replace = os.replace
+    replace, seen = os.replace, []
 
     def look(source, target):
+        seen.append(target)
         assert path.read_text() == "former"
         assert os.path.dirname(source) == str(tmp_path)
         replace(source, target)
@@ -292,5 +293,5 @@ def test_results_take_the_place_of_former_ones_when_they_are_whole(
     monkeypatch.setattr(os, "replace", look)
     evaluator = make_evaluator(tmp_path, path=path, verbose=False)
     evaluator.evaluate(Blind())
-    assert path.read_text() == "[]"
+    assert seen == [path] and path.read_text() == "[]"
     assert sorted(os.listdir(tmp_path)) == ["results.json", "truth.json"]
