@@ -183,9 +183,9 @@ class RunFolder:
         temporary = os.path.join(
             self._checkpoints, _TEMPORARY + os.path.basename(folder)
         )
+        former = temporary + "-former"
         try:
             checkpoints.write(temporary, model, state, self.recipe, average)
-            former = temporary + "-former"
             if os.path.exists(folder):
                 # A damaged one, or this one before it was evaluated.
                 os.rename(folder, former)
@@ -194,6 +194,8 @@ class RunFolder:
             shutil.rmtree(former, ignore_errors=True)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if os.path.exists(former) and not os.path.exists(folder):
+                os.rename(former, folder)
             kept = [step for step in self.steps() if step != state.step]
             raise OSError(
                 f"The checkpoint of step {state.step} cannot be written to "

@@ -1,18 +1,17 @@
 import contextlib
 import io
 import json
+import os
+import types
 
 import keras
 import numpy as np
 import pytest
 
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import CocoEvaluator, evaluate_coco, paper_rows
-from keras_epsanet.detection.coco_evaluator import (
-    COLUMNS,
-    format_table,
-    to_results,
-)
+from keras_epsanet.detection import CocoEvaluator, evaluate_coco
+from keras_epsanet.detection.ap_table import COLUMNS
+from keras_epsanet.detection.coco_evaluator import to_results
 
 pytest.importorskip("pycocotools")
 
@@ -235,16 +234,64 @@ def test_padded_predictions_are_left_out():
     ]
 
 
-def test_the_papers_rows_stand_below_the_result():
-    row = dict.fromkeys(COLUMNS, 0.5)
-    lines = format_table(row, paper_rows("mask_rcnn", "epsanet50_large"))
-    assert lines[2] == "| boxes | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 | 50.0 |"
-    assert lines[3:] == [
-        "| paper, boxes | 41.4 | 62.3 | 45.3 | – | – | – |",
-        "| paper, masks | 37.1 | 59.0 | 39.5 | – | – | – |",
-    ]
+class Blind(keras.Model):
+    """Finds nothing."""
+
+    def predict(self, images, **options):
+        number = len(images)
+        return {
+            "boxes": np.full((number, 5, 4), -1.0),
+            "labels": np.full((number, 5), -1),
+            "confidence": np.full((number, 5), -1.0),
+            "num_detections": np.zeros(number, int),
+            "masks": np.zeros((number, 5, 28, 28)),
+        }
 
 
-def test_a_detector_that_the_paper_lacks_is_refused():
-    with pytest.raises(ValueError, match="Received: detector=yolo"):
-        paper_rows("yolo", "epsanet50_small")
+def make_evaluator(folder, **options):
+    """Of two images of arrays, with an object in one of them."""
+    truth = make_truth(BOXES[:1])
+    truth["images"].pop()
+    (folder / "truth.json").write_text(json.dumps(truth))
+    batch = {
+        "images": np.zeros((2, 64, 96, 3)),
+        "image_id": [1, 2],
+        "original_size": 2 * [[200, 300]],
+        "image_size": 2 * [[64, 96]],
+    }
+    annotations = types.SimpleNamespace(
+        path=folder / "truth.json", category_ids=[3, 9]
+    )
+    return CocoEvaluator([batch], annotations, **options)
+
+
+def test_no_detection_is_an_average_precision_of_zero(tmp_path):
+    evaluator = make_evaluator(
+        tmp_path,
+        iou_types=("bbox", "segm"),
+        path=tmp_path / "results.json",
+        verbose=False,
+    )
+    metrics = evaluator.evaluate(Blind())
+    assert (metrics["AP"], metrics["mask_AP"]) == (0, 0)
+    assert (tmp_path / "results.json").read_text() == "[]"
+
+
+def test_results_take_the_place_of_former_ones_when_they_are_whole(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "results.json"
+    path.write_text("former")
+    replace, seen = os.replace, []
+
+    def look(source, target):
+        seen.append(target)
+        assert path.read_text() == "former"
+        assert os.path.dirname(source) == str(tmp_path)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", look)
+    evaluator = make_evaluator(tmp_path, path=path, verbose=False)
+    evaluator.evaluate(Blind())
+    assert seen == [path] and path.read_text() == "[]"
+    assert sorted(os.listdir(tmp_path)) == ["results.json", "truth.json"]

@@ -113,6 +113,21 @@ def test_padding_low_scores_and_infinite_boxes_are_left_out(
     assert texts == ["4 0.80"]
 
 
+def test_what_has_exactly_the_least_score_is_drawn(tmp_path, monkeypatch):
+    texts = captions(monkeypatch)
+    below = np.nextafter(np.float32(0.25), np.float32(0))
+    draw(
+        np.zeros((64, 64, 3)),
+        [[1, 1, 9, 9], [2, 2, 30, 30]],
+        [0, 1],
+        np.array([0.25, below], "float32"),
+        ["at", "below"],
+        path=tmp_path / "a.png",
+        min_score=0.25,
+    )
+    assert texts == ["at 0.25"]
+
+
 def test_masks_are_laid_over_the_image(tmp_path):
     mask = np.zeros((1, 480, 640))
     mask[0, 100:200, 300:400] = 1

@@ -1,0 +1,209 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import detection, training
+from keras_epsanet.commands import detect
+
+pytest.importorskip("matplotlib")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("images are decoded by TensorFlow", allow_module_level=True)
+
+# Each has a test below.
+OPTIONS = {"images", "run", "output", "json", "min_score"}
+
+
+class Model:
+    """Finds two objects, in pixels of what it is given."""
+
+    masks = {}
+
+    def predict(self, images, verbose):
+        self.shape = images.shape
+        return {
+            "boxes": np.array([[[2, 4, 20, 30], [0, 0, 60, 70], [-1] * 4]]),
+            "labels": np.array([[1, 0, -1]]),
+            "confidence": np.array([[0.9, 0.4, -1]]),
+            "num_detections": np.array([2]),
+            **self.masks,
+        }
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A detector in the folder `run`, and an image of 40×20 pixels."""
+    recipe = training.CocoRecipe(image_size=40, longer_side=80)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.json").write_text(recipe.to_json())
+    (tmp_path / "run/class_names.json").write_text('["fig", "pear"]')
+    write_image(tmp_path / "image.png")
+    monkeypatch.chdir(tmp_path)
+    model = Model()
+
+    def load_model(path, compile):
+        model.path = path
+        return model
+
+    monkeypatch.setattr(keras.saving, "load_model", load_model)
+    return model
+
+
+def write_image(path, channels=3):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    keras.utils.save_img(path, np.zeros((20, 40, channels), "uint8"))
+
+
+def run(*options, images=("image.png",)):
+    arguments = ["--run", "run", "--output", "found", *options, *images]
+    detect.main(list(map(str, arguments)))
+
+
+def pictures(folder):
+    return sorted(str(x.relative_to(folder)) for x in folder.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    "options, names",
+    [
+        ([], ["pear", "fig"]),  # From 0.3 on.
+        (["--min-score", 0.5], ["pear"]),
+        (["--min-score", 0.4], ["pear", "fig"]),
+        (["--min-score", 0.95], []),
+    ],
+)
+def test_what_has_the_score_is_named(options, names, model, capsys):
+    run(*options)
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert first == f"image.png: {len(names)} objects"
+    assert [line.split()[0] for line in lines] == names
+    assert last == "Saved the pictures of 1 in found"
+
+
+def test_boxes_are_those_of_the_image_s_pixels(model, capsys):
+    run()
+    # To 40×80 pixels, and rows of zeros for the detector.
+    assert model.shape == (1, 64, 96, 3)
+    pear, fig = capsys.readouterr().out.splitlines()[1:3]
+    assert pear.split("[")[1] == " 1.  2. 10. 15.]"
+    assert fig.split("[")[1].split() == ["0.", "0.", "30.", "20.]"]
+
+
+def test_the_run_is_read_and_pictures_go_to_the_output(model, tmp_path):
+    run()
+    assert model.path == "run/model.keras"
+    assert pictures(tmp_path / "found") == ["image.png"]
+
+
+def test_gray_images_are_taken_too(model, tmp_path):
+    write_image(tmp_path / "gray.jpg", channels=1)
+    run(images=["gray.jpg"])
+    assert model.shape[-1] == 3
+
+
+def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):
+    for name in ("b/1.png", "a/1.jpg", "a/c/1.webp.jpg", "a/1.png"):
+        write_image(tmp_path / "images" / name)
+    (tmp_path / "images/notes.txt").touch()
+    run(images=["images"])
+    # None overwrites another one's.
+    assert pictures(tmp_path / "found") == [
+        "a/1.jpg.png",
+        "a/1.png.png",
+        "a/c/1.webp.png",
+        "b/1.png",
+    ]
+    named = [x for x in capsys.readouterr().out.splitlines() if ":" in x]
+    assert [x.split(":")[0] for x in named] == [
+        "images/a/1.jpg",
+        "images/a/1.png",
+        "images/a/c/1.webp.jpg",
+        "images/b/1.png",
+    ]
+
+
+def test_images_of_one_name_in_two_folders_have_two_pictures():
+    names = detect.picture_names(["x/a/1.jpg", "x/b/1.jpg", "x/2.png"])
+    assert list(names.values()) == ["a/1.png", "b/1.png", "2.png"]
+
+
+def test_an_image_that_is_named_twice_has_one_picture():
+    assert detect.picture_names(["1.jpg", "./1.jpg"]) == {
+        "1.jpg": "1.png",
+        "./1.jpg": "1.png",
+    }
+
+
+def test_bad_files_are_named_and_skipped(model, tmp_path, capsys):
+    (tmp_path / "bad.jpg").write_text("no image")
+    with pytest.raises(SystemExit) as caught:
+        run(
+            *("--json", "a.json"), images=["bad.jpg", "none.png", "image.png"]
+        )
+    assert caught.value.code == "detect: 2 of 3 images skipped"
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.split(" cannot")[0] for line in errors] == [
+        "detect: bad.jpg",
+        "detect: none.png",
+    ]
+    assert pictures(tmp_path / "found") == ["image.png"]
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert [entry["file"] for entry in written] == ["image.png"]
+
+
+def test_json_has_what_is_found(model, tmp_path):
+    run("--json", "a.json", "--min-score", 0.5)
+    assert json.loads((tmp_path / "a.json").read_text()) == [
+        {
+            "file": "image.png",
+            "objects": [
+                {"class": "pear", "score": 0.9, "box": [1, 2, 10, 15]}
+            ],
+        }
+    ]
+
+
+def test_json_has_masks_as_run_lengths(model, tmp_path, monkeypatch):
+    mask = pytest.importorskip("pycocotools.mask")
+    probabilities = np.ones((1, 3, 28, 28))
+    monkeypatch.setattr(Model, "masks", {"masks": probabilities})
+    run("--json", "a.json")
+    ((entry,),) = [json.loads((tmp_path / "a.json").read_text())]
+    drawn = mask.decode([x["mask"] for x in entry["objects"]])
+    boxes = [x["box"] for x in entry["objects"]]
+    expected = detection.paste_masks(probabilities[0, :2], boxes, 20, 40)
+    np.testing.assert_array_equal(np.moveaxis(drawn, -1, 0), expected)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("a.png --run none", "none cannot be used: "),
+        ("a.png --min-score 2", "2.0 is not from 0 to 1"),
+        ("a.png --json a.txt", "a.txt does not end in .json"),
+        ("run --run run", "no images in run"),
+        ("image.png --run run --output run/recipe.json", "recipe.json"),
+        ("image.png --run run --json none/a.json", "none/a.json"),
+    ],
+)
+def test_bad_option_ends_with_one_line(model, arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        detect.main(arguments.split())
+    text = caught.value.code
+    if not isinstance(text, str):
+        assert text == 2
+        text = capsys.readouterr().err.splitlines()[-1]
+    assert text.startswith("detect: ") and message in text
+    assert "\n" not in text
+
+
+def test_a_detector_of_a_library_is_refused(model, tmp_path):
+    recipe = training.CocoRecipe(library="keras_hub")
+    (tmp_path / "run/recipe.json").write_text(recipe.to_json())
+    with pytest.raises(SystemExit, match="Received: library=keras_hub"):
+        run()
+
+
+def test_every_option_has_a_test():
+    assert set(vars(detect.parse(["image.png"]))) == OPTIONS

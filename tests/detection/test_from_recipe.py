@@ -1,0 +1,37 @@
+import pytest
+
+from keras_epsanet.detection import from_recipe
+from keras_epsanet.detection.from_recipe import paper_rows_beside
+from keras_epsanet.training import CocoRecipe
+
+COCO = ["person", *map(str, range(1, 79)), "toothbrush"]
+
+
+def test_the_paper_s_rows_stand_beside_coco_alone():
+    recipe = CocoRecipe(detector="mask_rcnn")
+    rows = paper_rows_beside(recipe, COCO)
+    assert list(rows) == ["paper, boxes", "paper, masks"]
+    assert paper_rows_beside(recipe, ["Bag", "Coat"]) is None
+    other = CocoRecipe(model="epsanet101_small")
+    assert paper_rows_beside(other, COCO) is None
+
+
+@pytest.mark.parametrize("initializer", [None, "he_normal"])
+def test_the_initializer_of_the_heads_is_given_if_there_is_one(
+    monkeypatch, initializer
+):
+    seen = {}
+    monkeypatch.setattr(
+        from_recipe, "RetinaNet", lambda backbone, n, **options: options
+    )
+    monkeypatch.setattr(
+        from_recipe.EPSANetBackbone,
+        "from_variant",
+        lambda name, **options: seen.update(options),
+    )
+    recipe = CocoRecipe(head_initializer=initializer)
+    options = from_recipe.make_detector(recipe, 2, weights="FILE")
+    assert options == (
+        {} if initializer is None else {"head_initializer": initializer}
+    )
+    assert seen["weights"] == "FILE" and seen["freeze_stages"] == 1
