@@ -74,6 +74,7 @@ class AnchorGenerator:
         >>> int(ops.sum(ops.cast(inside, "int32")))
         8
         """
+        image_size = ops.cast(image_size, "int32")
         ends = (image_size + MULTIPLE - 1) // MULTIPLE * MULTIPLE
         levels = []
         for stride in self.strides:

@@ -41,6 +41,9 @@ def match(ious, valid, positive, negative, low_quality=None, candidates=None):
             ops.pad(x, (len(x.shape) - 1) * [(0, 0)] + [(0, 1)])
             for x in (ious, valid)
         )
+    if ious.shape[-2] == 0:  # Keras takes no maximum of nothing.
+        none = ops.zeros(ops.shape(ious)[:-1], "int32")
+        return none, none > 0, none == 0
     ious = ops.where(valid[..., None, :], ious, -1.0)
     if candidates is not None:
         ious = ops.where(candidates[..., None], ious, -1.0)
@@ -52,7 +55,7 @@ def match(ious, valid, positive, negative, low_quality=None, candidates=None):
         is_background = is_background & candidates
     if low_quality is None:
         return indices, is_object, is_background
-    best_of_object = ops.max(ious, axis=-2, keepdims=True, initial=-1.0)
+    best_of_object = ops.max(ious, axis=-2, keepdims=True)
     enough = (best_of_object > 0) & (best_of_object >= low_quality)
     forced = (ious == best_of_object) & enough
     is_forced = ops.any(forced, axis=-1)

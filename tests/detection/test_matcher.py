@@ -63,3 +63,13 @@ def test_every_box_gets_the_values_of_its_object():
         expected = [image[i] for image, i in zip(x, indices)]
         actual = gather_objects(x, indices)
         np.testing.assert_array_equal(ops.convert_to_numpy(actual), expected)
+
+
+@pytest.mark.parametrize("low_quality", [None, 0.0, 0.3])
+@pytest.mark.parametrize("shape", [(2, 0, 3), (2, 5, 0), (2, 0, 0)])
+def test_no_boxes_or_no_objects_match_nothing(shape, low_quality):
+    valid = ops.ones((shape[0], shape[2]), "bool")
+    indices, *flags = match(ops.zeros(shape), valid, 0.5, 0.4, low_quality)
+    assert indices.shape == shape[:2]
+    is_object, is_background = map(ops.convert_to_numpy, flags)
+    assert not is_object.any() and is_background.all()
