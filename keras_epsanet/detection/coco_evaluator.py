@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_epsanet.data.coco_annotations import load_coco
 from keras_epsanet.detection.ap_table import COLUMNS, format_table
+from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
 from keras_epsanet.training.durable import write_file
@@ -147,10 +148,11 @@ class CocoEvaluator(keras.callbacks.Callback):
         Returns:
             Dictionary as that of `evaluate_coco`.
         """
+        model = model or self.model
         results = []
         for batch in self.dataset:
             # Fewer images than devices, or a number they do not divide, too.
-            found = predict(model or self.model, [batch["images"]])
+            found = predict(model, [_inputs(model, batch)])
             results += to_results(
                 found,
                 batch,
@@ -165,6 +167,13 @@ class CocoEvaluator(keras.callbacks.Callback):
         if self.verbose:
             print("", *format_table(metrics, self.beside), sep="\n")
         return metrics
+
+
+def _inputs(model, batch):
+    """What a detector predicts from; this package's know of padding."""
+    if not isinstance(model, Detector):
+        return batch["images"]
+    return {name: batch[name] for name in ("images", "image_size")}
 
 
 def to_results(predictions, batch, category_ids, bounding_box_format="xyxy"):
