@@ -29,7 +29,9 @@ class EPSANetBackbone(keras.Model):
             too, as detectors do; scale and shift still train.
         freeze_stages: Integer, number of stages that do not train: 0 none,
             1 the stem and the first stage, 2 the second too, and so on.
-            Their BatchNorms are fixed altogether.
+            Their BatchNorms are fixed altogether. They train again when
+            `trainable` of every layer is set; that of the backbone is true
+            already, and setting it again does nothing on TensorFlow.
         weights: As in `EPSANet50Small`; a classifier in the file is
             ignored.
         image_shape: Shape of one image, such as `(512, 512, 3)`; height and

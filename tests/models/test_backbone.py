@@ -37,7 +37,8 @@ def test_parameters_with_and_without_the_first_stage(
     backbone = EPSANetBackbone.from_variant(variant, freeze_stages=1)
     assert backbone.name == variant
     assert trainable(backbone) == parameters - frozen
-    backbone.trainable = True
+    for layer in backbone.layers:
+        layer.trainable = True
     assert trainable(backbone) == parameters
 
 
