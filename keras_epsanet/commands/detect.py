@@ -151,7 +151,8 @@ class Detector:
         inputs = keras_epsanet.preprocess_input(resized)
         pads = [(0, -n % MULTIPLE) for n in size]
         inputs = np.pad(keras.ops.convert_to_numpy(inputs), [*pads, (0, 0)])
-        found = dict(self.model.predict(inputs[None], verbose=0))
+        batch = {"images": inputs[None], "image_size": size[None]}
+        found = dict(self.model.predict(batch, verbose=0))
         number = found.pop("num_detections")[0]
         found = {name: values[0, :number] for name, values in found.items()}
         boxes = found["boxes"] * np.tile((sides / size)[::-1], 2)

@@ -54,10 +54,9 @@ def make_detector(recipe, num_classes, weights=None):
     if recipe.library == "keras_hub":
         return keras_hub_retinanet(backbone, num_classes)
     if recipe.detector == "retinanet":
-        options = {}
-        if recipe.head_initializer is not None:
-            options["head_initializer"] = recipe.head_initializer
-        return RetinaNet(backbone, num_classes, **options)
+        return RetinaNet(
+            backbone, num_classes, head_initializer=recipe.head_initializer
+        )
     cls = MaskRCNN if has_masks(recipe) else FasterRCNN
     return cls(
         backbone,

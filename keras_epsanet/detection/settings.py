@@ -64,7 +64,10 @@ def share(name, value):
 
 def box_format(name, value):
     """Checks the name of a format of `keras.utils.bounding_boxes`."""
-    keras.utils.bounding_boxes.convert_format(
-        np.zeros((1, 4), "float32"), value, "xyxy", height=1, width=1
-    )
+    try:
+        keras.utils.bounding_boxes.convert_format(
+            np.zeros((1, 4), "float32"), value, "xyxy", height=1, width=1
+        )
+    except ValueError as error:
+        raise ValueError(f"{error}. Received: {name}={value}") from None
     return value

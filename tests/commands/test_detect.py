@@ -20,8 +20,9 @@ class Model:
 
     masks = {}
 
-    def predict(self, images, verbose):
-        self.shape = images.shape
+    def predict(self, batch, verbose):
+        self.shape = batch["images"].shape
+        self.size = batch["image_size"]
         return {
             "boxes": np.array([[[2, 4, 20, 30], [0, 0, 60, 70], [-1] * 4]]),
             "labels": np.array([[1, 0, -1]]),
@@ -85,6 +86,8 @@ def test_boxes_are_those_of_the_image_s_pixels(model, capsys):
     run()
     # To 40×80 pixels, and rows of zeros for the detector.
     assert model.shape == (1, 64, 96, 3)
+    # Where the image ends, for its boxes end there too.
+    assert model.size.tolist() == [[40, 80]]
     pear, fig = capsys.readouterr().out.splitlines()[1:3]
     assert pear.split("[")[1] == " 1.  2. 10. 15.]"
     assert fig.split("[")[1].split() == ["0.", "0.", "30.", "20.]"]

@@ -338,3 +338,83 @@ def test_an_evaluation_knows_where_images_end(monkeypatch):
     first, second = seen[0]["boxes"].max(axis=1)
     assert first[2] == 50 and first[3] == 40
     assert second[2] == 96 and second[3] == 64
+
+
+def sample_one(cls):
+    """A proposal on both of two objects, more on the first of them."""
+    model = make_detector(cls)
+    boxes = np.array([[[0, 0, 20, 20], [0, 4, 20, 26], [-1] * 4]], "float32")
+    proposals = np.array([[[0, 1, 20, 22], [60, 60, 80, 80]]], "float32")
+    samples = model._sample(
+        ops.array(proposals),
+        ops.array([[True, False]]),
+        ops.array(boxes),
+        ops.array([[2, 1, -1]], "int32"),
+    )
+    chosen = ops.convert_to_numpy(samples.chosen)[0]
+    rows = np.column_stack(
+        [
+            ops.convert_to_numpy(x)[0][chosen]
+            for x in (samples.boxes, samples.objects, samples.labels)
+        ]
+    )
+    return {tuple(row[:4]): tuple(row[4:]) for row in rows}
+
+
+@pytest.mark.parametrize("cls, of", [(FasterRCNN, (0, 2)), (MaskRCNN, (1, 1))])
+def test_proposals_are_matched_before_the_truth_is_added(cls, of):
+    """The object that has no better proposal gets it in Mask R-CNN."""
+    assert sample_one(cls) == {
+        (0, 1, 20, 22): of,
+        (0, 0, 20, 20): (0, 2),
+        (0, 4, 20, 26): (1, 1),
+    }
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_the_state_of_the_sampling_is_saved(ending, tmp_path):
+    model, other = make_detector(FasterRCNN), make_detector(FasterRCNN)
+    model.seed_generator.next()
+    wanted = ops.convert_to_numpy(model.seed_generator.state)
+    assert np.any(ops.convert_to_numpy(other.seed_generator.state) != wanted)
+    path = tmp_path / f"model{ending}"
+    if ending == ".keras":
+        model.save(path)
+        other = keras.saving.load_model(path)
+    else:
+        model.save_weights(path)
+        other.load_weights(path)
+    found = ops.convert_to_numpy(other.seed_generator.state)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_files_without_the_state_of_the_sampling_are_read():
+    model, store = make_detector(FasterRCNN), {}
+    model.save_own_variables(store)
+    del store["seed_generator_state"]
+    model.load_own_variables(store)
+
+
+def test_layers_of_the_heads_are_found_by_name():
+    model = make_detector(MaskRCNN)
+    assert model.get_layer("box_head") is model.box_head
+    for head, name in (
+        (model.box_head, "class_logits"),
+        (model.mask_head, "mask_logits"),
+    ):
+        assert model.get_layer(name) is head.get_layer(name)
+    assert model.get_layer("rpn_conv") in model.layers
+    assert model.get_layer(index=0) is model.layers[0]
+    with pytest.raises(ValueError, match="nothing"):
+        model.get_layer("nothing")
+
+
+def test_the_last_convolutions_of_proposals_are_in_full_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = make_detector(FasterRCNN)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("rpn_conv").compute_dtype == "bfloat16"
+    for name in ("rpn_logits_conv", "rpn_deltas_conv"):
+        assert model.get_layer(name).compute_dtype == "float32"

@@ -17,7 +17,7 @@ def test_the_paper_s_rows_stand_beside_coco_alone():
 
 
 @pytest.mark.parametrize("initializer", [None, "he_normal"])
-def test_the_initializer_of_the_heads_is_given_if_there_is_one(
+def test_the_initializer_of_the_heads_is_given(
     monkeypatch, initializer
 ):
     seen = {}
@@ -31,7 +31,5 @@ def test_the_initializer_of_the_heads_is_given_if_there_is_one(
     )
     recipe = CocoRecipe(head_initializer=initializer)
     options = from_recipe.make_detector(recipe, 2, weights="FILE")
-    assert options == (
-        {} if initializer is None else {"head_initializer": initializer}
-    )
+    assert options == {"head_initializer": initializer}
     assert seen["weights"] == "FILE" and seen["freeze_stages"] == 1

@@ -112,3 +112,9 @@ def test_run_lengths_are_those_of_the_pasted_masks():
 def test_boxes_without_an_area_or_outside_have_no_pixels():
     boxes = [[10, 5, 10, 5], [70, 5, 90, 25], [20, 20, 10, 10]]
     assert not paste_masks(np.ones((3, 28, 28)), boxes, 40, 60).any()
+
+
+def test_what_is_exactly_as_likely_as_the_threshold_is_the_object():
+    masks, boxes = np.full((1, 28, 28), 0.5), [[0, 0, 28, 28]]
+    assert paste_masks(masks, boxes, 28, 28)[0, 5:-5, 5:-5].all()
+    assert paste_masks(masks, boxes, 28, 28, threshold=0.51).sum() == 0

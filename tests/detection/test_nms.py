@@ -3,7 +3,10 @@ import pytest
 from keras import ops
 
 from keras_epsanet.detection.boxes import intersection_over_union
-from keras_epsanet.detection.nms import non_max_suppression
+from keras_epsanet.detection.nms import (
+    non_max_suppression,
+    suppress_level,
+)
 
 
 def suppress(boxes, scores, classes, threshold, most, least):
@@ -62,3 +65,16 @@ def test_equals_a_plain_loop(most, least):
     ]
     assert len(expected[0]) > 4 and expected[2] == []
     assert run(boxes, scores, classes, 0.4, most, least) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_areas_beyond_half_precision_do_not_overflow(dtype):
+    boxes = [[[0.0, 0, 300, 300], [0, 0, 300, 296], [0, 0, 300, 20]]]
+    boxes, scores = ops.array(boxes, dtype), ops.array([[0.9, 0.8, 0.7]], dtype)
+    classes = ops.zeros((1, 3), "int32")
+    for kept, number in (
+        non_max_suppression(boxes, scores, classes, 0.5, 3),
+        suppress_level(boxes, scores, 0.5, 3),
+    ):
+        kept = ops.convert_to_numpy(kept)[0]
+        assert int(number[0]) == 2 and list(kept[:2]) == [0, 2]

@@ -85,7 +85,25 @@ def test_the_start_takes_one_anchor_in_a_hundred_for_an_object(detector):
     np.testing.assert_allclose(scores, 0.01, atol=2e-3)
 
 
-def expected_losses(detector, batch):
+@pytest.fixture
+def biased(detector):
+    """Of random scores: at 0.01 each, background hardly has a loss."""
+    bias = detector.get_layer("classification_output").bias
+    former = ops.convert_to_numpy(bias).copy()
+    bias.assign(np.random.default_rng(0).normal(0, 1, bias.shape))
+    yield detector
+    bias.assign(former)
+
+
+def make_padded_batch():
+    """Three images that end in different places, one without objects."""
+    batch = make_batch(number=3)
+    batch["labels"][2] = batch["boxes"][2] = -1
+    sizes = [[64, 96], [40, 64], [30, 96]]
+    return {**batch, "image_size": np.array(sizes, "int32")}
+
+
+def expected_losses(detector, batch, plain):
     """Of a whole batch, anchor by anchor."""
     outputs = detector(batch["images"])
     logits = ops.convert_to_numpy(outputs["class_logits"]).astype("float64")
@@ -96,14 +114,21 @@ def expected_losses(detector, batch):
             for level in detector.anchor_generator(64, 96)
         ]
     )
-    class_loss, box_loss, count = 0, 0, 0
-    for image in range(len(logits)):
+    class_loss, box_loss, count, ignored = 0, 0, 0, 0
+    all_anchors, of_all = anchors, (logits, deltas)
+    for image in range(len(of_all[0])):
+        size = batch["image_size"][image]
+        inside = [plain.is_inside(anchor, size) for anchor in all_anchors]
+        assert image == 0 or not all(inside)
+        anchors = all_anchors[inside]
+        logits, deltas = (values[:, inside] for values in of_all)
         ious = boxes.intersection_over_union(anchors, batch["boxes"][image])
         result = matcher.match(
             ious, batch["labels"][image] >= 0, 0.5, 0.4, 0.0
         )
         indices, positive, negative = map(ops.convert_to_numpy, result)
-        count += positive.sum()
+        count += max(positive.sum(), 1)
+        ignored += np.sum(~(positive | negative))
         for anchor in np.flatnonzero(positive | negative):
             target = np.zeros(CLASSES)
             if positive[anchor]:
@@ -130,7 +155,7 @@ def expected_losses(detector, batch):
                 target * 0.25 * (1 - p) ** 2 * np.log(p)
                 + (1 - target) * 0.75 * p**2 * np.log(1 - p)
             )
-    assert count > 10
+    assert count > 10 and ignored > 10
     return {
         "classification_loss": class_loss / count,
         "box_loss": box_loss / count,
@@ -139,9 +164,9 @@ def expected_losses(detector, batch):
 
 
 @pytest.mark.parametrize("form", ["dictionary", "pair", "other format"])
-def test_losses_are_those_of_a_plain_loop(detector, form):
-    batch = make_batch()
-    expected = expected_losses(detector, batch)
+def test_losses_are_those_of_a_plain_loop(biased, plain, form):
+    detector, batch = biased, make_padded_batch()
+    expected = expected_losses(detector, batch, plain)
     data = [batch]
     if form == "pair":
         data = [batch.pop("images"), batch]
@@ -197,6 +222,9 @@ def test_mixed_precision_trains():
     outputs = model(batch["images"])
     assert model.layers[5].compute_dtype == "bfloat16"
     assert all("float32" in str(x.dtype) for x in outputs.values())
+    for name in ("classification_output", "box_output"):
+        # Not rounded to float32 only after the convolution.
+        assert model.get_layer(name).compute_dtype == "float32"
     model.compile(keras.optimizers.SGD(0.01))
     loss = model.fit(batch, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(loss).all() and loss[-1] < loss[0]
@@ -241,3 +269,30 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_losses_of_the_user_are_refused(detector):
     with pytest.raises(ValueError, match="Received: loss=mse"):
         detector.compile("sgd", loss="mse")
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="made of tf.data"
+)
+def test_means_of_losses_are_weighted_by_images(biased):
+    import tensorflow as tf
+
+    batches = [make_batch(seed, number) for seed, number in ((0, 3), (1, 1))]
+    biased.compile("sgd")
+    one, other = (
+        biased.evaluate(batch, return_dict=True, verbose=0)
+        for batch in batches
+    )
+    both = tf.data.Dataset.from_generator(
+        lambda: iter(batches),
+        output_signature={
+            "images": tf.TensorSpec((None, 64, 96, 3), "float32"),
+            "boxes": tf.TensorSpec((None, 4, 4), "float32"),
+            "labels": tf.TensorSpec((None, 4), "int32"),
+        },
+    )
+    found = biased.evaluate(both, return_dict=True, verbose=0)
+    for name, value in found.items():
+        assert abs(one[name] - other[name]) > 1e-3
+        expected = (3 * one[name] + other[name]) / 4
+        np.testing.assert_allclose(value, expected, rtol=1e-4)

@@ -204,3 +204,19 @@ def test_sizes_may_be_unknown(ratio):
     )
     empty = align(features, BOXES[:0], IMAGES[:0])
     assert empty.shape == (0, 3, 3, 3)
+
+
+def test_a_side_that_rounding_left_short_of_a_level_has_it():
+    """MMDetection adds a millionth to side / 56."""
+    side = np.nextafter(np.float32(112), np.float32(0))
+    boxes = np.array([[0, 0, side, side]], "float32")
+    assert int(assign_levels(boxes, 4)[0]) == 1
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="others keep it by themselves")
+def test_double_precision_stays():
+    features = np.random.default_rng(0).normal(size=(2, 10, 12, 3))
+    aligned = roi_align(ops.convert_to_tensor(features), BOXES, IMAGES, 2)
+    assert keras.backend.standardize_dtype(aligned.dtype) == "float64"
+    single = roi_align(features.astype("float32"), BOXES, IMAGES, 2)
+    np.testing.assert_allclose(aligned, single, atol=1e-6)
