@@ -9,7 +9,7 @@ import os
 import keras
 import numpy as np
 
-from keras_epsanet.data.coco_annotations import load_coco
+from keras_epsanet.data.coco_contents import load_coco
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
 
@@ -228,6 +228,8 @@ def to_results(predictions, batch, category_ids, bounding_box_format="xyxy"):
     )
     results = []
     for i, number in enumerate(found["num_detections"].ravel()):
+        if ids[i] < 0:  # An image that could not be read.
+            continue
         limits = np.tile(originals[i][::-1], 2)
         corners = boxes[i, :number] * (limits / np.tile(sizes[i][::-1], 2))
         runs = number * [None]

@@ -8,7 +8,7 @@ from keras_epsanet.distribution import num_replicas
 from keras_epsanet.training.replicas import sum_over_replicas
 
 CORNERS = "xyxy"
-TARGETS = ("boxes", "labels", "masks")
+TARGETS = ("boxes", "labels", "masks", "mask_grids")
 
 
 class Detector(keras.Model):
