@@ -213,25 +213,21 @@ def _area(annotation, image):
 
 
 def _with_masks(contents):
-    """The annotations, with boxes as masks where single masks are missing."""
-    annotations = contents["annotations"]
+    """Copies of the annotations, into which pycocotools writes.
+
+    Where single masks are missing they are boxes.
+    """
     images = {image["id"]: image for image in contents["images"]}
-    drawable = [
-        _is_drawable(x, images.get(x["image_id"])) for x in annotations
-    ]
-    if not any(drawable):
-        return annotations
-    return [
-        annotation
-        if has_own or annotation["image_id"] not in images
-        else {
-            **annotation,
-            "segmentation": [
-                _outline(annotation["bbox"], images[annotation["image_id"]])
-            ],
-        }
-        for annotation, has_own in zip(annotations, drawable)
-    ]
+    annotations = [dict(x) for x in contents["annotations"]]
+    known = [x for x in annotations if x["image_id"] in images]
+    drawable = [_is_drawable(x, images[x["image_id"]]) for x in known]
+    if any(drawable):
+        for annotation, has_own in zip(known, drawable):
+            if not has_own:
+                image = images[annotation["image_id"]]
+                outline = _outline(annotation["bbox"], image)
+                annotation["segmentation"] = [outline]
+    return annotations
 
 
 def _outline(box, image):
