@@ -10,8 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_epsanet.data.bad_images import BadImages
-from keras_epsanet.data.coco_contents import check_pycocotools, read_contents
+from keras_epsanet.data.coco_contents import (
+    check_pycocotools,
+    load_coco,
+    read_contents,
+)
 from keras_epsanet.data.coco_masks import has_mask
+
+__all__ = ["Annotations", "Image", "load_coco"]
 
 _NAMED = 3  # Of what is skipped, in the warning.
 

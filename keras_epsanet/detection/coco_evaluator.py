@@ -9,7 +9,7 @@ import os
 import keras
 import numpy as np
 
-from keras_epsanet.data.coco_contents import load_coco
+from keras_epsanet.data.coco_annotations import load_coco
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
 

@@ -10,12 +10,3 @@ def plain(monkeypatch):
     import plain_boxes
 
     return plain_boxes
-
-
-@pytest.fixture
-def plain_masks(monkeypatch):
-    """The module `plain_masks` of this folder."""
-    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
-    import plain_masks
-
-    return plain_masks

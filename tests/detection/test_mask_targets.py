@@ -1,3 +1,5 @@
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,15 @@ from keras_epsanet.detection.mask_targets import crop_masks
 
 SIZE = 28
 BOXES = 6  # Of every object.
+
+
+@pytest.fixture
+def plain_masks(monkeypatch):
+    """The module `plain_masks` of this folder."""
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
+    import plain_masks
+
+    return plain_masks
 
 
 def crop(masks, objects, boxes, grids=None, size=SIZE):
