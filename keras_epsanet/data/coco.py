@@ -132,26 +132,13 @@ def load(
         annotations.bad_images,
         replace=training,
     )
-    order = grouped_order(sizes, batch_size, seed)
-
-    def locate(number):
-        """Index and flip of the worker's image of this number."""
-        per_batch = batch_size // shard[1]
-        position = number // per_batch * batch_size
-        position += shard[0] * per_batch + number % per_batch
-        per_epoch = len(chosen) // batch_size * batch_size
-        epoch, index = position // per_epoch, position % per_epoch
-        index = order(epoch, index)
-        key = random_key(seed, CROP, epoch * len(chosen) + index)
-        return index, tf.random.stateless_uniform((), key) < 0.5
 
     def read(index, flip):
         element = table.read(index, flip, masks)
         return transform(element, flip, bounding_box_format)
 
     if training:
-        first = first_step * (batch_size // shard[1])
-        numbers = tf.data.Dataset.range(first, INT64_MAX).map(locate)
+        numbers = _training_order(sizes, batch_size, seed, first_step, shard)
     else:
         numbers = tf.data.Dataset.range(len(chosen)).map(lambda i: (i, False))
     dataset = numbers.map(
@@ -163,6 +150,26 @@ def load(
         pad_to,
         training,
     ).prefetch(tf.data.AUTOTUNE)
+
+
+def _training_order(sizes, batch_size, seed, first_step, shard):
+    """Indices and flips of the worker's images, without an end."""
+    import tensorflow as tf
+
+    order = grouped_order(sizes, batch_size, seed)
+    per_batch = batch_size // shard[1]
+    per_epoch = len(sizes) // batch_size * batch_size
+
+    def locate(number):
+        position = number // per_batch * batch_size
+        position += shard[0] * per_batch + number % per_batch
+        epoch, index = position // per_epoch, position % per_epoch
+        index = order(epoch, index)
+        key = random_key(seed, CROP, epoch * len(sizes) + index)
+        return index, tf.random.stateless_uniform((), key) < 0.5
+
+    first = first_step * per_batch
+    return tf.data.Dataset.range(first, INT64_MAX).map(locate)
 
 
 def training_images(annotations, masks=False):

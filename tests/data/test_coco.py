@@ -147,6 +147,11 @@ def test_an_epoch_has_the_training_images_once(annotations):
     assert coco.training_images(annotations, masks=True) == images
 
 
+def test_evaluation_takes_fewer_images_than_a_batch(annotations):
+    (batch,) = load(annotations, 8)
+    assert list(batch["image_id"]) == [100, 101, 102, 103, 104]
+
+
 def test_data_of_no_image_are_refused(coco_contents, open_coco):
     contents = {**coco_contents, "images": [], "annotations": []}
     empty = open_coco(contents)
