@@ -105,19 +105,22 @@ def test_targets_of_planes_are_those_of_mmdetection(plain_masks):
     random = np.random.default_rng(1)
     planes = np.zeros((2, 90, 150), "uint8")
     planes[0, 10:70, 20:110] = random.integers(2, size=(60, 90))
-    planes[1, 30:, 60:] = 1
+    planes[1, 30:, 60:] = planes[1, :3, :3] = 1
     boxes = np.array(
         [
             [20, 10, 110, 70],
             [3.2, 5.7, 149.9, 40.1],
             [50, 50, 60.5, 57],
             [100, 20, 150, 90],
+            # In the corners of the image, where samples are clamped.
+            [0, 0, 2, 2],
+            [148, 88, 150, 90],
             # Partly outside, further than samples count.
             [60, 40, 180, 120],
         ],
         "float32",
     )
-    objects = [0, 0, 0, 1, 1]
+    objects = [0, 0, 0, 1, 1, 1, 1]
     found = crop(planes, objects, boxes)
     for i, box, target in zip(objects, boxes, found):
         value = plain_masks.align(planes[i], box)
