@@ -2,6 +2,7 @@
 
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --images 512 --repeats 9
+    python benchmarks/input_pipeline.py --coco
 
 JPEG files of 400×350 pixels and about 110 kB, the mean of ImageNet's, are
 made in a temporary folder, from where `imagenet.training_batches` reads them
@@ -13,10 +14,18 @@ neighbouring runs. The stages are datasets with one stage more each.
 Measured with TensorFlow 2.21 on 2 cores of an AMD EPYC, of the speed of
 decoding only: 0.36 (quartiles 0.34-0.41), without antialiasing 0.63
 (0.50-0.72). Nearly half of the time goes into the antialiased resizing.
+
+With `--coco` detection data are read instead: images of 640×480 pixels with
+seven objects, whose outlines are polygons, resized to 800×1067. The ratio is
+the time with masks to the time without them, and each has a process of its
+own for its largest resident memory. docs/detection.md has the result.
 """
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -25,22 +34,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from keras_epsanet.data import crops, imagenet
+from keras_epsanet.data import coco, crops, imagenet
 from keras_epsanet.data.image_sources import CROP, Slots, random_key
 
 HEIGHT, WIDTH = 350, 400
 BYTES = 110_000
 CLASSES = ("even", "odd")
+# The mean of COCO's training images.
+COCO_SIZE, COCO_OBJECTS, COCO_NOISE = (480, 640), 7, 20.0
 
 
-def make_image(random, noise):
+def make_image(random, noise, size=(HEIGHT, WIDTH)):
     """A photograph's mixture of smooth areas, edges and fine texture."""
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    height, width = size
+    y, x = np.mgrid[:height, :width]
     phase = random.uniform(0, 6, (3, 1, 1))
     image = 128 + 70 * np.sin(x / 40 + phase) * np.cos(y / 30 - phase)
-    spots = random.normal(0, 1, (3, HEIGHT // 5 + 1, WIDTH // 5 + 1))
-    image += 25 * spots.repeat(5, 1).repeat(5, 2)[:, :HEIGHT, :WIDTH]
-    image += random.normal(0, noise, (1, HEIGHT, WIDTH))
+    spots = random.normal(0, 1, (3, height // 5 + 1, width // 5 + 1))
+    image += 25 * spots.repeat(5, 1).repeat(5, 2)[:, :height, :width]
+    image += random.normal(0, noise, (1, height, width))
     image = np.clip(image, 0, 255).astype("uint8").transpose(1, 2, 0)
     return tf.io.encode_jpeg(image, quality=90).numpy()
 
@@ -146,6 +158,95 @@ def measure(datasets, batches, repeats):
     return seconds
 
 
+def make_coco(folder, images):
+    """Writes images and annotations, and returns the path of the latter."""
+    random = np.random.default_rng(0)
+    height, width = COCO_SIZE
+    annotations = []
+    for i in range(images):
+        with open(f"{folder}/{i}.jpg", "wb") as file:
+            file.write(make_image(random, COCO_NOISE, COCO_SIZE))
+        for _ in range(COCO_OBJECTS):
+            radius = np.exp(random.uniform(2, 5))
+            angles = np.linspace(0, 2 * np.pi, 30, endpoint=False)
+            radii = radius * random.uniform(0.6, 1, (30, 1))
+            points = np.stack((np.cos(angles), np.sin(angles)), axis=-1)
+            points = points * radii + random.uniform(0, (width, height))
+            points = np.clip(points, 0, (width, height)).round(2)
+            corner, sides = points.min(0), np.ptp(points, 0)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": i,
+                    "category_id": 1,
+                    "iscrowd": 0,
+                    "area": float(sides.prod()),
+                    "bbox": [*corner.tolist(), *sides.tolist()],
+                    "segmentation": [points.ravel().tolist()],
+                }
+            )
+    contents = {
+        "images": [
+            {"id": i, "file_name": f"{i}.jpg", "height": height, "width": width}
+            for i in range(images)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "thing"}],
+    }
+    with open(f"{folder}/annotations.json", "w", encoding="utf-8") as file:
+        json.dump(contents, file)
+    return f"{folder}/annotations.json"
+
+
+def load_coco(folder, batch_size, masks):
+    annotations = coco.Annotations(f"{folder}/annotations.json", folder)
+    return coco.load(annotations, batch_size, training=True, masks=masks)
+
+
+def measure_coco(folder, args):
+    """Seconds without and with masks, and the memory of each in bytes."""
+    datasets = [load_coco(folder, args.batch_size, x) for x in (False, True)]
+    seconds = measure(datasets, args.batches, args.repeats)
+    memory = []
+    for masks in ("without", "with"):
+        command = [sys.executable, __file__, "--batches", str(args.batches)]
+        command += ["--batch-size", str(args.batch_size)]
+        command += ["--memory-of", folder, masks]
+        run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        memory.append(int(run.stdout))
+    return seconds, memory
+
+
+def main_coco(args):
+    with tempfile.TemporaryDirectory() as folder:
+        make_coco(folder, args.images)
+        seconds, memory = measure_coco(folder, args)
+    images = args.batch_size * args.batches
+    speeds = np.median(images / seconds, axis=0)
+    ratios = np.percentile(seconds[:, 1] / seconds[:, 0], (25, 50, 75))
+    print(
+        f"{args.images} images of {COCO_SIZE[1]}×{COCO_SIZE[0]} pixels, "
+        f"batch {args.batch_size}, {len(os.sched_getaffinity(0))} cores"
+    )
+    for name, speed, peak in zip(("without", "with"), speeds, memory):
+        print(f"{name:8} masks {speed:6.1f} images/s  {peak / 1e9:.2f} GB")
+    print(
+        f"time with / without: median {ratios[1]:.2f}  "
+        f"quartiles {ratios[0]:.2f}–{ratios[2]:.2f}"
+    )
+
+
+def print_memory(folder, masks, args):
+    """Prints the largest resident memory of reading, in bytes."""
+    dataset = load_coco(folder, args.batch_size, masks == "with")
+    for _ in dataset.take(args.batches):
+        pass
+    # What `getrusage` says is that of the process which started this one.
+    with open("/proc/self/status", encoding="ascii") as file:
+        (line,) = (x for x in file if x.startswith("VmHWM:"))
+    print(1024 * int(line.split()[1]))
+
+
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=256, help="files")
@@ -153,11 +254,19 @@ def parse_args():
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--coco", action="store_true", help="detection data")
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
+    if args.memory_of:
+        print_memory(*args.memory_of, args)
+        return
+    if args.coco:
+        main_coco(args)
+        return
     with tempfile.TemporaryDirectory() as folder:
         size = make_tree(folder, args.images)
         source = imagenet.open_source(folder)

@@ -1,15 +1,23 @@
 """Reads the annotations of a COCO data set and checks them."""
 
 import collections
-import contextlib
-import io
-import json
+import functools
 import math
 import os
 import warnings
 from typing import NamedTuple
 
 import numpy as np
+
+from keras_epsanet.data.bad_images import BadImages
+from keras_epsanet.data.coco_contents import (
+    check_pycocotools,
+    load_coco,
+    read_contents,
+)
+from keras_epsanet.data.coco_masks import has_mask
+
+__all__ = ["Annotations", "Image", "load_coco"]
 
 _NAMED = 3  # Of what is skipped, in the warning.
 
@@ -24,6 +32,7 @@ class Image(NamedTuple):
         boxes: Float32 array `(objects, 4)`, corners in pixels.
         labels: Int32 array `(objects,)`.
         segmentations: List of what the file has as `segmentation`.
+        object_ids: List of the objects' ids.
     """
 
     id: int
@@ -33,6 +42,26 @@ class Image(NamedTuple):
     boxes: np.ndarray
     labels: np.ndarray
     segmentations: list
+    object_ids: list
+
+    def select(self, chosen):
+        """The same image with some of its objects.
+
+        Args:
+            chosen: List of booleans, one for each object.
+
+        Returns:
+            `Image`.
+        """
+        chosen = np.array(chosen, bool)
+        return self._replace(
+            boxes=self.boxes[chosen],
+            labels=self.labels[chosen],
+            segmentations=[
+                x for x, keep in zip(self.segmentations, chosen) if keep
+            ],
+            object_ids=[x for x, keep in zip(self.object_ids, chosen) if keep],
+        )
 
 
 class Annotations:
@@ -41,7 +70,7 @@ class Annotations:
     Classes are numbered from 0 on, in the order of the categories' ids.
     Objects that no detector could learn are left out, counted in `skipped`
     and named in a warning: boxes that are not finite, have a side of less
-    than a pixel or lie outside of the image, unknown categories or images.
+    than a pixel or lie outside of the image, and objects of unknown images.
     Crowds are left out too, without a warning: they matter for evaluation
     only, which reads the file itself.
 
@@ -55,15 +84,20 @@ class Annotations:
         class_names: List of strings.
         category_ids: List of the ids of the categories, by label.
         skipped: Dictionary from reasons to numbers of objects.
+        bad_images: `BadImages`, to which `load` adds images that cannot be
+            read.
 
     Raises:
         ImportError: If pycocotools is not installed.
-        ValueError: If the file is no such JSON or an image is missing.
+        ValueError: If the file is no such JSON, an image is missing, an id
+            occurs twice, or an entry lacks what it needs, such as `bbox`.
     """
 
     def __init__(self, path, images):
+        check_pycocotools()
         self.path = os.fspath(path)
-        contents = _read(self.path)
+        contents = read_contents(self.path)
+        _check_names(contents)
         categories = sorted(contents["categories"], key=lambda x: x["id"])
         self.category_ids = [category["id"] for category in categories]
         self.class_names = [category["name"] for category in categories]
@@ -76,122 +110,85 @@ class Annotations:
         for image in contents["images"]:
             found = []
             for annotation in objects.pop(image["id"], []):
-                if annotation.get("iscrowd"):
+                if annotation["iscrowd"]:
                     continue
-                reason = _fault(annotation, image, labels)
+                reason = _fault(annotation, image)
                 if reason:
-                    skipped[reason].append(annotation.get("id"))
+                    skipped[reason].append(annotation["id"])
                 else:
                     found.append(annotation)
             self.images.append(_to_image(image, images, found, labels))
         for annotations in objects.values():
-            skipped["unknown image"] += [x.get("id") for x in annotations]
+            skipped["unknown image"] += [x["id"] for x in annotations]
         _check_files(self.images, images)
-        self.skipped = {reason: len(ids) for reason, ids in skipped.items()}
+        self.bad_images = BadImages(len(self.images))
+        self.skipped = {}
         for reason, ids in skipped.items():
-            named = ", ".join(str(x) for x in ids[:_NAMED])
-            more = ", ..." if len(ids) > _NAMED else ""
-            warnings.warn(
-                f"{len(ids)} objects of {path} are skipped ({reason}): "
-                f"annotations {named}{more}"
-            )
+            self._skip(reason, ids)
 
-    def masks(self, index, size=None):
-        """Draws the masks of an image's objects.
+    @property
+    def bad(self):
+        """List of the names of the images that could not be read so far."""
+        return self.bad_images.names
 
-        Args:
-            index: Integer, place of the image in `images`.
-            size: Pair `(height, width)`, to which polygons are scaled
-                before they are drawn; `None` for the image's.
+    @functools.cached_property
+    def images_with_masks(self):
+        """`images` without the objects of which no mask can be drawn.
 
-        Returns:
-            Array uint8 `(objects, height, width)` of 0 and 1.
+        They are counted in `skipped` and named in a warning when this is
+        asked for the first time.
 
         Raises:
-            ValueError: If an object has no mask.
+            ValueError: If there are objects, but none with a mask.
         """
-        import pycocotools.mask
-
-        image = self.images[index]
-        size = size or (image.height, image.width)
-        masks = np.zeros((len(image.labels), *size), "uint8")
-        for i, segmentation in enumerate(image.segmentations):
-            if not segmentation:
-                raise ValueError(
-                    "All objects must have a mask. "
-                    f"Received: none in image {image.id} of {self.path}"
-                )
-            if isinstance(segmentation, list):
-                scale = (size[1] / image.width, size[0] / image.height)
-                polygons = [
-                    (np.reshape(x, (-1, 2)) * scale).ravel()
-                    for x in segmentation
-                ]
-                runs = pycocotools.mask.frPyObjects(polygons, *size)
-                masks[i] = pycocotools.mask.decode(runs).any(axis=-1)
-                continue
-            if isinstance(segmentation["counts"], list):
-                segmentation = pycocotools.mask.frPyObjects(
-                    segmentation, image.height, image.width
-                )
-            mask = pycocotools.mask.decode(segmentation)
-            # The nearest pixel, as seen from the middle of the new one.
-            rows, columns = (
-                np.minimum((np.arange(n) + 0.5) * m / n, m - 1).astype(int)
-                for n, m in zip(size, mask.shape)
+        images, skipped = [], []
+        for image in self.images:
+            size = image.height, image.width
+            drawable = [has_mask(x, *size) for x in image.segmentations]
+            skipped += [
+                number
+                for number, draw in zip(image.object_ids, drawable)
+                if not draw
+            ]
+            images.append(image if all(drawable) else image.select(drawable))
+        if skipped and not any(len(image.labels) for image in images):
+            raise ValueError(
+                "There must be masks to learn from. "
+                f"Received: {self.path}, of whose {len(skipped)} objects none "
+                "has a `segmentation` that can be drawn"
             )
-            masks[i] = mask[rows[:, None], columns]
-        return masks
+        if skipped:
+            self._skip("no mask", skipped)
+        return images
 
-
-def load_coco(annotations):
-    """Opens annotations with pycocotools, which prints nothing here.
-
-    Args:
-        annotations: Path of a JSON file or its contents, a dictionary.
-
-    Returns:
-        A `pycocotools.coco.COCO`.
-
-    Raises:
-        ImportError: If pycocotools is not installed.
-        ValueError: If it is no JSON of COCO's form.
-    """
-    try:
-        from pycocotools.coco import COCO
-    except ImportError as error:
-        raise ImportError(
-            "COCO's annotations need pycocotools: "
-            "pip install keras-epsanet[detection]"
-        ) from error
-    if not isinstance(annotations, dict):
-        annotations = _read(os.fspath(annotations))
-    coco = COCO()
-    coco.dataset = annotations
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
-
-
-def _read(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            contents = json.load(file)
-        missing = {"images", "annotations", "categories"} - contents.keys()
-    except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"`annotations` must be a JSON file of COCO's form: {error}. "
-            f"Received: annotations={path}"
-        ) from error
-    if missing:
-        raise ValueError(
-            "`annotations` must have images, annotations and categories. "
-            f"Received: annotations={path} without {', '.join(missing)}"
+    def _skip(self, reason, ids):
+        self.skipped[reason] = len(ids)
+        warnings.warn(
+            f"{len(ids)} objects of {self.path} are skipped ({reason}): "
+            f"annotations {name_some(ids)}"
         )
-    return contents
 
 
-def _fault(annotation, image, labels):
+def name_some(ids):
+    """The first of some numbers as text, for a message."""
+    named = ", ".join(str(x) for x in ids[:_NAMED])
+    return named + (", ..." if len(ids) > _NAMED else "")
+
+
+def _check_names(contents):
+    for kind, entries, name in (
+        ("image", contents["images"], "file_name"),
+        ("category", contents["categories"], "name"),
+    ):
+        for entry in entries:
+            if not isinstance(entry.get(name), str):
+                raise ValueError(
+                    f"Each {kind} must have a {name}. "
+                    f"Received: {kind} {entry['id']} without {name}"
+                )
+
+
+def _fault(annotation, image):
     """Why an object cannot be used, or `None`."""
     x, y, width, height = annotation["bbox"]
     if not all(math.isfinite(n) for n in (x, y, width, height)):
@@ -207,8 +204,6 @@ def _fault(annotation, image, labels):
     ]
     if min(common) <= 0:
         return "outside of the image"
-    if annotation["category_id"] not in labels:
-        return "unknown category"
     return None
 
 
@@ -224,6 +219,7 @@ def _to_image(image, folder, objects, labels):
         np.clip(boxes, 0, limits),
         np.array([labels[x["category_id"]] for x in objects], "int32"),
         [x.get("segmentation") for x in objects],
+        [x["id"] for x in objects],
     )
 
 

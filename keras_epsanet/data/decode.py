@@ -36,15 +36,16 @@ def decode_image(path):
     return decode_contents(contents.numpy(), path)
 
 
-def decode_contents(contents, name):
+def decode_contents(contents, name, upright=True):
     """Decodes the contents of an image file, as `decode_image` does.
 
     Args:
         contents: Bytes of a JPEG, PNG, WebP, BMP or GIF file.
         name: Name for the message of an error.
+        upright: Whether what EXIF says about the orientation is heeded.
 
     Returns:
-        Tensor, the upright RGB image as uint8 `(height, width, 3)`.
+        Tensor, the RGB image as uint8 `(height, width, 3)`.
 
     Raises:
         ValueError: If they cannot be decoded.
@@ -57,6 +58,8 @@ def decode_contents(contents, name):
         raise _undecodable(name, error.message) from error
     except ValueError as error:
         raise _undecodable(name, error) from error
+    if not upright:
+        return image
     return turn_upright(image, TURNS[orientation(contents)])
 
 

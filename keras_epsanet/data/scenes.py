@@ -14,6 +14,7 @@ import shutil
 import numpy as np
 
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES, FILE
+from keras_epsanet.data.textures import background, resizing
 
 # Side of an item relative to the shorter side of the image. At 256 pixels
 # all of COCO's three sizes occur: areas below 32², up to 96², above.
@@ -105,7 +106,7 @@ def compose(split, index, image_size=256, seed=0, objects=(1, 6)):
     number = list(_PARTS).index(split)
     random = np.random.default_rng((seed, number, index))
     items, classes = _items(_PARTS[split])
-    image = _background(random, height, width)
+    image = background(random, height, width)
     masks, labels = [], []
     for _ in range(random.integers(objects[0], objects[1] + 1)):
         choice = random.integers(len(items))
@@ -175,7 +176,7 @@ def _place(random, item, height, width):
     beyond = side // 8  # As much may be cut off by the border.
     top = random.integers(-beyond, height - side + beyond + 1)
     left = random.integers(-beyond, width - side + beyond + 1)
-    weights = _resizing(side)
+    weights = resizing(side)
     # Rounded, for sums may differ in the last digits between processors.
     drawn, silhouette = np.round(weights @ item @ weights.T, 6)
     picture = np.zeros((height, width))
@@ -191,51 +192,11 @@ def _place(random, item, height, width):
     return picture, mask
 
 
-@functools.lru_cache
-def _resizing(side, length=28):
-    """Matrix `(side, length)` of linear interpolation with antialiasing."""
-    scale = length / side
-    centres = (np.arange(side) + 0.5) * scale - 0.5
-    distances = np.abs(centres[:, None] - np.arange(length))
-    weights = np.maximum(0, 1 - distances / max(scale, 1))
-    return weights / weights.sum(1, keepdims=True)
-
-
 def _fits(mask, masks):
     return mask.sum() >= MIN_AREA and all(
         (seen & ~mask).sum() >= max(MIN_AREA, VISIBLE * whole)
         for whole, seen in masks
     )
-
-
-def _background(random, height, width):
-    """Two colours mixed by a texture, `(height, width, 3)`."""
-    y, x = np.mgrid[:height, :width] / min(height, width)
-    angle = random.uniform(0, np.pi)
-    frequency = np.exp(random.uniform(np.log(3), np.log(30)))
-    u = frequency * (np.cos(angle) * x + np.sin(angle) * y)
-    v = frequency * (np.cos(angle) * y - np.sin(angle) * x)
-    texture = [
-        lambda: u / frequency,  # A gradient.
-        lambda: np.sin(2 * np.pi * u),  # Stripes.
-        lambda: np.sign(np.sin(np.pi * u) * np.sin(np.pi * v)),  # Checks.
-        lambda: np.sin(u + 3 * _clouds(random, height, width)),  # Veins.
-    ][random.integers(4)]()
-    texture = texture + random.uniform(0.5, 2) * _clouds(random, height, width)
-    texture = texture + random.normal(0, random.uniform(0, 0.5), texture.shape)
-    low, high = texture.min(), texture.max()
-    texture = (texture - low)[..., None] / (high - low)
-    first, second = random.uniform(0, 150, (2, 3))
-    return first + (second - first) * texture
-
-
-def _clouds(random, height, width):
-    """Random grids from coarse to fine, added up."""
-    total = np.zeros((height, width))
-    for cells in (3, 6, 12, 24):
-        grid = random.normal(0, 2 / cells**0.5, (cells, cells))
-        total += _resizing(height, cells) @ grid @ _resizing(width, cells).T
-    return total
 
 
 def _write_split(folder, split, number, image_size, seed, objects):

@@ -19,6 +19,9 @@ def grouped_order(sizes, batch_size, seed):
         Function from the epoch and the place in it, int64 tensors, to the
         number of the image, int64 tensor.
 
+    Raises:
+        ValueError: If there are fewer images than a batch has.
+
     Example:
 
     >>> import tensorflow as tf
@@ -29,6 +32,11 @@ def grouped_order(sizes, batch_size, seed):
     """
     import tensorflow as tf
 
+    if len(sizes) < batch_size:
+        raise ValueError(
+            "There must be a batch of images at least. "
+            f"Received: batch_size={batch_size}, {len(sizes)} images"
+        )
     wide = [i for i, (height, width) in enumerate(sizes) if width > height]
     tall = [i for i, (height, width) in enumerate(sizes) if width <= height]
     groups = [tf.constant(group or [0], "int64") for group in (wide, tall)]

@@ -10,6 +10,7 @@ from keras_epsanet.detection.drawing import draw, draw_beside
 from keras_epsanet.detection.faster_rcnn import FasterRCNN
 from keras_epsanet.detection.mask_head import encode_masks, paste_masks
 from keras_epsanet.detection.mask_rcnn import MaskRCNN
+from keras_epsanet.detection.mask_targets import unfold_masks
 from keras_epsanet.detection.mmdet_weights import load_mmdet_weights
 from keras_epsanet.detection.retinanet import RetinaNet
 from keras_epsanet.detection.roi_align import roi_align
@@ -28,4 +29,5 @@ __all__ = [
     "paper_rows",
     "paste_masks",
     "roi_align",
+    "unfold_masks",
 ]

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 # What else a batch has, such as numbers of images, is left alone.
-TARGETS = ("boxes", "labels", "masks", "image_size")
+TARGETS = ("boxes", "labels", "masks", "mask_grids", "image_size")
 # Axes of the same name have the same size.
 SHAPES = {
     "images": ("N", "height", "width", "channels"),
@@ -90,7 +90,12 @@ def at_least_one_object(targets):
     if targets["labels"].shape[1]:
         return targets
     padded = dict(targets)
-    for name, value in (("boxes", -1), ("labels", -1), ("masks", 0)):
+    for name, value in (
+        ("boxes", -1),
+        ("labels", -1),
+        ("masks", 0),
+        ("mask_grids", 0),
+    ):
         if name in targets:
             rest = (len(targets[name].shape) - 2) * [(0, 0)]
             padded[name] = ops.pad(

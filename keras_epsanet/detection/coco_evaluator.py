@@ -211,6 +211,8 @@ def to_results(predictions, batch, category_ids, bounding_box_format="xyxy"):
     )
     results = []
     for i, number in enumerate(found["num_detections"].ravel()):
+        if ids[i] < 0:  # An image that could not be read.
+            continue
         limits = np.tile(originals[i][::-1], 2)
         corners = boxes[i, :number] * (limits / np.tile(sizes[i][::-1], 2))
         runs = number * [None]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_epsanet.detection.mask_head import paste_masks
+from keras_epsanet.detection.mask_targets import unfold_masks
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 _LONGER_SIDE = 640  # Pixels at least, so that small images can be read.
@@ -115,6 +116,9 @@ def draw_beside(
             f"Received: {len(batch['images'])} images, max_images={max_images}"
         )
     height, width = images.shape[1:3]
+    if "mask_grids" in batch:
+        planes = zip(batch["masks"], batch["mask_grids"], images)
+        batch["masks"] = [unfold_masks(*x, *y.shape[:2]) for *x, y in planes]
     scale = max(1, _LONGER_SIDE / max(height, width)) / _DPI
     figure = _figure(2 * width * scale, (height * scale + 0.3) * len(images))
     grid = figure.subplots(len(images), 2, squeeze=False)

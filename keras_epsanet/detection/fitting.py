@@ -3,7 +3,8 @@
 import keras
 
 from keras_epsanet import training
-from keras_epsanet.detection.from_recipe import make_batches
+from keras_epsanet.data import coco
+from keras_epsanet.detection.from_recipe import has_masks, make_batches
 
 
 class BadImages(keras.callbacks.Callback):
@@ -26,7 +27,7 @@ class BadImages(keras.callbacks.Callback):
         names = dict.fromkeys(
             name
             for part in self.annotations
-            for name in getattr(part, "bad", ())
+            for name in part.bad
         )
         new = list(names)[self._named :]
         if new:
@@ -48,7 +49,7 @@ def count_steps(annotations, recipe):
     Raises:
         ValueError: If there are less images with objects than a step has.
     """
-    number = sum(len(image.labels) > 0 for image in annotations.images)
+    number = len(coco.training_images(annotations, has_masks(recipe)))
     if number < recipe.step_batch_size:
         raise ValueError(
             "A batch needs more images with objects than there are. Received: "

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_epsanet.detection.losses import global_count
-from keras_epsanet.detection.roi_align import roi_align
+from keras_epsanet.detection.mask_targets import crop_masks
 from keras_epsanet.layers import GroupedConv2D
 from keras_epsanet.layers.grouped_conv2d import fan_out_normal
 
@@ -56,47 +56,27 @@ def make_mask_head(filters, num_classes):
     return keras.Model(inputs, x, name="mask_head")
 
 
-def mask_loss(masks, objects, boxes, labels, is_object, logits):
+def mask_loss(masks, objects, boxes, labels, is_object, logits, grids=None):
     """Cross-entropy of the masks of the right classes.
 
     Args:
-        masks: Tensor `(N, objects, H, W)` of 0 and 1.
+        masks: Tensor `(N, objects, H, W)`, as in `mask_targets.crop_masks`.
         objects: Int32 tensor `(N, samples)`, indices of the objects.
         boxes: Float tensor `(N, samples, 4)`, corners in pixels.
         labels: Int32 tensor `(N, samples)`, classes.
         is_object: Boolean tensor `(N, samples)`; the others do not count.
         logits: Float32 tensor `(N, samples, 28, 28, classes)`.
+        grids: Where cropped masks lie, as in `mask_targets.crop_masks`.
 
     Returns:
         Scalar, the mean over the pixels of the samples that count, on all
         replicas.
     """
     logits = _of_class(logits, labels)
-    targets = crop_masks(masks, objects, boxes, logits.shape[2])
+    targets = crop_masks(masks, objects, boxes, logits.shape[2], grids)
     entropy = ops.binary_crossentropy(targets, logits, from_logits=True)
     entropy = ops.mean(entropy, axis=(2, 3))
     return ops.sum(ops.where(is_object, entropy, 0.0)) / global_count(is_object)
-
-
-def crop_masks(masks, objects, boxes, size):
-    """The part of its object's mask that a box has, `(N, boxes, size, size)`.
-
-    Arguments as in `mask_loss`; the result is float32, 0 and 1.
-    """
-    batch, number = ops.shape(masks)[:2]
-    height, width = ops.shape(masks)[2:]
-    samples = ops.shape(boxes)[1]
-    images = ops.arange(batch, dtype="int32")[:, None] * number + objects
-    if keras.backend.backend() != "tensorflow":
-        masks = ops.cast(masks, "float32")
-    crops = roi_align(
-        ops.reshape(masks, (-1, height, width, 1)),
-        ops.reshape(boxes, (-1, 4)),
-        ops.reshape(images, (-1,)),
-        size,
-    )
-    crops = ops.reshape(crops, (batch, samples, size, size))
-    return ops.cast(crops >= THRESHOLD, "float32")
 
 
 def own_class(logits, labels):

@@ -15,7 +15,8 @@ class MaskRCNN(FasterRCNN):
     head that draws the mask of every object.
 
     Training needs `"masks"` beside the boxes, `(N, objects, H, W)`, 0 or 1,
-    in pixels of the images. The dictionary of `predict` has `"masks"` in
+    in pixels of the images; or those of `keras_epsanet.data.coco.load`, with
+    `"mask_grids"`. The dictionary of `predict` has `"masks"` in
     addition, `(N, max_detections, 28, 28)`: the probability that the object
     is there, from the upper left to the lower right corner of its box; 0
     beyond the last object.
@@ -75,7 +76,13 @@ class MaskRCNN(FasterRCNN):
             self.mask_head, boxes, outputs, mask_head.OUTPUT_SIZE
         )
         return *losses, mask_head.mask_loss(
-            targets["masks"], objects, boxes, labels, is_object, logits
+            targets["masks"],
+            objects,
+            boxes,
+            labels,
+            is_object,
+            logits,
+            targets.get("mask_grids"),
         )
 
     def decode(self, images, outputs, image_size):

@@ -62,6 +62,20 @@ def test_memory():
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="made of tf.data"
 )
+def test_input_pipeline_of_masks():
+    pytest.importorskip("pycocotools")
+    sizes = ["--images", "4", "--batch-size", "2", "--batches", "2"]
+    lines = run("input_pipeline.py", "--coco", *sizes, "--repeats", "2")
+    for name, line in zip(("without", "with"), lines[1:]):
+        found = re.fullmatch(rf"{name} +masks +[\d.]+ images/s +(.*) GB", line)
+        assert float(found[1]) > 0.3
+    assert re.search(r"with / without: median [\d.]+  quartiles", lines[3])
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="made of tf.data"
+)
 def test_memory_of_reading():
     lines = run("memory.py", "--shard-sizes", "8", "--input-batches", "3")
     size, memory, _ = map(float, lines[1].split())

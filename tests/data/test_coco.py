@@ -1,4 +1,4 @@
-import json
+import os
 
 import keras
 import numpy as np
@@ -7,57 +7,19 @@ import PIL.ImageDraw
 import pytest
 
 from keras_epsanet.data import coco
+from keras_epsanet.detection import unfold_masks
 
 pytest.importorskip("pycocotools")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("made of tf.data", allow_module_level=True)
 
-# COCO's ids of 80 classes lie between 1 and 90.
-IDS = sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 SIZES = [(40, 60), (50, 50), (64, 32), (48, 80), (30, 90)]
 OUTLINE = [10, 6, 30, 8, 26, 24, 12, 20]
 
 
-def make_contents():
-    """Five images; objects are in all but the third."""
-    images = [
-        {"id": 100 + i, "file_name": f"{i}.png", "height": h, "width": w}
-        for i, (h, w) in enumerate(SIZES)
-    ]
-    annotations = [
-        {
-            "id": 10 * i + j,
-            "image_id": 100 + i,
-            "category_id": IDS[7 * i + 40 * j],
-            "iscrowd": 0,
-            "bbox": [10, 6, 20, 18],
-            "area": 250,
-            "segmentation": [OUTLINE],
-        }
-        for i in (0, 1, 3, 4)
-        for j in (0, 1)
-    ]
-    return {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": n, "name": f"class {n}"} for n in IDS],
-    }
-
-
-def open_contents(folder, contents):
-    for image in make_contents()["images"]:
-        pixels = np.zeros((image["height"], image["width"], 3), "uint8")
-        # Where the objects' box is.
-        pixels[6:24, 10:30] = 255
-        PIL.Image.fromarray(pixels).save(folder / image["file_name"])
-    path = folder / "annotations.json"
-    path.write_text(json.dumps(contents))
-    return coco.Annotations(path, folder)
-
-
-@pytest.fixture(scope="module")
-def annotations(tmp_path_factory):
-    return open_contents(tmp_path_factory.mktemp("coco"), make_contents())
+@pytest.fixture
+def annotations(coco_annotations):
+    return coco_annotations
 
 
 def load(annotations, batch_size=1, number=None, **options):
@@ -68,15 +30,6 @@ def load(annotations, batch_size=1, number=None, **options):
         {name: x.numpy() for name, x in batch.items()}
         for batch in (dataset if number is None else dataset.take(number))
     ]
-
-
-def test_sparse_category_ids_come_back(annotations):
-    assert len(annotations.category_ids) == 80
-    for image, found in zip(SIZES, annotations.images):
-        assert (found.height, found.width) == image
-    ids = [annotations.category_ids[i] for i in annotations.images[1].labels]
-    assert ids == [IDS[7], IDS[47]]
-    assert annotations.class_names[79] == "class 90"
 
 
 def test_evaluation_has_every_image_once_in_order(annotations):
@@ -113,50 +66,71 @@ def white_box(image):
 
 def test_boxes_and_masks_follow_the_pixels(annotations):
     seen = {True: 0, False: 0}
+    drawn = PIL.Image.new("L", (600, 600))
+    PIL.ImageDraw.Draw(drawn).polygon([10 * x for x in OUTLINE], fill=1)
+    # How much of every pixel the outline encloses.
+    inside = np.asarray(drawn).reshape(60, 10, 60, 10).mean((1, 3))
     for batch in load(annotations, 1, 24, training=True, masks=True):
         box = batch["boxes"][0, 0]
         np.testing.assert_allclose(box, white_box(batch["images"][0]), atol=1)
-        size = batch["image_size"][0]
-        scale = size / batch["original_size"][0]
-        outline = np.reshape(OUTLINE, (-1, 2)) * scale[::-1]
+        height, width = batch["image_size"][0]
+        scale = batch["image_size"][0] / batch["original_size"][0]
         flipped = bool(abs(box[0] - 10 * scale[1]) > 1)
         seen[flipped] += 1
-        if flipped:
-            outline[:, 0] = size[1] - outline[:, 0]
-        # The outline drawn eight times as large, then counted.
-        mask = np.zeros(batch["masks"].shape[2:])
-        fine = PIL.Image.new("L", (8 * mask.shape[1], 8 * mask.shape[0]))
-        PIL.ImageDraw.Draw(fine).polygon(
-            [tuple(8 * p) for p in outline], fill=1
+        padded = batch["images"].shape[1:3]
+        mask, *others = unfold_masks(
+            batch["masks"][0], batch["mask_grids"][0], *padded
         )
-        expected = np.asarray(fine).reshape(
-            mask.shape[0], 8, mask.shape[1], 8
-        ).mean((1, 3)) > 0.5
-        actual = batch["masks"][0, 0] > 0
-        common = np.sum(actual & expected)
-        # Few pixels: those on the outline are a tenth.
-        assert common / np.sum(actual | expected) > 0.88
+        np.testing.assert_array_equal(others[0], mask)
+        assert not np.any(others[1:])
+        assert not mask[height:].any() and not mask[:, width:].any()
+        mask = mask[:height, :width][:, :: -1 if flipped else 1]
+        # The pixel at the upper left corner, as OpenCV's nearest one.
+        corners = np.indices((height, width)) + 1e-6
+        rows, columns = (corners / scale[:, None, None]).astype(int)
+        share = np.zeros((height, width))
+        known = (rows < 60) & (columns < 60)
+        share[known] = inside[rows[known], columns[known]]
+        # Few pixels: those that are halfway in or on the outline.
+        wrong = (mask > 0) != (share > 0.5)
+        assert wrong.sum() < 0.12 * (share > 0.5).sum()
     assert min(seen.values()) > 4
 
 
-def test_large_masks_are_the_scaled_polygons(annotations):
-    import pycocotools.mask
+def flips(annotations, number, **options):
+    """Whether each of the first images is flipped, and their ids."""
+    batches = load(annotations, 1, number, training=True, **options)
+    return [
+        (
+            int(batch["image_id"][0]),
+            bool(
+                batch["boxes"][0, 0, 0]
+                > 12 * batch["image_size"][0, 1] / batch["original_size"][0, 1]
+            ),
+        )
+        for batch in batches
+    ]
 
-    outline = np.reshape(OUTLINE, (-1, 2)) * 20
-    runs = pycocotools.mask.frPyObjects([outline.ravel()], 800, 1200)
-    expected = pycocotools.mask.decode(runs)[..., 0]
-    for segmentation in (None, "runs"):
-        image = annotations.images[0]
-        if segmentation:
-            runs = pycocotools.mask.frPyObjects([OUTLINE], 40, 60)[0]
-            image.segmentations[1] = {
-                "size": [40, 60], "counts": runs["counts"]
-            }
-        mask = annotations.masks(0, (800, 1200))[1 if segmentation else 0]
-        common = np.sum(mask & expected) / np.sum(mask | expected)
-        # Run lengths have the resolution of the file.
-        assert common >= (0.9 if segmentation else 0.99)
-    image.segmentations[1] = [OUTLINE]
+
+def test_every_epoch_has_its_own_flips(annotations):
+    seen = flips(annotations, 40)
+    epochs = [dict(seen[i : i + 4]) for i in range(0, 40, 4)]
+    for image in (100, 101, 103, 104):
+        assert len({epoch[image] for epoch in epochs}) == 2
+    share = np.mean([flip for _, flip in seen])
+    assert 0.25 < share < 0.75
+    assert flips(annotations, 40) == seen
+    other = flips(annotations, 40, seed=1)
+    assert [flip for _, flip in other] != [flip for _, flip in seen]
+
+
+def test_nothing_is_flipped_in_evaluation(annotations):
+    for batch in load(annotations):
+        if batch["labels"][0, 0] >= 0:
+            scale = np.tile(batch["image_size"] / batch["original_size"], 2)
+            np.testing.assert_allclose(
+                batch["boxes"][0, 0], [10, 6, 30, 24] * scale[0, ::-1], 1e-5
+            )
 
 
 def test_training_leaves_out_images_without_objects(annotations):
@@ -165,6 +139,130 @@ def test_training_leaves_out_images_without_objects(annotations):
     epochs = [sorted(sum(ids[i : i + 2], ())) for i in (0, 2, 4)]
     assert epochs == 3 * [[100, 101, 103, 104]]
     assert len(set(ids)) > 2
+
+
+def test_an_epoch_has_the_training_images_once(annotations):
+    images = coco.training_images(annotations)
+    assert [image.id for image in images] == [100, 101, 103, 104]
+    assert coco.training_images(annotations, masks=True) == images
+
+
+def test_evaluation_takes_fewer_images_than_a_batch(annotations):
+    (batch,) = load(annotations, 8)
+    assert list(batch["image_id"]) == [100, 101, 102, 103, 104]
+
+
+def test_data_of_no_image_are_refused(coco_contents, open_coco):
+    contents = {**coco_contents, "images": [], "annotations": []}
+    empty = open_coco(contents)
+    for training in (False, True):
+        with pytest.raises(ValueError, match=" 0 images"):
+            coco.load(empty, 2, training=training)
+
+
+def test_images_with_more_objects_than_rows_are_named(annotations):
+    with pytest.warns(UserWarning, match="4 images.* 1 objects.*100, 101"):
+        batch = load(annotations, max_objects=1, masks=True)[0]
+    assert batch["boxes"].shape == (1, 1, 4)
+    assert batch["labels"][0, 0] == annotations.images[0].labels[0]
+    assert batch["masks"].shape[1] == batch["mask_grids"].shape[1] == 1
+
+
+def test_as_many_objects_as_rows_are_no_warning(annotations, recwarn):
+    load(annotations, max_objects=2)
+    assert not [x for x in recwarn if "objects" in str(x.message)]
+
+
+def test_only_objects_with_masks_are_learnt_where_masks_are(
+    coco_contents, open_coco
+):
+    for place in (0, 2, 3):
+        coco_contents["annotations"][place]["segmentation"] = []
+    annotations = open_coco(coco_contents)
+    (batch,) = load(annotations, 4, 1, training=True)
+    assert np.sum(batch["labels"] >= 0) == 8
+    with pytest.warns(UserWarning, match="3 objects .*no mask"):
+        (batch,) = load(annotations, 3, 1, training=True, masks=True)
+    assert sorted(batch["image_id"]) == [100, 103, 104]
+    for labels, masks in zip(batch["labels"], batch["masks"]):
+        np.testing.assert_array_equal(masks.any((1, 2)), labels >= 0)
+    assert np.sum(batch["labels"] >= 0) == 5
+    # In evaluation every image counts.
+    ids = [batch["image_id"][0] for batch in load(annotations, masks=True)]
+    assert ids == [100, 101, 102, 103, 104]
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def draw_again(path):
+    PIL.Image.new("RGB", (50, 51)).save(path)
+
+
+FAULTS = {"cut off": cut_off, "missing": os.remove, "other size": draw_again}
+
+
+# The next of the last one is the first.
+@pytest.mark.parametrize(
+    "fault, bad, following",
+    [
+        ("cut off", 1, 103),
+        ("missing", 1, 103),
+        ("other size", 1, 103),
+        ("missing", 4, 100),
+    ],
+)
+def test_a_bad_image_is_replaced_by_the_next_in_training(
+    coco_contents, open_coco, tmp_path, fault, bad, following
+):
+    def is_flipped(batch):
+        return bool(batch["mask_grids"][0, 0, 1, 0] > 20)
+
+    annotations = open_coco(coco_contents)
+    good = load(annotations, 1, 24, training=True, masks=True)
+    path = tmp_path / f"{bad}.png"
+    FAULTS[fault](path)
+    with pytest.warns(UserWarning, match=f"skipped.*{bad}.png") as warned:
+        batches = load(annotations, 1, 24, training=True, masks=True)
+    assert len([x for x in warned if "skipped" in str(x.message)]) == 1
+    assert annotations.bad == [str(path)]
+    known = {(int(x["image_id"][0]), is_flipped(x)): x for x in good}
+    replaced = 0
+    for batch, before in zip(batches, good):
+        if before["image_id"][0] == 100 + bad:
+            # The flip stays.
+            before = known[following, is_flipped(before)]
+            replaced += 1
+        for name, value in before.items():
+            np.testing.assert_array_equal(batch[name], value, name)
+    assert replaced > 3
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_image_is_black_in_evaluation_and_without_objects(
+    coco_contents, open_coco, tmp_path, fault
+):
+    annotations = open_coco(coco_contents)
+    FAULTS[fault](tmp_path / "1.png")
+    with pytest.warns(UserWarning, match="skipped.*1.png"):
+        batches = load(annotations, 2, masks=True)
+    ids = [list(batch["image_id"]) for batch in batches]
+    assert ids == [[100, -1], [102, 103], [104]]
+    assert annotations.bad == [str(tmp_path / "1.png")]
+    bad = {name: value[1] for name, value in batches[0].items()}
+    assert np.all(bad["labels"] == -1) and np.all(bad["boxes"] == -1)
+    assert not bad["masks"].any() and not bad["mask_grids"].any()
+    assert tuple(bad["image_size"]) == (40, 40)
+    assert len(np.unique(bad["images"][:40, :40, 0])) == 1
+
+
+def test_too_many_bad_images_are_an_error(coco_contents, open_coco, tmp_path):
+    annotations = open_coco(coco_contents)
+    for number in range(4):
+        os.remove(tmp_path / f"{number}.png")
+    with pytest.warns(UserWarning), pytest.raises(Exception, match="4 of 5"):
+        load(annotations)
 
 
 def test_a_later_start_sees_the_same(annotations):
@@ -186,58 +284,17 @@ def test_workers_have_the_parts_of_a_batch(annotations):
 
 
 @pytest.mark.parametrize(
-    "change, reason",
-    [
-        ({"bbox": [5, 5, 0, 9]}, "side of less than a pixel"),
-        ({"bbox": [60, 5, 9, 9]}, "outside of the image"),
-        ({"bbox": [5, float("nan"), 9, 9]}, "box not finite"),
-        ({"category_id": 12}, "unknown category"),
-        ({"image_id": 7}, "unknown image"),
-    ],
-)
-def test_bad_objects_are_counted_and_named(tmp_path, change, reason):
-    contents = make_contents()
-    contents["annotations"][1].update(change)
-    with pytest.warns(UserWarning, match=f"{reason}.*annotations 1"):
-        annotations = open_contents(tmp_path, contents)
-    assert annotations.skipped == {reason: 1}
-    assert len(annotations.images[0].labels) == 1
-
-
-def test_crowds_are_no_targets(tmp_path):
-    contents = make_contents()
-    contents["annotations"][0]["iscrowd"] = 1
-    annotations = open_contents(tmp_path, contents)
-    assert len(annotations.images[0].labels) == 1
-    assert annotations.skipped == {}
-
-
-def test_a_missing_image_is_named_before_work_starts(tmp_path):
-    contents = make_contents()
-    contents["images"].append(
-        {"id": 9, "file_name": "9.png", "height": 9, "width": 9}
-    )
-    with pytest.raises(ValueError, match="1 of 6.* 9.png"):
-        open_contents(tmp_path, contents)
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"images": []}'])
-def test_other_files_are_refused(tmp_path, text):
-    path = tmp_path / "a.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match="Received: annotations="):
-        coco.Annotations(path, tmp_path)
-
-
-@pytest.mark.parametrize(
     "options",
     [
         {"batch_size": 0},
         {"batch_size": 3, "shard": (0, 2)},
         {"batch_size": 5, "training": True},
         {"batch_size": 1, "image_size": (60, 40)},
+        {"batch_size": 1, "image_size": (0, 40)},
         {"batch_size": 1, "pad_to": 0},
         {"batch_size": 1, "pad_to": (32, 32)},
+        {"batch_size": 1, "pad_to": (60, 59)},
+        {"batch_size": 1, "pad_to": (59, 96)},
         {"batch_size": 1, "bounding_box_format": "rel_xyxy"},
     ],
 )

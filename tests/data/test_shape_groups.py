@@ -46,3 +46,21 @@ def test_every_epoch_has_an_order_of_its_own():
     # Batches of both shapes alternate at random.
     wide = [[i < 8 for i in epoch[::4]] for epoch in (first, second, third)]
     assert wide != 3 * [wide[0]]
+
+
+def test_less_than_a_batch_is_refused():
+    with pytest.raises(ValueError, match="batch_size=3, 2 images"):
+        grouped_order([WIDE, TALL], 3, seed=0)
+    assert sorted(epochs([WIDE, TALL], 2)[0]) == [0, 1]
+
+
+def test_square_images_are_no_wide_ones():
+    sizes = 4 * [(4, 4)] + 4 * [TALL] + 4 * [WIDE]
+    for epoch in epochs(sizes, 4, number=20):
+        wide = [{i >= 8 for i in epoch[j : j + 4]} for j in (0, 4, 8)]
+        assert sorted(map(len, wide)) == [1, 1, 1]
+
+
+def test_all_images_are_in_some_batch_of_some_epoch():
+    seen = epochs(5 * [WIDE] + 5 * [TALL], 4, number=12)
+    assert set().union(*seen) == set(range(10))

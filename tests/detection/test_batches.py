@@ -4,7 +4,12 @@ import pytest
 
 from keras_epsanet import EPSANetBackbone
 from keras_epsanet.detection import FasterRCNN, RetinaNet
-from keras_epsanet.detection.batches import as_pair, image_sizes
+from keras_epsanet.detection.batches import (
+    TARGETS,
+    as_pair,
+    at_least_one_object,
+    image_sizes,
+)
 
 NEEDED = ("boxes", "labels")
 
@@ -73,6 +78,29 @@ def test_without_sizes_nothing_is_padding():
     own = np.array([[1, 2], [3, 4]], "int64")
     sizes = image_sizes(images, {"image_size": own})
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(sizes), own)
+
+
+@pytest.mark.parametrize("objects", [0, 1])
+def test_an_object_is_added_to_all_targets_where_there_is_none(objects):
+    shapes = {
+        "boxes": (4,),
+        "labels": (),
+        "masks": (6, 6),
+        "mask_grids": (2, 7),
+    }
+    targets = {
+        name: keras.ops.ones((2, objects, *shape), "float32")
+        for name, shape in shapes.items()
+    }
+    targets["image_size"] = keras.ops.ones((2, 2))
+    assert set(targets) == set(TARGETS)
+    padded = at_least_one_object(targets)
+    values = {"boxes": -1, "labels": -1, "masks": 0, "mask_grids": 0}
+    for name, shape in shapes.items():
+        assert padded[name].shape == (2, 1, *shape)
+        found = keras.ops.convert_to_numpy(padded[name])
+        assert (found == (1 if objects else values[name])).all()
+    assert padded["image_size"].shape == (2, 2)
 
 
 @pytest.mark.parametrize("cls", [RetinaNet, FasterRCNN])

@@ -216,6 +216,30 @@ def test_the_truth_has_an_average_precision_of_one(tmp_path, label):
     assert evaluate_coco(annotations.path, results)["AP"] == logs["val_AP"]
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="made of tf.data"
+)
+def test_an_image_that_cannot_be_read_has_objects_that_are_not_found(tmp_path):
+    folder = tmp_path / "scenes"
+    scenes.write(folder, 0, 4, image_size=(96, 128))
+    annotations = coco.Annotations(
+        folder / "annotations/instances_val.json", folder / "val"
+    )
+    dataset = coco.load(annotations, 2, image_size=(96, 128))
+    oracle = Oracle(list(dataset), "labels")
+    (folder / "val/000000000002.jpg").write_bytes(b"no image")
+    evaluator = CocoEvaluator(
+        dataset, annotations, path=tmp_path / "results.json", verbose=False
+    )
+    with pytest.warns(UserWarning, match="skipped"):
+        metrics = evaluator.evaluate(oracle)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {result["image_id"] for result in results} == {1, 3, 4}
+    # Its objects count.
+    assert 0 < metrics["AP"] < 1
+    assert annotations.bad == [str(folder / "val/000000000002.jpg")]
+
+
 def test_padded_predictions_are_left_out():
     batch = {
         "images": np.zeros((1, 64, 64, 3)),

@@ -137,6 +137,35 @@ def test_masks_are_laid_over_the_image(tmp_path):
     assert extent(inner, 255) == [280, 80, 380, 180]
 
 
+def test_cropped_masks_of_the_truth_are_drawn_as_planes_are(tmp_path):
+    pytest.importorskip("pycocotools")
+    from keras_epsanet.data.coco_masks import crop_objects
+
+    plane = np.zeros((1, 96, 128), "uint8")
+    plane[0, 10:70, 20:50] = plane[0, 40:70, 50:110] = 1
+    outline = [20, 10, 50, 10, 50, 40, 110, 40, 110, 70, 20, 70]
+    size = plane.shape[1:]
+    masks, grids = crop_objects([[outline]], size, size, size, False, 1)
+    batch = {
+        "images": np.zeros((1, *size, 3)),
+        "boxes": [[[20, 10, 110, 70]]],
+        "labels": [[0]],
+    }
+    nothing = {"boxes": [[]], "labels": [[]], "confidence": [[]]}
+    pictures = []
+    for more in (
+        {"masks": plane[None]},
+        {"masks": masks[None], "mask_grids": grids[None]},
+        {},
+    ):
+        path = tmp_path / "both.png"
+        draw_beside({**batch, **more}, nothing, path=path)
+        pictures.append(read(path))
+    planes, cropped, none = pictures
+    np.testing.assert_array_equal(cropped, planes)
+    assert (none != planes).any()
+
+
 def test_an_image_without_objects_is_drawn(tmp_path):
     path = tmp_path / "a.png"
     draw(np.zeros((480, 640, 3)), np.zeros((0, 4)), [], [], path=path)

@@ -169,10 +169,13 @@ def test_bad_images_are_named_once_and_counted(train, capsys):
     assert text.count("\n2 images are bad:\na.jpg\nb.jpg\n") == 1
 
 
-def annotations(*numbers):
+def annotations(*numbers, with_masks=()):
+    images, drawable = (
+        [types.SimpleNamespace(labels=n * [0]) for n in of_images]
+        for of_images in (numbers, with_masks)
+    )
     return types.SimpleNamespace(
-        images=[types.SimpleNamespace(labels=n * [0]) for n in numbers],
-        path="truth.json",
+        images=images, images_with_masks=drawable, path="truth.json"
     )
 
 
@@ -186,3 +189,14 @@ def test_fewer_images_than_a_batch_has_are_refused():
     assert fitting.count_steps(annotations(1, 1, 1), recipe) == 1
     with pytest.raises(ValueError, match="batch_size=3, 2 images .*truth.json"):
         fitting.count_steps(annotations(1, 0, 1), recipe)
+
+
+@pytest.mark.parametrize(
+    "detector, steps", [("faster_rcnn", 3), ("mask_rcnn", 2)]
+)
+def test_objects_without_masks_count_where_masks_are_not_learnt(
+    detector, steps
+):
+    recipe = training.CocoRecipe(detector=detector, batch_size=1)
+    truth = annotations(1, 1, 2, with_masks=(1, 0, 1))
+    assert fitting.count_steps(truth, recipe) == steps

@@ -1,0 +1,76 @@
+import io
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+
+from keras_epsanet.data.coco_annotations import Image
+from keras_epsanet.data.coco_table import read_image
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("made of tf.data", allow_module_level=True)
+
+
+def write(path, size, orientation):
+    """A JPEG with a light half on the left as it is stored."""
+    height, width = size
+    pixels = np.zeros((height, width, 3), "uint8")
+    pixels[:, : width // 2] = 200
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    encoded = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(encoded, "JPEG", exif=exif)
+    path.write_bytes(encoded.getvalue())
+
+
+def read(path, size):
+    return read_image(Image(1, str(path), *size, None, None, [], []))
+
+
+def is_light(image):
+    """Whether the left, right, upper and lower quarters are light."""
+    height, width = image.shape[:2]
+    parts = (
+        image[:, : width // 4],
+        image[:, -width // 4 :],
+        image[: height // 4],
+        image[-height // 4 :],
+    )
+    return [bool(part.min() > 100) for part in parts]
+
+
+LEFT, _, UPPER, _ = np.eye(4, dtype=bool).tolist()
+
+
+# 3: upside down. 6 and 8: turned by a quarter.
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_pixels_are_those_that_are_stored(tmp_path, orientation):
+    path = tmp_path / "a.jpg"
+    for size in ((32, 64), (48, 48)):
+        write(path, size, orientation)
+        image = read(path, size)
+        assert image.shape == (*size, 3)
+        assert is_light(image) == LEFT
+
+
+def test_an_image_is_turned_where_the_annotations_saw_it_upright(tmp_path):
+    path = tmp_path / "a.jpg"
+    write(path, (32, 64), 6)
+    image = read(path, (64, 32))
+    assert image.shape == (64, 32, 3)
+    assert is_light(image) == UPPER
+
+
+@pytest.mark.parametrize("size", [(32, 65), (31, 64), (64, 32)])
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_another_size_is_refused(tmp_path, size, orientation):
+    path = tmp_path / "a.jpg"
+    write(path, (32, 64), orientation)
+    with pytest.raises(ValueError, match=r"a.jpg of \(32, 64\), not \("):
+        read(path, size)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="a.jpg cannot be read"):
+        read(tmp_path / "a.jpg", (8, 8))
