@@ -16,7 +16,13 @@ prints the resident size that its training reaches, less that before it was
 built. For CPUs: what a GPU holds is not resident.
 
 Mask R-CNN draws the proposals that are on objects, up to 128 in an image: the
-more objects, the longer its step (`--objects 100`: all 128).
+more objects, the longer its step (`--objects 100`: all 128). Its masks are
+cropped to their objects, as `keras_epsanet.data.coco.load` has them;
+
+    python benchmarks/detection.py --detector mask_rcnn --against planes
+
+compares them with planes of the image's size, and `--against planes --memory`
+prints what these take.
 """
 
 import argparse
@@ -32,12 +38,14 @@ from latency import measure_ratios
 from memory import largest_size
 
 from keras_epsanet import EPSANetBackbone, detection
+from keras_epsanet.data.coco_masks import SIDE
 
 CLASSES = 80
 DETECTORS = {
     "retinanet": detection.RetinaNet,
     "faster_rcnn": detection.FasterRCNN,
     "mask_rcnn": detection.MaskRCNN,
+    "planes": detection.MaskRCNN,
 }
 
 
@@ -87,25 +95,56 @@ def make_batch(batch_size, image_size, objects):
     corners = random.uniform(0, half, (batch_size, objects, 2))
     sides = random.uniform(16, half, (batch_size, objects, 2))
     shape = (batch_size, *image_size, 3)
-    masks = np.zeros((batch_size, objects, *image_size), "uint8")
-    masks[..., : image_size[0] // 2, :] = 1
     return {
         "images": random.normal(size=shape).astype("float32"),
         "boxes": np.concatenate((corners, corners + sides), -1).astype(
             "float32"
         ),
         "labels": random.integers(CLASSES, size=(batch_size, objects)),
-        "masks": masks,
     }
 
 
+def add_planes(batch):
+    """Masks of the image's size: the upper halves of the boxes."""
+    planes = np.zeros(
+        (*batch["labels"].shape, *batch["images"].shape[1:3]), "uint8"
+    )
+    for plane, (left, top, right, bottom) in zip(
+        planes.reshape(-1, *planes.shape[2:]),
+        batch["boxes"].reshape(-1, 4).astype(int),
+    ):
+        plane[top : (top + bottom) // 2, left:right] = 1
+    return {**batch, "masks": planes}
+
+
+def add_crops(batch):
+    """The same, cropped, in as many rows as `coco.load` makes."""
+    rows = 100 - batch["labels"].shape[1]
+    padded = {
+        name: np.pad(
+            batch[name],
+            [(0, 0), (0, rows), (0, 0)][: batch[name].ndim],
+            constant_values=-1,
+        )
+        for name in ("boxes", "labels")
+    }
+    masks = np.zeros((*padded["labels"].shape, SIDE, SIDE), "uint8")
+    masks[:, :, : SIDE // 2] = 255
+    # Rows lie from top to bottom, columns from left to right.
+    first, last = np.split(padded["boxes"][..., [1, 0, 3, 2]], 2, axis=-1)
+    grids = np.linspace(first, last, SIDE + 1, axis=-1, dtype="float32")
+    return {**batch, **padded, "masks": masks, "mask_grids": grids}
+
+
 def make_step(name, model, batch):
+    if name == "mask_rcnn":
+        batch = add_crops(batch)
+    elif name == "planes":
+        batch = add_planes(batch)
     images = batch["images"]
     targets = {key: value for key, value in batch.items() if key != "images"}
     if name == "keras_cv":
         targets = {"boxes": batch["boxes"], "classes": batch["labels"]}
-    elif name != "mask_rcnn":
-        del targets["masks"]
     # KerasCV's has no `train_on_batch`.
     batches = iter(tf.data.Dataset.from_tensors((images, targets)).repeat())
     model.make_train_function()
@@ -134,10 +173,9 @@ def main():
     batch = make_batch(args.batch_size, args.image_size, args.objects)
     if args.memory:
         before = largest_size()
+        name = "planes" if args.against == "planes" else args.detector
         step = make_step(
-            args.detector,
-            build(args.detector, args.model, args.image_size),
-            batch,
+            name, build(name, args.model, args.image_size), batch
         )
         for _ in range(3):
             step()

@@ -28,7 +28,8 @@ class CocoRecipe(Recipe):
     No gradients are clipped, as in the configurations of MMDetection 2.0
     that belong to the published `retinanet_r50_fpn_1x_coco`,
     `faster_rcnn_r50_fpn_1x_coco` and `mask_rcnn_r50_fpn_1x_coco`. Those of
-    MMDetection 1 had `clipnorm=35.0`.
+    MMDetection 1 had `clipnorm=35.0`. MMDetection's own R-CNNs have twice
+    the rate, `learning_rate=0.02`; the paper's have that of RetinaNet.
 
     Args:
         detector: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.

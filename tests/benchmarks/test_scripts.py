@@ -74,6 +74,18 @@ def test_input_pipeline_of_masks():
 
 @pytest.mark.large
 @pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="times TensorFlow's"
+)
+def test_detection():
+    masks = ["--detector", "mask_rcnn", "--against", "planes"]
+    sizes = ["--batch-size", "1", "--image-size", "64", "96", "--repeats", "2"]
+    lines = run("detection.py", *masks, *sizes)
+    assert lines[1].split() == ["trainable", "41,204,904", "41,204,904"]
+    assert re.match(r"median [\d.]+", lines[2])
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="made of tf.data"
 )
 def test_memory_of_reading():
