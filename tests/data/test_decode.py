@@ -114,3 +114,14 @@ def test_names_of_files_need_not_be_text(tmp_path):
     os.remove(path)
     with pytest.raises(ValueError, match=r"f\\xfcnf.png cannot"):
         decode_image(os.fsdecode(path))
+
+
+def test_photographs_are_turned_upright_unless_told_otherwise():
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    contents = encode(colors(), "PNG", exif=exif)
+    stored = np.array(colors())
+    as_stored = decode_contents(contents, "a", upright=False)
+    np.testing.assert_array_equal(as_stored, stored)
+    upright = decode_contents(contents, "a")
+    np.testing.assert_array_equal(upright, np.rot90(stored, -1))

@@ -1,0 +1,49 @@
+"""A training of train_coco.py is the same on any number of devices."""
+
+import csv
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("pycocotools")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("made of tf.data", allow_module_level=True)
+
+SCRIPT = pathlib.Path(__file__).with_name("tiny_train_coco.py")
+# One device of three has no image of the last batch of an evaluation.
+OPTIONS = "--scenes 13 --epochs 2 --batch-size 6 --image-size 64 "
+OPTIONS += "--longer-side 64 --norm-eval --num-samples 16"
+APS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+
+
+def train(output, devices, detector):
+    """Returns the lines of the log, a dictionary each."""
+    options = ["--detector", detector, "--output", output, *OPTIONS.split()]
+    subprocess.run([sys.executable, SCRIPT, str(devices), *options], check=True)
+    with open(output / "log.csv", newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn", "mask_rcnn"])
+def test_13_images_have_their_losses_and_aps_on_any_devices(
+    tmp_path, detector
+):
+    expected = train(tmp_path / "1", 1, detector)
+    assert expected[0]["val_AP"] > 0
+    losses = [name for name in expected[0] if name.endswith("loss")]
+    assert len(losses) > 2
+    for devices in (2, 3):
+        found = train(tmp_path / str(devices), devices, detector)
+        for ours, theirs in zip(found, expected, strict=True):
+            for name in losses:
+                np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
+            for name in (f"val_{name}" for name in APS):
+                np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4)
