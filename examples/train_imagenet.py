@@ -16,7 +16,7 @@ runs the very same code on some embedded images, in 10 seconds on 2 cores.
 In RUN it leaves `best.weights.h5` and `last.weights.h5`, weights of the
 network for `weights=`, their SHA-256 in `SHA256SUMS`, the log of all epochs
 in `log.csv` and for TensorBoard, `recipe.json` and the last checkpoints. It
-exits with 75 after a SIGTERM, for which it has saved.
+saves and exits with 75 after a SIGTERM, with 130 after Ctrl-C.
 """
 
 import argparse
@@ -58,19 +58,20 @@ SMOKE = training.ImageNetRecipe(
 
 def main():
     args = parse_args()
-    # A preempted machine is told so by SIGTERM.
-    preemption = training.Preemption()
     try:
-        train(args, preemption)
+        train(args)
     except (FloatingPointError, ImportError, OSError, ValueError) as error:
         sys.exit(f"train_imagenet: {error}")
+    except KeyboardInterrupt:
+        text = "interrupted. The same command goes on from the last checkpoint"
+        print(f"\ntrain_imagenet: {text}", file=sys.stderr)
+        sys.exit(130)
 
 
-def train(args, preemption):
+def train(args):
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = training.make_strategy()
-    preemption.watch()  # For several workers TensorFlow takes the signal.
     chief = training.is_chief(strategy)
     recipe = choose_recipe(args)
     keras.utils.set_random_seed(recipe.seed)
@@ -96,7 +97,18 @@ def train(args, preemption):
     if chief:
         report(recipe, strategy, source, state)
         training.trim_csv(f"{run.path}/log.csv", state.epoch)
-    fit(args, model, average, strategy, source, run, state, preemption)
+    # Behind the strategy, which takes SIGTERM for several workers.
+    interruption = training.Interruption()
+    try:
+        fit(args, model, average, strategy, source, run, state, interruption)
+    except SystemExit:
+        if chief:
+            text = f"stopped after step {state.step:,} of "
+            text += f"{recipe.epochs * steps:,}. The same command goes on"
+            print(f"\ntrain_imagenet: {text}", file=sys.stderr)
+        sys.exit(interruption.exit_code)
+    finally:
+        interruption.stop()
     if source.bad:
         print(f"{len(source.bad)} images are bad:", *source.bad, sep="\n")
     export(network, model, average, run, state)
@@ -234,7 +246,7 @@ def report(recipe, strategy, source, state):
         )
 
 
-def fit(args, model, average, strategy, source, run, state, preemption):
+def fit(args, model, average, strategy, source, run, state, interruption):
     """Trains from the step of `state` to the last epoch of the recipe."""
     recipe, steps = run.recipe, state.steps_per_epoch
     evaluation = distribution.divide_batches(
@@ -264,7 +276,7 @@ def fit(args, model, average, strategy, source, run, state, preemption):
                 run,
                 state,
                 args.checkpoint_steps,
-                preemption,
+                interruption,
                 training.any_worker(strategy),
                 average=average,
             ),

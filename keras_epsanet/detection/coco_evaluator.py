@@ -35,8 +35,9 @@ def evaluate_coco(annotations, results, iou_types=("bbox",)):
 
     Raises:
         ImportError: If pycocotools is not installed.
-        ValueError: If a result belongs to an image that is not there, or
-            `iou_types` are unknown.
+        ValueError: If a result belongs to an image that is not there,
+            `iou_types` are unknown, or masks are to be compared and there
+            are none.
 
     Example:
 
@@ -67,6 +68,14 @@ def evaluate_coco(annotations, results, iou_types=("bbox",)):
         raise ValueError(
             "`results` must belong to images of the annotations. "
             f"Received: image_id={min(strange)} of {len(strange)} others"
+        )
+    if "segm" in iou_types and any(
+        "segmentation" not in truth.anns[number] for number in truth.anns
+    ):
+        raise ValueError(
+            "`annotations` must have masks for them to be evaluated. "
+            f"Received: iou_types={iou_types}, no `segmentation` that can be "
+            "drawn"
         )
     from pycocotools.cocoeval import COCOeval
 

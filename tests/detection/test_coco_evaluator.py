@@ -174,6 +174,15 @@ def test_results_of_other_images_are_refused():
         evaluate_coco(make_truth(BOXES), [], ["boxes"])
 
 
+def test_masks_that_are_not_there_are_refused():
+    truth = make_truth(BOXES)
+    for annotation in truth["annotations"]:
+        del annotation["segmentation"]
+    with pytest.raises(ValueError, match="must have masks .* Received: iou"):
+        evaluate_coco(truth, [], iou_types=("bbox", "segm"))
+    assert evaluate_coco(truth, [])["AP"] == 0
+
+
 class Oracle(keras.Model):
     """Predicts the truth, whose batches it gets in order."""
 

@@ -163,13 +163,18 @@ def test_data_that_is_not_there_is_named(tmp_path, monkeypatch):
     assert f"{tmp_path}/none" in message_of(monkeypatch, *arguments)
 
 
-def test_a_signal_changes_nothing(whole, tmp_path):
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_changes_nothing(whole, tmp_path, number, code):
     output = tmp_path / "run"
-    # SIGTERM: saves the step that it is in, which is no third one.
+    # Saves the step that it is in, which is no third one.
     process = start(output, "--checkpoint-steps", "100")
     wait_for(lambda: "Epoch 2" in read_output(output), process)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 75
+    process.send_signal(number)
+    assert process.wait(60) == code
+    text = read_output(output)
+    assert "stopped after step" in text and "Traceback" not in text
     (*_, saved) = checkpoints(output)
     text = run(output)
     step = int(re.search(r"Going on after step (\d+)", text)[1])
