@@ -5,8 +5,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from keras_epsanet.data.bad_images import BadImages
 from keras_epsanet.data.coco_annotations import Image
-from keras_epsanet.data.coco_table import read_image
+from keras_epsanet.data.coco_table import Table, read_image
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("made of tf.data", allow_module_level=True)
@@ -74,3 +75,31 @@ def test_another_size_is_refused(tmp_path, size, orientation):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="a.jpg cannot be read"):
         read(tmp_path / "a.jpg", (8, 8))
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_an_image_that_cannot_be_read_is_none_or_the_next(tmp_path, replace):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    write(tmp_path / "good.jpg", (32, 64), 1)
+    images = [
+        Image(
+            number,
+            str(tmp_path / name),
+            32,
+            64,
+            np.array([[1, 2, 3, 4]], "float32"),
+            np.array([5], "int32"),
+            [None],
+            [number],
+        )
+        for number, name in ((70, "bad.jpg"), (80, "good.jpg"))
+    ]
+    bad = BadImages(9)
+    sizes = 2 * [(32, 64)]
+    table = Table(images, sizes, sizes, 2, bad, replace)
+    element = table.read(0, False, False)
+    assert bad.names == [str(tmp_path / "bad.jpg")]
+    assert int(element["image_id"]) == (80 if replace else -1)
+    assert bool(element["images"].numpy().any()) is replace
+    assert list(element["labels"].numpy()) == [5 if replace else -1, -1]
+    assert int(table.read(1, False, False)["image_id"]) == 80

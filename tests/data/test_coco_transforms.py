@@ -4,6 +4,7 @@ import pytest
 
 from keras_epsanet.data.coco_annotations import Image
 from keras_epsanet.data.coco_transforms import (
+    FORMATS,
     padded_size,
     resized_size,
     transform,
@@ -65,3 +66,13 @@ def test_height_and_width_have_their_own_scale(flip):
     rows, columns = np.nonzero(found["images"].numpy()[..., 0] > 0.066)
     edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     np.testing.assert_allclose(edges, [x1, 6, x2, 18], atol=1)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_are_those_of_keras(name):
+    corners = np.array([[3.0, 4, 10, 19], [1, 0, 2, 5]], "float32")
+    expected = keras.utils.bounding_boxes.convert_format(
+        corners, "xyxy", name, height=32, width=32
+    )
+    found = np.stack(FORMATS[name](*corners.T), axis=-1)
+    np.testing.assert_allclose(found, expected)

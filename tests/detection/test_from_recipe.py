@@ -33,3 +33,32 @@ def test_the_initializer_of_the_heads_is_given(
     options = from_recipe.make_detector(recipe, 2, weights="FILE")
     assert options == {"head_initializer": initializer}
     assert seen["weights"] == "FILE" and seen["freeze_stages"] == 1
+
+
+@pytest.mark.parametrize("detector", ["retinanet", "mask_rcnn"])
+def test_batches_are_those_of_the_recipe(monkeypatch, detector):
+    seen = []
+    monkeypatch.setattr(
+        from_recipe.coco,
+        "load",
+        lambda *given, **options: seen.append((given, options)),
+    )
+    recipe = CocoRecipe(
+        detector=detector,
+        batch_size=6,
+        accumulation_steps=2,
+        image_size=48,
+        longer_side=64,
+        seed=5,
+    )
+    from_recipe.make_batches("truth", recipe, training=True, first_step=7)
+    ((positional, options),) = seen
+    assert positional == ("truth", recipe.step_batch_size)
+    assert options == {
+        "training": True,
+        "image_size": (48, 64),
+        "pad_to": 32,
+        "masks": detector == "mask_rcnn",
+        "seed": 5,
+        "first_step": 7,
+    }

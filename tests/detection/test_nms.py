@@ -30,6 +30,7 @@ def run(boxes, scores, classes, *arguments):
         *arguments,
     )
     indices, numbers = map(ops.convert_to_numpy, result)
+    assert numbers.max() <= indices.shape[1]
     assert not indices[np.arange(indices.shape[1]) >= numbers[:, None]].any()
     return [list(row[:n]) for row, n in zip(indices, numbers)]
 
@@ -78,3 +79,12 @@ def test_areas_beyond_half_precision_do_not_overflow(dtype):
     ):
         kept = ops.convert_to_numpy(kept)[0]
         assert int(number[0]) == 2 and list(kept[:2]) == [0, 2]
+
+
+def test_boxes_of_no_score_are_none_of_a_level():
+    """`propose` gives them where there is no box."""
+    boxes = ops.array([[[0.0, 0, 4, 4], [10, 0, 14, 4], [20, 0, 24, 4]]])
+    scores = ops.array([[0.0, 0.2, 1e-6]])
+    kept, number = suppress_level(boxes, scores, 0.5, 3)
+    assert int(number[0]) == 2
+    assert [int(x) for x in kept[0][:2]] == [1, 2]

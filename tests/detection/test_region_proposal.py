@@ -6,6 +6,7 @@ from keras import ops
 from keras_epsanet.detection import region_proposal
 from keras_epsanet.detection.region_proposal import (
     ANCHORS,
+    apply_proposal_head,
     proposal_losses,
     propose,
 )
@@ -190,3 +191,37 @@ def test_proposals_have_no_gradient(gradient_of):
 
     assert float(total(ops.array(deltas))) > 0
     assert not gradient_of(total, deltas).any()
+
+
+def test_the_head_is_a_convolution_with_relu_before_two_others():
+    levels = {
+        name: keras.Input((side, side, 4), name=name)
+        for name, side in zip(("P2", "P3"), (4, 2))
+    }
+    model = keras.Model(levels, apply_proposal_head(levels))
+    random = np.random.default_rng(0)
+    values = {
+        name: random.normal(size=(2, *x.shape[1:])).astype("float32")
+        for name, x in levels.items()
+    }
+    hidden, *last = (
+        model.get_layer(name)
+        for name in ("rpn_conv", "rpn_logits_conv", "rpn_deltas_conv")
+    )
+    for layer in (hidden, *last):
+        for weight in layer.weights:
+            weight.assign(random.normal(size=weight.shape))
+    for found, layer in zip(model(values), last):
+        per_anchor = layer.filters // ANCHORS.num_anchors
+        shape = (2, -1) if per_anchor == 1 else (2, -1, per_anchor)
+        expected = [
+            np.reshape(
+                ops.convert_to_numpy(layer(np.maximum(hidden(x), 0))), shape
+            )
+            for x in map(ops.array, values.values())
+        ]
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(found),
+            np.concatenate(expected, axis=1),
+            atol=1e-5,
+        )

@@ -296,3 +296,9 @@ def test_means_of_losses_are_weighted_by_images(biased):
         assert abs(one[name] - other[name]) > 1e-3
         expected = (3 * one[name] + other[name]) / 4
         np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_the_config_has_the_initializer_of_the_heads():
+    model = RetinaNet(make_backbone(), CLASSES, head_initializer="he_normal")
+    config = model.get_config()["head_initializer"]
+    assert config["class_name"] == "HeNormal"

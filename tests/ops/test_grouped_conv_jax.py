@@ -7,6 +7,7 @@ import pytest
 jax = pytest.importorskip("jax")
 
 from keras_epsanet.ops.grouped_conv_jax import convolve_jax  # noqa: E402
+from keras_epsanet.ops.pixel_tiles import PixelTiles  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.standard_normal((2, 9, 8, 6)).astype("float32")
@@ -74,3 +75,25 @@ def test_accelerators_get_one_convolution(monkeypatch, groups, data_format):
 @pytest.mark.parametrize("size", [(1, 1), (3, 5)])
 def test_groups_on_a_cpu(size, strides, data_format):
     assert_convolves(make_kernel(*size, 2), strides, 2, data_format)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="tiles by operations of Keras"
+)
+def test_strides_keep_the_last_row_and_column_of_odd_images():
+    # Of 17 rows nine are left; in tiles, for a group has three filters.
+    image = RANDOM.standard_normal((1, 17, 17, 6)).astype("float32")
+    kernel = RANDOM.standard_normal((3, 3, 3, 6)).astype("float32")
+    sizes = (9, 9)
+    assert PixelTiles(kernel.shape, (2, 2), 2, sizes).shape != (1, 1)
+    outputs = convolve_jax(image, kernel, (2, 2), 2, "channels_last")
+    assert outputs.shape == (1, *sizes, 6)
+    wanted = jax.lax.conv_general_dilated(
+        image,
+        kernel,
+        (2, 2),
+        [(1, 1), (1, 1)],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=2,
+    )
+    np.testing.assert_allclose(outputs, wanted, atol=1e-5)

@@ -63,3 +63,9 @@ def test_sha256(tmp_path):
 def test_a_file_holds_what_is_given_on_every_system(tmp_path):
     durable.write_file(tmp_path / "a.csv", "çö,日本\r\nb\n")
     assert (tmp_path / "a.csv").read_bytes() == "çö,日本\r\nb\n".encode()
+
+
+def test_a_file_may_be_written_where_the_process_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    durable.write_file("a.txt", "text")
+    assert (tmp_path / "a.txt").read_text() == "text"

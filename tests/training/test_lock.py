@@ -108,3 +108,10 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
 def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         lock_folder(pathlib.Path(tmp_path) / "none")
+
+
+def test_nothing_of_a_longer_text_is_left(tmp_path):
+    (tmp_path / lock.NAME).write_text(300 * "x")
+    held = lock_folder(tmp_path)
+    text = (tmp_path / lock.NAME).read_text()
+    assert held and text.endswith("\n") and "x" not in text.split("since")[1]
