@@ -17,9 +17,9 @@ import tempfile
 import warnings
 import zipfile
 
+from keras_epsanet.atomic import sha256, sync, write_file
 from keras_epsanet.training import checkpoints
 from keras_epsanet.training.checkpoints import State
-from keras_epsanet.training.durable import sha256, sync, write_file
 from keras_epsanet.training.lock import lock_folder
 
 FOLDER = "checkpoints"

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from keras_epsanet.training import durable
+from keras_epsanet import atomic
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
@@ -14,7 +14,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError):
-        durable.write_file(path, "new")
+        atomic.write_file(path, "new")
     assert path.read_text() == "old"
 
 
@@ -30,7 +30,7 @@ def test_a_file_takes_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
 
     note("fsync", os.fsync)
     note("replace", os.replace)
-    durable.write_file(path, "text")
+    atomic.write_file(path, "text")
     assert path.read_text() == "text" and os.listdir(tmp_path) == [path.name]
     # The name is on the disk at the end, too.
     assert events == [("fsync", False), ("replace", False), ("fsync", True)]
@@ -47,19 +47,19 @@ def test_windows_opens_no_folder_and_waits_for_files_to_write(
         opened.append(flags)
         return open(path, flags)
 
-    monkeypatch.setattr(durable, "_IS_WINDOWS", True)
+    monkeypatch.setattr(atomic, "_IS_WINDOWS", True)
     monkeypatch.setattr(os, "open", open_as_windows)
     (tmp_path / "file").write_text("")
-    durable.sync(tmp_path)
-    durable.sync(tmp_path / "file")
+    atomic.sync(tmp_path)
+    atomic.sync(tmp_path / "file")
     assert opened == [os.O_RDWR]
 
 
 def test_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
-    assert durable.sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
+    assert atomic.sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
 
 
 def test_a_file_holds_what_is_given_on_every_system(tmp_path):
-    durable.write_file(tmp_path / "a.csv", "çö,日本\r\nb\n")
+    atomic.write_file(tmp_path / "a.csv", "çö,日本\r\nb\n")
     assert (tmp_path / "a.csv").read_bytes() == "çö,日本\r\nb\n".encode()
