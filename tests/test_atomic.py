@@ -63,3 +63,53 @@ def test_sha256(tmp_path):
 def test_a_file_holds_what_is_given_on_every_system(tmp_path):
     atomic.write_file(tmp_path / "a.csv", "çö,日本\r\nb\n")
     assert (tmp_path / "a.csv").read_bytes() == "çö,日本\r\nb\n".encode()
+
+
+def write(folder, text):
+    os.makedirs(folder)
+    with open(os.path.join(folder, "a"), "w") as file:
+        file.write(text)
+
+
+def test_a_folder_is_replaced_only_if_it_is_wanted(tmp_path):
+    path = tmp_path / "folder"
+    write(path, "old")
+    with pytest.raises(OSError):
+        with atomic.whole(path) as temporary:
+            write(temporary, "new")
+    assert (path / "a").read_text() == "old"
+    with atomic.whole(path, replace_folder=True) as temporary:
+        write(temporary, "new")
+    assert (path / "a").read_text() == "new"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    path, rename = tmp_path / "folder", os.rename
+    write(path, "old")
+
+    def fail(source, target):
+        if target == path and "former" not in source:
+            raise OSError("No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OSError, match="No space"):
+        with atomic.whole(path, replace_folder=True) as temporary:
+            write(temporary, "new")
+    assert (path / "a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_what_a_kill_left_is_removed(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_remove", lambda path: None)
+        for name in ("a.json", "b"):
+            with pytest.raises(KeyboardInterrupt):
+                with atomic.whole(tmp_path / name) as temporary:
+                    write(f"{temporary}/c", "half of it")
+                    raise KeyboardInterrupt
+    assert len(os.listdir(tmp_path)) == 2
+    (tmp_path / "whole").write_text("")
+    atomic.remove_unfinished(tmp_path)
+    assert os.listdir(tmp_path) == ["whole"]
