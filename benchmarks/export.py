@@ -27,6 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_epsanet
+from keras_epsanet import atomic
 
 
 def main():
@@ -188,9 +189,8 @@ def export_litert(int8):
                 tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             ]
         path += ".tflite"
-        with open(f"{path}.tmp", "wb") as file:
+        with atomic.whole(path) as temporary, open(temporary, "wb") as file:
             file.write(converter.convert())
-        os.replace(f"{path}.tmp", path)
         return path
 
     return export

@@ -21,6 +21,7 @@ on ImageNet yet.
 import argparse
 import csv
 import functools
+import io
 import os
 import sys
 import warnings
@@ -35,6 +36,7 @@ import tensorflow as tf
 
 import keras_epsanet
 from keras_epsanet import complexity, distribution, training
+from keras_epsanet.atomic import write_file
 from keras_epsanet.commands.predict import (
     find_class_names,
     resizing,
@@ -199,12 +201,11 @@ def print_result(names, labels, probabilities, confusion):
 
 def write_confusion(path, names, confusion):
     """Writes a row for each true class, a column for each predicted one."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["true \\ predicted", *names])
-        writer.writerows([name, *row] for name, row in zip(names, confusion))
-    os.replace(temporary, path)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["true \\ predicted", *names])
+    writer.writerows([name, *row] for name, row in zip(names, confusion))
+    write_file(path, text.getvalue())
     print(f"Saved {path}")
 
 

@@ -12,9 +12,7 @@ files are for one size of images. ONNX Runtime fuses more of a graph whose
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -23,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_epsanet
+from keras_epsanet.atomic import whole
 
 ENDINGS = {
     "saved_model": "_saved_model",
@@ -83,8 +82,7 @@ def export(model, images, name, args):
     places = np.arange(-(-len(images) // size) * size) % len(images)
     batches = images[places.reshape(-1, size)]
     expected = np.stack([model.predict(x, verbose=0) for x in batches])
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export") as hidden:
-        temporary = os.path.join(hidden, file)
+    with whole(path, replace_folder=True) as temporary:
         write(model, batches, name, temporary, args.batch_size)
         run = load(temporary, name, batches.shape[1:])
         found = np.stack([run(x) for x in batches])
@@ -94,9 +92,6 @@ def export(model, images, name, args):
             raise RuntimeError(
                 f"{name} differs from Keras by {difference:.1e} of the largest"
             )
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        os.replace(temporary, path)
     return path
 
 

@@ -21,9 +21,7 @@ saves and exits with 75 after a SIGTERM, with 130 after Ctrl-C.
 
 import argparse
 import os
-import shutil
 import sys
-import uuid
 import warnings
 
 # On processors without AVX-512 TensorFlow leaves these kernels off, although
@@ -34,7 +32,7 @@ import keras
 import tensorflow as tf
 
 import keras_epsanet
-from keras_epsanet import data, distribution, training
+from keras_epsanet import atomic, data, distribution, training
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
@@ -181,22 +179,26 @@ def open_source(args):
 
 def write_smoke_images(path, train=96, val=40):
     """Writes embedded images as an ImageNet of ten classes."""
-    # Processes of two machines can have the same number.
-    temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with atomic.whole(path) as temporary:
+            write_images(temporary, train, val)
+    except OSError:
+        # Another worker may have been sooner.
+        if not os.path.isdir(path):
+            raise
+
+
+def write_images(path, train, val):
     for folder, split, count in zip(
         ("train", "val"), ("train", "test"), (train, val)
     ):
         images = data.fashion_mnist(split)
         names = [name.replace("/", " ") for name in images.class_names]
         for i, (image, label) in enumerate(images.take(count)):
-            class_folder = os.path.join(temporary, folder, names[label])
+            class_folder = os.path.join(path, folder, names[label])
             os.makedirs(class_folder, exist_ok=True)
             jpeg = tf.io.encode_jpeg(tf.image.grayscale_to_rgb(image))
             tf.io.write_file(os.path.join(class_folder, f"{i}.JPEG"), jpeg)
-    try:
-        os.rename(temporary, path)
-    except OSError:  # Another worker was sooner.
-        shutil.rmtree(temporary)
 
 
 def build_model(recipe, classes):

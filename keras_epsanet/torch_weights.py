@@ -8,11 +8,11 @@ convolution, is therefore turned round, scale by scale.
 
 import collections
 import collections.abc
-import os
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_epsanet.atomic import whole
 from keras_epsanet.models.layer_names import BLOCK, network_layers
 from keras_epsanet.torch_checkpoint import (
     check_ending,
@@ -109,14 +109,8 @@ def save_torch_weights(model, path):
             tensors = {key: torch.from_numpy(a) for key, a in state.items()}
             torch.save(collections.OrderedDict(tensors), name)
 
-    # Under a temporary name first, so that a crash leaves no half a file.
-    temporary = f"{path}.tmp"
-    try:
+    with whole(path) as temporary:
         write(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def assign_state_dict(model, state, skip_classifier=False):

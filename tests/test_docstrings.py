@@ -12,7 +12,6 @@ import keras_epsanet
 TENSORFLOW_ONLY = (
     "keras_epsanet.data",
     "keras_epsanet.distribution",
-    "keras_epsanet.training.strategy",
 )
 MODULES = [
     module.name

@@ -1,8 +1,8 @@
 """What is left when a training ends: its best epoch, checked and looked at."""
 
 import dataclasses
-import os
 
+from keras_epsanet.atomic import whole
 from keras_epsanet.classification import (
     agreement,
     models,
@@ -52,9 +52,8 @@ def save(classifier, recipe, class_names, path):
     )
     model = models.build_classifier(plain, class_names)
     model.set_weights(classifier.get_weights())
-    temporary = f"{path}.tmp.keras"
-    model.save(temporary)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        model.save(temporary)
 
 
 def check_accuracy(path, found, state, recipe):

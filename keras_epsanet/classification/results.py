@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_epsanet.training.durable import write_file
+from keras_epsanet.atomic import write_file
 
 
 class Results:

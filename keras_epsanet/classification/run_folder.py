@@ -6,8 +6,8 @@ import json
 import os
 
 from keras_epsanet import training
+from keras_epsanet.atomic import write_file
 from keras_epsanet.training import resume
-from keras_epsanet.training.durable import write_file
 
 # What a training that is under way, or finished, can be given anew besides
 # more epochs.

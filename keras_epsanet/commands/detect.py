@@ -11,9 +11,9 @@ import numpy as np
 
 import keras_epsanet
 from keras_epsanet import detection, training
+from keras_epsanet.atomic import write_file
 from keras_epsanet.commands.predict import decoded, list_files
 from keras_epsanet.data.file_names import printable
-from keras_epsanet.training.durable import write_file
 
 MULTIPLE = 32  # Of which height and width are, as in training.
 

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from keras_epsanet import data
+from keras_epsanet.atomic import write_file
 from keras_epsanet.data.class_folders import ENDINGS
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.layers import ClassNames
-from keras_epsanet.training.durable import write_file
 
 FORMATS = (".json", ".csv")
 

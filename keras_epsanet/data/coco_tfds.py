@@ -2,8 +2,8 @@
 
 import json
 import os
-import shutil
 
+from keras_epsanet.atomic import whole
 from keras_epsanet.data.tfds import import_tfds
 
 # COCO's names of its parts, by those of TensorFlow Datasets.
@@ -50,8 +50,7 @@ def write_from_tfds(folder, name="coco/2017", data_dir=None, parts=None):
             f"Received: name={name} with {', '.join(features)}"
         )
     builder.download_and_prepare()
-    temporary = f"{folder}.{os.getpid()}.temporary"
-    try:
+    with whole(folder) as temporary:
         os.makedirs(os.path.join(temporary, "annotations"))
         for split, part in (parts or PARTS).items():
             dataset = builder.as_dataset(
@@ -59,9 +58,6 @@ def write_from_tfds(folder, name="coco/2017", data_dir=None, parts=None):
             )
             names = features["objects"]["label"].names
             _write_part(temporary, part, dataset.as_numpy_iterator(), names)
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_part(folder, part, examples, class_names):

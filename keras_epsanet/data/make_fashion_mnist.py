@@ -16,6 +16,7 @@ import sys
 
 import numpy as np
 
+from keras_epsanet.atomic import whole
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES, FILE
 
 IMAGES_PER_CLASS = {"train": 1000, "test": 200}
@@ -48,14 +49,8 @@ def make_fashion_mnist(source, path, images_per_class=IMAGES_PER_CLASS):
         chosen = _first_of_every_class(labels, count, prefix)
         arrays[f"{split}_images"] = images[chosen][..., None]
         arrays[f"{split}_labels"] = labels[chosen]
-    # Under a temporary name first, so that a crash leaves no half a file.
-    temporary = f"{path}.tmp.npz"
-    try:
+    with whole(path) as temporary:
         np.savez_compressed(temporary, **arrays)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def read_idx(path, dimensions):

@@ -9,10 +9,10 @@ import functools
 import json
 import math
 import os
-import shutil
 
 import numpy as np
 
+from keras_epsanet.atomic import whole
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES, FILE
 from keras_epsanet.data.textures import background, resizing
 
@@ -70,14 +70,10 @@ def write(folder, num_train, num_val, image_size=256, seed=0, objects=(1, 6)):
             raise ValueError(
                 f"`{name}` must not be negative. Received: {name}={number}"
             )
-    temporary = f"{folder}.{os.getpid()}.temporary"
-    try:
+    with whole(folder) as temporary:
         os.makedirs(os.path.join(temporary, "annotations"))
         for split, number in (("train", num_train), ("val", num_val)):
             _write_split(temporary, split, number, image_size, seed, objects)
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def compose(split, index, image_size=256, seed=0, objects=(1, 6)):

@@ -8,6 +8,7 @@ import threading
 
 import keras
 
+from keras_epsanet.atomic import whole, write_file
 from keras_epsanet.data.bad_images import as_jpeg
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.data.record_blocks import to_blocks
@@ -100,7 +101,7 @@ def _write_shard(source, output, name, entries, class_names, quality):
 
     _write_records(path, examples())
     result["records"], result["blocks"] = len(lengths), to_blocks(lengths)
-    write_json(note, result)
+    write_file(note, json.dumps(result, indent=1))
     return result
 
 
@@ -125,45 +126,12 @@ def _example(encoded, label, text, filename):
 def _write_records(path, records):
     import tensorflow as tf
 
-    def write(temporary):
-        with tf.io.TFRecordWriter(os.fsencode(temporary)) as writer:
-            for record in records:
-                writer.write(record)
-
     try:
-        _write_whole(path, write)
+        with whole(path) as temporary:
+            with tf.io.TFRecordWriter(os.fsencode(temporary)) as writer:
+                for record in records:
+                    writer.write(record)
     except tf.errors.OpError as error:
         raise OSError(
             f"{printable(path)} cannot be written: {error.message}"
         ) from error
-
-
-def write_json(path, value):
-    """Writes a file that is whole whenever it is there."""
-
-    def write(temporary):
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1)
-
-    _write_whole(path, write)
-
-
-def _write_whole(path, write):
-    """Lets a file appear under its name when all of it is on the disk."""
-    temporary = f"{path}.{os.getpid()}.temporary"
-    try:
-        write(temporary)
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(os.path.dirname(path))
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,9 +24,10 @@ import random
 import shutil
 import sys
 
+from keras_epsanet.atomic import remove_unfinished, write_file
 from keras_epsanet.data.bad_images import QUALITY, check_share
 from keras_epsanet.data.file_names import printable
-from keras_epsanet.data.shard_writer import write_json, write_shards
+from keras_epsanet.data.shard_writer import write_shards
 from keras_epsanet.data.splits import (
     INDEX,
     SPLITS,
@@ -121,7 +122,7 @@ def convert(
             "The images must not change while they are converted. "
             f"Received: source={printable(source)}"
         )
-    write_json(os.path.join(output, INDEX), index)
+    write_file(os.path.join(output, INDEX), json.dumps(index, indent=1))
     shutil.rmtree(unfinished)
     return index
 
@@ -166,11 +167,9 @@ def _start(unfinished, plan, output):
         with open(path, encoding="utf-8") as file:
             _check_plan(json.load(file), plan, output)
     else:
-        write_json(path, plan)
+        write_file(path, json.dumps(plan, indent=1))
     for folder in (output, unfinished):
-        for name in os.listdir(folder):
-            if name.endswith(".temporary"):
-                os.remove(os.path.join(folder, name))
+        remove_unfinished(folder)
 
 
 def _check_plan(found, plan, output):

@@ -8,12 +8,12 @@ import json
 import keras
 import numpy as np
 
+from keras_epsanet.atomic import write_file
 from keras_epsanet.data.coco_annotations import load_coco
 from keras_epsanet.detection.ap_table import COLUMNS, format_table
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
-from keras_epsanet.training.durable import write_file
 
 _PREFIXES = {"bbox": "", "segm": "mask_"}
 

@@ -16,8 +16,11 @@ from keras_epsanet.detection.settings import (
     integer_from,
     share,
 )
-from keras_epsanet.distribution import num_replicas
-from keras_epsanet.training.replicas import sum_over_replicas
+from keras_epsanet.distribution.replicas import (
+    current_strategy,
+    num_replicas,
+    sum_over_replicas,
+)
 
 CORNERS = "xyxy"
 
@@ -174,7 +177,7 @@ class Detector(keras.Model):
         for mean, value in zip(self._loss_means, of_batch):
             mean.update_state(value, images)
         loss = sum(losses.values())
-        number = num_replicas(_strategy())
+        number = num_replicas(current_strategy())
         if number > 1:
             # The value is that of the whole batch on every replica, for Keras
             # takes the mean by their images; the gradient is the replica's.
@@ -261,12 +264,3 @@ class Detector(keras.Model):
             config["backbone"], custom_objects=custom_objects
         )
         return cls(**config)
-
-
-def _strategy():
-    """The strategy that runs this, where each replica has its own loss."""
-    if keras.backend.backend() != "tensorflow":
-        return None
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy()

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_epsanet.training.replicas import sum_over_replicas
+from keras_epsanet.distribution.replicas import sum_over_replicas
 
 
 def focal_loss(targets, logits, alpha=0.25, gamma=2.0):

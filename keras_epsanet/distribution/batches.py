@@ -18,7 +18,7 @@ def check_batch_size(batch_size, strategy, name="batch_size"):
 
     Args:
         batch_size: Integer, images in a batch of all devices together.
-        strategy: What `keras_epsanet.training.make_strategy` returned.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
         name: String, the name of the argument for the message.
 
     Raises:
@@ -27,7 +27,7 @@ def check_batch_size(batch_size, strategy, name="batch_size"):
 
     Example:
 
-    >>> from keras_epsanet.training import make_strategy
+    >>> from keras_epsanet.distribution import make_strategy
     >>> check_batch_size(13, make_strategy())  # One device takes any.
     """
     number = num_replicas(strategy)
@@ -59,7 +59,7 @@ def pad_to_devices(dataset, strategy):
         dataset: Finite batched `tf.data.Dataset` of images, `(images,
             labels)` or `(images, labels, weights)`, weights `(N,)`. Images
             and labels may be nested.
-        strategy: What `keras_epsanet.training.make_strategy` returned.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
 
     Returns:
         A `tf.data.Dataset` of `(images, labels, weights)`, or of images
@@ -73,7 +73,7 @@ def pad_to_devices(dataset, strategy):
     Example:
 
     >>> import numpy as np, tensorflow as tf
-    >>> from keras_epsanet.training import make_strategy
+    >>> from keras_epsanet.distribution import make_strategy
     >>> strategy = make_strategy()
     >>> with strategy.scope():
     ...     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -104,7 +104,7 @@ def divide_batches(make_batches, strategy):
         make_batches: Function from `shard`, the number of a worker and of
             all workers, to a dataset as in `pad_to_devices`, such as one
             that calls `keras_epsanet.data.imagenet.evaluation_batches`.
-        strategy: What `keras_epsanet.training.make_strategy` returned.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
 
     Returns:
         `tf.data.Dataset`, or `tf.distribute.DistributedDataset` for several
@@ -116,7 +116,7 @@ def divide_batches(make_batches, strategy):
     Example:
 
     >>> import numpy as np, tensorflow as tf
-    >>> from keras_epsanet.training import make_strategy
+    >>> from keras_epsanet.distribution import make_strategy
     >>> def make_batches(shard):
     ...     number, workers = shard
     ...     images = tf.data.Dataset.range(13).shard(workers, number)

@@ -13,7 +13,7 @@ def predict(model, dataset, strategy=None):
         model: A compiled or uncompiled `keras.Model`.
         dataset: Finite batched `tf.data.Dataset` as in `pad_to_devices`, or
             a list of batches of images.
-        strategy: What `keras_epsanet.training.make_strategy` returned;
+        strategy: What `keras_epsanet.distribution.make_strategy` returned;
             `None` is that of the model.
 
     Returns:

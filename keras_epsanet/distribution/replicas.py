@@ -1,13 +1,27 @@
-"""How many devices and processes share a batch."""
+"""How many devices and processes share a batch, and what they tell each other.
+
+TensorFlow alone runs a loss and an optimizer per replica; elsewhere there is
+one of each, and gradients come summed already.
+"""
 
 import keras
+from keras import ops
+
+
+def current_strategy():
+    """The strategy that runs this code, where every replica runs it."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy()
 
 
 def num_replicas(strategy):
     """Counts the devices, on all workers, that share each batch.
 
     Args:
-        strategy: What `keras_epsanet.training.make_strategy` returned,
+        strategy: What `keras_epsanet.distribution.make_strategy` returned,
             another `tf.distribute.Strategy` or a
             `keras.distribution` of Keras; `None` is one device.
 
@@ -25,7 +39,7 @@ def worker(strategy):
     """Returns the number of this process and of all, on TensorFlow.
 
     Args:
-        strategy: What `keras_epsanet.training.make_strategy` returned.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
 
     Returns:
         Pair of integers; `(0, 1)` where there is one process, and on other
@@ -43,3 +57,56 @@ def worker(strategy):
         )
     )
     return int(ids[0]) // len(ids), num_replicas(strategy) // len(ids)
+
+
+def sum_over_replicas(tensors):
+    """Returns dense tensors, each the sum of those of all replicas."""
+    if keras.backend.backend() != "tensorflow":
+        return list(tensors)
+    import tensorflow as tf
+
+    # A gradient of embeddings may be sparse, which no L2 term would be.
+    tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def true_on_all_replicas(flag):
+    """Whether a boolean scalar is true on every replica."""
+    missing = ops.cast(ops.logical_not(flag), "float32")
+    return ops.equal(sum_over_replicas([missing])[0], 0)
+
+
+def assign_on_replicas(updates):
+    """Assigns to each variable its new value, the same on all replicas.
+
+    Args:
+        updates: List of pairs, variable and tensor. All tensors are computed
+            before the first of them is assigned.
+    """
+    if keras.backend.backend() != "tensorflow":
+        for variable, value in updates:
+            variable.assign(value)
+        return
+    import tensorflow as tf
+
+    def assign_all(strategy, variables, values):
+        for variable, value in zip(variables, values):
+            strategy.extended.update(
+                variable,
+                lambda variable, value: variable.assign(value),
+                args=(value,),
+                group=False,
+            )
+
+    variables = [
+        v.value if isinstance(v, keras.Variable) else v for v, _ in updates
+    ]
+    tf.__internal__.distribute.interim.maybe_merge_call(
+        assign_all,
+        tf.distribute.get_strategy(),
+        variables,
+        [value for _, value in updates],
+    )

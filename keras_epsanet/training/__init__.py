@@ -3,13 +3,18 @@
 What needs TensorFlow imports it when it is used.
 """
 
+from keras_epsanet.distribution import (
+    any_worker,
+    is_chief,
+    make_strategy,
+    num_replicas,
+)
 from keras_epsanet.training.average import WeightAverage
 from keras_epsanet.training.callbacks import (
     PREEMPTED,
     Checkpointing,
     Interruption,
     Preemption,
-    any_worker,
     end_epoch,
 )
 from keras_epsanet.training.checkpoints import State
@@ -31,19 +36,10 @@ from keras_epsanet.training.logs import (
 )
 from keras_epsanet.training.loss_scale import LossScale
 from keras_epsanet.training.recipe import Recipe
-from keras_epsanet.training.resume import (
-    open_run,
-    read_recipe,
-    resume_recipe,
-)
+from keras_epsanet.training.resume import open_run, read_recipe, resume_recipe
 from keras_epsanet.training.run_folder import RunFolder
 from keras_epsanet.training.schedule import EpochSchedule
 from keras_epsanet.training.sgd_l2 import SGDL2
-from keras_epsanet.training.strategy import (
-    is_chief,
-    make_strategy,
-    num_replicas,
-)
 
 __all__ = [
     "COCO",

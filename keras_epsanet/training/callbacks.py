@@ -209,31 +209,3 @@ def end_epoch(model, state, callbacks):
     callbacks.on_epoch_begin(epoch)
     callbacks.on_epoch_end(epoch, dict(state.logs))
     callbacks.on_train_end()
-
-
-def any_worker(strategy):
-    """Makes a function that several workers call to agree.
-
-    Args:
-        strategy: What `make_strategy` returned.
-
-    Returns:
-        Function of a boolean that returns whether any worker called it with
-        `True`. It waits until all have called it.
-
-    Example:
-
-    >>> import tensorflow as tf
-    >>> any_worker(tf.distribute.get_strategy())(True)
-    True
-    """
-    resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None or not resolver.task_type:
-        return bool
-    import tensorflow as tf
-
-    @tf.function
-    def total(flag):
-        return strategy.reduce("SUM", strategy.run(lambda: flag), axis=None)
-
-    return lambda flag: bool(total(tf.constant(float(flag))) > 0)

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_epsanet.training.durable import sha256, sync, write_file
+from keras_epsanet.atomic import sha256, sync, write_file
 
 MODEL, STATE, SUMS = "model.keras", "state.json", "SHA256SUMS"
 AVERAGE = "average.npz"

@@ -7,7 +7,7 @@ import time
 
 import keras
 
-from keras_epsanet.training.durable import write_file
+from keras_epsanet.atomic import write_file
 
 
 class EpochLog(keras.callbacks.Callback):

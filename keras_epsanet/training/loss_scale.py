@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_epsanet.training.replicas import true_on_all_replicas
+from keras_epsanet.distribution.replicas import true_on_all_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

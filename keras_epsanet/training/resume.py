@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from keras_epsanet.training.durable import write_file
+from keras_epsanet.atomic import write_file
 from keras_epsanet.training.run_folder import RunFolder
 
 

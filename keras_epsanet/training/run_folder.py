@@ -17,13 +17,17 @@ import tempfile
 import warnings
 import zipfile
 
+from keras_epsanet.atomic import (
+    remove_unfinished,
+    sha256,
+    whole,
+    write_file,
+)
 from keras_epsanet.training import checkpoints
 from keras_epsanet.training.checkpoints import State
-from keras_epsanet.training.durable import sha256, sync, write_file
 from keras_epsanet.training.lock import lock_folder
 
 FOLDER = "checkpoints"
-_TEMPORARY = ".tmp-"
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -76,9 +80,8 @@ class RunFolder:
         self._lock = lock_folder(self.path) if is_chief else None
         self._claim()
         if is_chief:
-            for name in os.listdir(self._checkpoints):
-                if name.startswith(_TEMPORARY):
-                    shutil.rmtree(os.path.join(self._checkpoints, name))
+            remove_unfinished(self.path)
+            remove_unfinished(self._checkpoints)
 
     def _claim(self):
         """Writes the recipe, or compares it with the one that is there."""
@@ -152,20 +155,19 @@ class RunFolder:
             The SHA-256 of the file in hexadecimal digits, or `None` if this
             process is not the one that writes.
         """
-        with tempfile.TemporaryDirectory(
-            prefix=_TEMPORARY, dir=self._checkpoints if self.is_chief else None
-        ) as folder:
+        path = os.path.join(self.path, name)
+        with tempfile.TemporaryDirectory() as folder:
             archive = os.path.join(folder, checkpoints.MODEL)
             network.save(archive)
             if not self.is_chief:
                 return None
-            with zipfile.ZipFile(archive) as file:
+            with zipfile.ZipFile(archive) as file, whole(path) as temporary:
                 # As `save_weights` would have written it.
-                weights = file.extract("model.weights.h5", folder)
-            sync(weights)
-            path = os.path.join(self.path, name)
-            os.replace(weights, path)
-        sync(self.path)
+                with (
+                    file.open("model.weights.h5") as weights,
+                    open(temporary, "wb") as copy,
+                ):
+                    shutil.copyfileobj(weights, copy)
         digits = sha256(path)
         self._note_sum(digits, name)
         return digits
@@ -180,22 +182,13 @@ class RunFolder:
 
     def _write(self, model, state, average):
         folder = self.folder(state.step)
-        temporary = os.path.join(
-            self._checkpoints, _TEMPORARY + os.path.basename(folder)
-        )
-        former = temporary + "-former"
         try:
-            checkpoints.write(temporary, model, state, self.recipe, average)
-            if os.path.exists(folder):
-                # A damaged one, or this one before it was evaluated.
-                os.rename(folder, former)
-            os.rename(temporary, folder)
-            sync(self._checkpoints)
-            shutil.rmtree(former, ignore_errors=True)
+            # There may be a damaged one, or this one before its evaluation.
+            with whole(folder, replace_folder=True) as temporary:
+                checkpoints.write(
+                    temporary, model, state, self.recipe, average
+                )
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if os.path.exists(former) and not os.path.exists(folder):
-                os.rename(former, folder)
             kept = [step for step in self.steps() if step != state.step]
             raise OSError(
                 f"The checkpoint of step {state.step} cannot be written to "

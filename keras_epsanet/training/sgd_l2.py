@@ -6,12 +6,12 @@ import warnings
 import keras
 from keras import ops
 
-from keras_epsanet.training import recipe_fields as kinds
-from keras_epsanet.training.recipe_fields import check
-from keras_epsanet.training.replicas import (
+from keras_epsanet.distribution.replicas import (
     assign_on_replicas,
     sum_over_replicas,
 )
+from keras_epsanet.training import recipe_fields as kinds
+from keras_epsanet.training.recipe_fields import check
 
 # Arguments of Keras' own average.
 _AVERAGE = ("use_ema", "ema_momentum", "ema_overwrite_frequency")

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from keras_epsanet import atomic
 from keras_epsanet.data import shard_writer
 from keras_epsanet.data.record_blocks import scan_blocks
 
@@ -102,7 +103,7 @@ def test_what_fails_leaves_nothing_under_any_name(task, monkeypatch):
     def fail(path):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(shard_writer, "_sync", fail)
+    monkeypatch.setattr(atomic, "sync", fail)
     with pytest.raises(OSError):
         shard_writer.write_shards([task], 1)
     assert os.listdir(output) == ["unfinished"]
@@ -113,18 +114,6 @@ def test_tensorflow_s_errors_name_the_shard(tmp_path):
     path = tmp_path / "none" / "a.tfrecord"
     with pytest.raises(OSError, match=f"{path} cannot be written: "):
         shard_writer._write_records(str(path), [b"record"])
-
-
-def test_all_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
-    path, events = str(tmp_path / "a.json"), []
-    monkeypatch.setattr(
-        shard_writer,
-        "_sync",
-        lambda x: events.append((x == str(tmp_path), os.path.exists(path))),
-    )
-    shard_writer.write_json(path, [1])
-    assert json.load(open(path)) == [1]
-    assert events == [(False, False), (True, True)]
 
 
 def test_the_bar_counts_the_shards(task, monkeypatch):

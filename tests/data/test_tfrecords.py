@@ -282,7 +282,7 @@ def test_shards_have_mixed_images_and_nearly_as_many_each():
 
 def test_what_a_kill_left_is_removed(tree, output):
     os.makedirs(os.path.join(output, "unfinished"))
-    for name in ("a.tfrecord.7.temporary", "unfinished/a.json.7.temporary"):
+    for name in (".tmp-a-7.tfrecord", "unfinished/.tmp-a-7.json"):
         open(os.path.join(output, name), "w").close()
     convert(tree, output, **OPTIONS)
     assert sorted(os.listdir(output)) == [

@@ -16,7 +16,7 @@ import pytest
 
 from keras_epsanet import training
 from keras_epsanet.data import imagenet
-from keras_epsanet.training import strategy
+from keras_epsanet.distribution import strategy
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("workers train on TensorFlow", allow_module_level=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet import training
-from keras_epsanet.training import ImageNetRecipe, RunFolder, SGDL2, logs
+from keras_epsanet.training import SGDL2, ImageNetRecipe, RunFolder, logs
 
 tf = pytest.importorskip("tensorflow")
 
@@ -326,29 +326,6 @@ def test_the_signal_has_its_former_meaning_in_the_end():
     assert preemption.requested
     preemption.stop()
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-@pytest.mark.parametrize("task", [None, "", "worker"])
-def test_workers_agree_by_a_sum(task):
-    resolver = task if task is None else types.SimpleNamespace(task_type=task)
-
-    class Strategy:
-        cluster_resolver = resolver
-
-        def run(self, function):
-            return function()
-
-        def reduce(self, operation, value, axis):
-            assert (operation, axis) == ("SUM", None)
-            return value + self.others
-
-    strategy = Strategy()
-    for others in (0.0, 1.0):
-        strategy.others = others
-        agree = training.any_worker(strategy)
-        for flag in (True, False):
-            expected = flag or bool(task and others)
-            assert agree(flag) is expected
 
 
 def test_losses_come_as_python_numbers():

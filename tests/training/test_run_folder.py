@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_epsanet import atomic
 from keras_epsanet.training import (
     Recipe,
     RunFolder,
@@ -120,12 +121,13 @@ def test_the_name_of_a_checkpoint_is_on_the_disk_in_the_end(
     run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
     synced = []
     monkeypatch.setattr(
-        run_folder,
+        atomic,
         "sync",
         lambda path: synced.append((path, checkpoint(tmp_path, 1).exists())),
     )
     save(run, model, 1)
-    assert synced == [(str(tmp_path / "run/checkpoints"), True)]
+    assert synced[-1] == (str(tmp_path / "run/checkpoints"), True)
+    assert not any(exists for _, exists in synced[:-1])
     assert run.keep == 3
 
 

@@ -10,8 +10,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.training import is_chief, make_strategy, num_replicas
-from keras_epsanet.training import strategy as strategy_module
+from keras_epsanet.distribution import (
+    any_worker,
+    is_chief,
+    make_strategy,
+    num_replicas,
+)
+from keras_epsanet.distribution import strategy as strategy_module
 
 SCRIPT = str(pathlib.Path(__file__).parent / "train_on_devices.py")
 TIMEOUT = 600  # Seconds; workers that miss another one wait for ever.
@@ -316,10 +321,32 @@ def test_keras_reductions(workers, operation, values, axis, expected):
         assert found == expected
 
 
+@pytest.mark.parametrize("task", [None, "", "worker"])
+def test_workers_agree_by_a_sum(task):
+    resolver = task if task is None else types.SimpleNamespace(task_type=task)
+
+    class Strategy:
+        cluster_resolver = resolver
+
+        def run(self, function):
+            return function()
+
+        def reduce(self, operation, value, axis):
+            assert (operation, axis) == ("SUM", None)
+            return value + self.others
+
+    strategy = Strategy()
+    for others in (0.0, 1.0):
+        strategy.others = others
+        agree = any_worker(strategy)
+        for flag in (True, False):
+            expected = flag or bool(task and others)
+            assert agree(flag) is expected
+
+
 JAX = """
 import keras, numpy as np
-from keras_epsanet.training import (
-    SGDL2, is_chief, make_strategy, num_replicas)
+from keras_epsanet.training import SGDL2, is_chief, make_strategy, num_replicas
 
 for devices in (["cpu:0"], None):
     strategy = make_strategy(devices)

@@ -7,8 +7,6 @@ import keras
 
 from keras_epsanet.distribution.replicas import num_replicas
 
-__all__ = ["is_chief", "make_strategy", "num_replicas"]
-
 
 def make_strategy(devices=None):
     """Makes all devices of this machine, or of several, train one model.
@@ -109,6 +107,34 @@ def is_chief(strategy):
     if "chief" in resolver.cluster_spec().jobs:
         return resolver.task_type == "chief"
     return resolver.task_type == "worker" and resolver.task_id == 0
+
+
+def any_worker(strategy):
+    """Makes a function that several workers call to agree.
+
+    Args:
+        strategy: What `make_strategy` returned.
+
+    Returns:
+        Function of a boolean that returns whether any worker called it with
+        `True`. It waits until all have called it.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> any_worker(tf.distribute.get_strategy())(True)
+    True
+    """
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or not resolver.task_type:
+        return bool
+    import tensorflow as tf
+
+    @tf.function
+    def total(flag):
+        return strategy.reduce("SUM", strategy.run(lambda: flag), axis=None)
+
+    return lambda flag: bool(total(tf.constant(float(flag))) > 0)
 
 
 def _num_workers():
