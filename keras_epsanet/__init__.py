@@ -16,9 +16,12 @@ from keras_epsanet.models.variants import (
     EPSANet101Large,
     EPSANet101Small,
 )
+from keras_epsanet.moved import keep_former_names
 from keras_epsanet.torch_weights import load_torch_weights, save_torch_weights
 
 __version__ = "0.1.0"
+
+keep_former_names()
 
 __all__ = [
     "EPSANet",
