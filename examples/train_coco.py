@@ -2,7 +2,7 @@
 
     python examples/train_coco.py --weights runs/classifier/model.keras
 
-trains RetinaNet on 1,200 scenes composed of Fashion-MNIST's images, which need
+trains RetinaNet on 1,600 scenes composed of Fashion-MNIST's images, which need
 no download, from the weights that `train_classifier.py` made, and leaves in
 the output folder `last.weights.h5`, `model.keras`, the log and
 `predictions.png`: what it finds beside the truth.
@@ -65,7 +65,7 @@ SCENES = training.CocoRecipe(
     freeze_stages=0,
     norm_eval=False,
 )
-NUM_SCENES, NUM_HELD_OUT = 1200, 200
+NUM_SCENES, NUM_HELD_OUT = 1600, 200
 # MMDetection's start of the heads suits trainings a hundred times as long.
 SCENES_RETINANET = {"head_initializer": "he_normal"}
 # Faster and Mask R-CNN: the same rate for smaller batches, each scene once.
