@@ -1,6 +1,7 @@
 """Files and folders that are on the disk as a whole, or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -34,7 +35,8 @@ def whole(path, replace_folder=False):
         removed if an error is raised.
 
     Raises:
-        OSError: If the path is of a folder that is not replaced.
+        OSError: If there is no folder to write to, or the path is of a
+            folder that is not replaced.
 
     Example:
 
@@ -47,6 +49,11 @@ def whole(path, replace_folder=False):
     ['letter.txt']
     """
     folder, name = os.path.split(path)
+    if not os.path.isdir(folder or "."):
+        # Otherwise the message would name the temporary file.
+        raise FileNotFoundError(
+            errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)
+        )
     stem, dot, ending = name.partition(".")
     # Processes of several machines may write to one name.
     name = f"{_TEMPORARY}{stem}-{secrets.token_hex(4)}{dot}{ending}"

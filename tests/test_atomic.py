@@ -120,3 +120,10 @@ def test_a_file_may_be_written_where_the_process_runs(tmp_path, monkeypatch):
     atomic.write_file("a.txt", "text")
     assert (tmp_path / "a.txt").read_text() == "text"
     assert os.listdir() == ["a.txt"]
+
+
+def test_a_missing_folder_is_named_with_the_file(tmp_path):
+    path = tmp_path / "none/a.txt"
+    with pytest.raises(FileNotFoundError) as error:
+        atomic.write_file(path, "text")
+    assert error.value.filename == str(path)

@@ -231,7 +231,12 @@ def run(monkeypatch, output, *arguments):
     monkeypatch.setattr(from_recipe, "EPSANetBackbone", backbone)
     image = types.SimpleNamespace(labels=[0], height=192)
     images = NUM_TRAIN * [image]
-    annotations = types.SimpleNamespace(images=images, class_names=["a", "b"])
+    annotations = types.SimpleNamespace(
+        images=images,
+        images_with_masks=images,
+        bad=[],
+        class_names=["a", "b"],
+    )
 
     def read(file, images):
         seen.read = file

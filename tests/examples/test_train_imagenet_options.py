@@ -206,8 +206,7 @@ def run(monkeypatch, output, *arguments, chief=True, bad=()):
     args = script.parse_args()
     recipe = script.choose_recipe(args)
     seen.parts, seen.batch_size = recipe.accumulation_steps, recipe.batch_size
-    preemption = types.SimpleNamespace(watch=lambda: None, requested=False)
-    script.train(args, preemption)
+    script.train(args)
     return seen
 
 
@@ -363,8 +362,7 @@ def test_options_that_do_not_fit_are_refused(
     "error", [FloatingPointError, ImportError, OSError, ValueError]
 )
 def test_errors_end_with_a_line(monkeypatch, error):
-    def fail(args, preemption):
-        preemption.stop()
+    def fail(args):
         raise error("reason")
 
     script = load_script()
@@ -372,6 +370,19 @@ def test_errors_end_with_a_line(monkeypatch, error):
     monkeypatch.setattr("sys.argv", ["x", "--data", "A", "--output", "B"])
     with pytest.raises(SystemExit, match="^train_imagenet: reason$"):
         script.main()
+
+
+def test_ctrl_c_before_the_training_ends_with_a_line(monkeypatch, capsys):
+    def fail(args):
+        raise KeyboardInterrupt
+
+    script = load_script()
+    monkeypatch.setattr(script, "train", fail)
+    monkeypatch.setattr("sys.argv", ["x", "--data", "A", "--output", "B"])
+    with pytest.raises(SystemExit) as error:
+        script.main()
+    assert error.value.code == 130
+    assert "train_imagenet: interrupted" in capsys.readouterr().err
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path, monkeypatch):
