@@ -85,7 +85,8 @@ def _remove(path):
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with contextlib.suppress(FileNotFoundError):
+        # No second error in the place of the first.
+        with contextlib.suppress(OSError):
             os.remove(path)
 
 
