@@ -216,7 +216,7 @@ def test_the_head_is_a_convolution_with_relu_before_two_others():
         shape = (2, -1) if per_anchor == 1 else (2, -1, per_anchor)
         expected = [
             np.reshape(
-                ops.convert_to_numpy(layer(np.maximum(hidden(x), 0))), shape
+                ops.convert_to_numpy(layer(ops.maximum(hidden(x), 0))), shape
             )
             for x in map(ops.array, values.values())
         ]
