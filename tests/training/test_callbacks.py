@@ -542,3 +542,16 @@ def test_signals_mean_what_they_meant_in_the_end():
     training.Interruption().stop()
     after = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
     assert after == before
+
+
+@pytest.mark.parametrize("kind", [training.Preemption, training.Interruption])
+def test_signals_have_their_former_meaning_afterwards(kind):
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = [lambda *arguments: None for _ in numbers]
+    before = list(map(signal.signal, numbers, handlers))
+    try:
+        kind().stop()
+        assert list(map(signal.getsignal, numbers)) == handlers
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
