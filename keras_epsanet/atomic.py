@@ -35,8 +35,7 @@ def whole(path, replace_folder=False):
         removed if an error is raised.
 
     Raises:
-        OSError: If there is no folder to write to, or the path is of a
-            folder that is not replaced.
+        OSError: If the path is of a folder that is not replaced.
 
     Example:
 
@@ -49,11 +48,6 @@ def whole(path, replace_folder=False):
     ['letter.txt']
     """
     folder, name = os.path.split(path)
-    if not os.path.isdir(folder or "."):
-        # Otherwise the message would name the temporary file.
-        raise FileNotFoundError(
-            errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)
-        )
     stem, dot, ending = name.partition(".")
     # Processes of several machines may write to one name.
     name = f"{_TEMPORARY}{stem}-{secrets.token_hex(4)}{dot}{ending}"
@@ -108,6 +102,11 @@ def write_file(path, text):
         path: Path of the file, which is replaced if it exists.
         text: String.
     """
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        # Otherwise the message would name the temporary file.
+        raise FileNotFoundError(
+            errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)
+        )
     with whole(path) as temporary:
         # As it is given, on every system: a CSV has the ends of its lines.
         with open(temporary, "w", encoding="utf-8", newline="") as file:

@@ -127,3 +127,10 @@ def test_a_missing_folder_is_named_with_the_file(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         atomic.write_file(path, "text")
     assert error.value.filename == str(path)
+
+
+def test_folders_on_the_way_may_be_made_by_what_is_written(tmp_path):
+    path = tmp_path / "run/scenes"
+    with atomic.whole(path) as temporary:
+        os.makedirs(temporary)
+    assert path.is_dir()
