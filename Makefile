@@ -10,6 +10,7 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --durations 15
 # What does not depend on TensorFlow, for the other two backends.
 PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
+	tests/weights/test_layer_names.py tests/weights/test_load.py \
 	tests/test_docstrings.py tests/test_saving.py
 
 # XLA takes minutes to compile each large network or the training of a
@@ -18,7 +19,7 @@ PORTABLE_JAX = tests/detection tests/layers tests/ops \
 	tests/graph/test_fuse.py \
 	--ignore tests/detection/test_detectors.py \
 	--ignore tests/detection/test_retinanet.py \
-	tests/models/test_epsanet.py tests/models/test_imagenet.py \
+	tests/models/test_epsanet.py tests/models/test_preprocessing.py \
 	tests/models/test_variants.py \
 	-k "not parameters and not table_5 and not layer_names"
 

@@ -38,7 +38,7 @@ from latency import measure_ratios
 from memory import largest_size
 
 from keras_epsanet import EPSANetBackbone, detection
-from keras_epsanet.data.coco_masks import SIDE
+from keras_epsanet.data.coco.masks import SIDE
 
 CLASSES = 80
 DETECTORS = {

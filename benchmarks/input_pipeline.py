@@ -34,8 +34,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from keras_epsanet.data import coco, crops, imagenet
-from keras_epsanet.data.image_sources import CROP, Slots, random_key
+from keras_epsanet.data import coco, imagenet
+from keras_epsanet.data.imagenet import crops
+from keras_epsanet.data.imagenet.file_split import Slots
+from keras_epsanet.data.keys import CROP, random_key
 
 HEIGHT, WIDTH = 350, 400
 BYTES = 110_000

@@ -43,7 +43,7 @@ from keras_epsanet.commands.predict import (
     same_shapes,
 )
 from keras_epsanet.data import imagenet
-from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 NETWORKS = {
     "epsanet50_small": keras_epsanet.EPSANet50Small,

@@ -34,7 +34,7 @@ import tensorflow as tf
 import keras_epsanet
 from keras_epsanet import atomic, data, distribution, training
 from keras_epsanet.data import imagenet
-from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 def tiny(**kwargs):

@@ -4,24 +4,33 @@ All that a saved file can hold is registered here, so that
 `keras.saving.load_model` needs no other import.
 """
 
-from keras_epsanet import data, detection, distribution, layers, training
+from keras_epsanet import distribution, layers, models
+from keras_epsanet.detection import faster_rcnn, mask_rcnn, retinanet
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.graph.fuse import fuse
-from keras_epsanet.models.backbone import EPSANetBackbone
-from keras_epsanet.models.epsanet import EPSANet
-from keras_epsanet.models.imagenet import decode_predictions, preprocess_input
-from keras_epsanet.models.variants import (
+from keras_epsanet.lazy import attach
+from keras_epsanet.models import (
+    EPSANet,
     EPSANet50Large,
     EPSANet50Small,
     EPSANet101Large,
     EPSANet101Small,
+    EPSANetBackbone,
+    decode_predictions,
+    preprocess_input,
 )
 from keras_epsanet.moved import keep_former_names
-from keras_epsanet.torch_weights import load_torch_weights, save_torch_weights
+from keras_epsanet.training import loss_scale, schedule, sgd_l2
+from keras_epsanet.weights import load_torch_weights, save_torch_weights
 
 __version__ = "0.1.0"
 
 keep_former_names()
+# Imported for what they register; all else in their packages, and all of
+# `data`, is imported when it is first used.
+del faster_rcnn, loss_scale, mask_rcnn, retinanet, schedule, sgd_l2
+
+__getattr__, _, _ = attach(__name__, {})
 
 __all__ = [
     "EPSANet",
@@ -38,7 +47,12 @@ __all__ = [
     "fuse",
     "layers",
     "load_torch_weights",
+    "models",
     "preprocess_input",
     "save_torch_weights",
     "training",
 ]
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -3,17 +3,45 @@
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 import warnings
 
 MOVED = {
-    "keras_epsanet.training.durable": "keras_epsanet.atomic",
-    "keras_epsanet.training.replicas": "keras_epsanet.distribution.replicas",
-    "keras_epsanet.training.strategy": "keras_epsanet.distribution.strategy",
+    f"keras_epsanet.{former}": f"keras_epsanet.{new}"
+    for former, new in {
+        "data.augmentation": "data.imagenet.augmentation",
+        "data.coco_annotations": "data.coco.annotations",
+        "data.coco_contents": "data.coco.contents",
+        "data.coco_masks": "data.coco.masks",
+        "data.coco_table": "data.coco.table",
+        "data.coco_tfds": "data.coco.from_tfds",
+        "data.coco_transforms": "data.coco.transforms",
+        "data.crops": "data.imagenet.crops",
+        "data.decoding": "data.imagenet.decoding",
+        "data.image_sources": "data.imagenet.file_split",
+        "data.imagenet_source": "data.imagenet.source",
+        "data.record_blocks": "data.imagenet.record_blocks",
+        "data.record_split": "data.imagenet.record_split",
+        "data.shape_groups": "data.coco.aspect_ratio_groups",
+        "data.shard_writer": "data.imagenet.shard_writer",
+        "data.splits": "data.imagenet.splits",
+        "data.tfrecords": "data.imagenet.tfrecords",
+        "detection.coco_evaluator": "detection.evaluation",
+        "detection.sampler": "detection.subsampler",
+        "models.imagenet": "models.preprocessing",
+        "models.layer_names": "weights.layer_names",
+        "models.weights": "weights.load",
+        "torch_checkpoint": "weights.torch_files",
+        "torch_weights": "weights.torch_names",
+        "training.durable": "atomic",
+        "training.replicas": "distribution.replicas",
+        "training.strategy": "distribution.strategy",
+    }.items()
 }
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Gives the module of the new name to who imports the former one."""
 
     def find_spec(self, name, path=None, target=None):
@@ -22,12 +50,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def create_module(self, spec):
-        warnings.warn(
-            f"{spec.name} is {MOVED[spec.name]} now, and its former name "
-            "will go after the next version",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        _warn(spec.name)
         module = importlib.import_module(MOVED[spec.name])
         spec.loader_state = module.__spec__
         return module
@@ -35,6 +58,25 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module):
         # Importing has given it the spec of the former name.
         module.__spec__ = module.__spec__.loader_state
+
+    def get_source(self, fullname):
+        return importlib.util.find_spec(MOVED[fullname]).loader.get_source(
+            MOVED[fullname]
+        )
+
+    def get_code(self, fullname):
+        """What `python -m` runs."""
+        _warn(fullname)
+        return super().get_code(fullname)
+
+
+def _warn(former):
+    warnings.warn(
+        f"{former} is {MOVED[former]} now, and its former name "
+        "will go after the next version",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def keep_former_names():

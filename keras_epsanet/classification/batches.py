@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_epsanet.data.augmentation import Augmentations
-from keras_epsanet.data.image_sources import (
+from keras_epsanet.data.imagenet.augmentation import Augmentations
+from keras_epsanet.data.keys import (
     AUGMENTATION,
     CROP,
     INT64_MAX,

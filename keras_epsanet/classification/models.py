@@ -5,7 +5,7 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.layers import ClassNames, Resizing
 from keras_epsanet.models.epsanet import EPSANet
-from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_epsanet.models.variants import (
     EPSANet50Large,
     EPSANet50Small,

@@ -10,6 +10,8 @@ from keras_epsanet.data.file_names import printable
 QUALITY = 95
 # So many bad images are allowed however few there are in all.
 ALLOWED = 3
+# After so many bad images in a row something else must be wrong.
+ATTEMPTS = 100
 
 
 def as_jpeg(contents, name, quality=QUALITY):

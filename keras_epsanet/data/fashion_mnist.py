@@ -16,7 +16,7 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
-# Written by `make_fashion_mnist.py`.
+# Written by `tools/make_fashion_mnist.py`.
 FILE = os.path.join(os.path.dirname(__file__), "fashion_mnist.npz")
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_epsanet.detection.mask_head import paste_masks
 from keras_epsanet.detection.mask_targets import unfold_masks
-from keras_epsanet.models.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 _LONGER_SIDE = 640  # Pixels at least, so that small images can be read.
 _DPI = 100

@@ -5,15 +5,14 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_epsanet.detection import box_head
+from keras_epsanet.detection import box_head, region_proposal
 from keras_epsanet.detection import boxes as box_ops
-from keras_epsanet.detection import region_proposal
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.roi_align import pyramid_roi_align
-from keras_epsanet.detection.sampler import sample
 from keras_epsanet.detection.settings import Setting, integer_from
+from keras_epsanet.detection.subsampler import sample
 
 # Of which the heads take their features; proposals have P6 in addition.
 LEVELS = ("P2", "P3", "P4", "P5")

@@ -2,7 +2,7 @@
 
 | MMDetection | here |
 | --- | --- |
-| `backbone.*` | the names of the authors' EPSANet, see `torch_weights` |
+| `backbone.*` | the names of the authors' EPSANet, see `torch_names` |
 | `neck.lateral_convs.i.conv` | `fpn_lateral_P2` … (RetinaNet from P3 on) |
 | `neck.fpn_convs.i.conv` | `fpn_output_P2` … (RetinaNet from P3 on) |
 | `bbox_head.cls_convs.i.conv`, `.reg_convs.i.conv` | `classification_conv1` …, `box_conv1` … |
@@ -20,9 +20,9 @@ inputs of `box_fc1` go from channel, row, column to row, column, channel.
 
 import collections.abc
 
-from keras_epsanet import torch_checkpoint, torch_weights
 from keras_epsanet.detection.box_head import OUTPUT_SIZE
 from keras_epsanet.models.backbone import EPSANetBackbone
+from keras_epsanet.weights import torch_files, torch_names
 
 _HEADS = {
     "classification_output": "bbox_head.retina_cls",
@@ -60,16 +60,16 @@ def load_mmdet_weights(detector, path_or_state_dict):
         ImportError: If PyTorch or safetensors is needed and not installed.
     """
     if isinstance(path_or_state_dict, collections.abc.Mapping):
-        state = torch_checkpoint.to_arrays(path_or_state_dict, "the state dict")
+        state = torch_files.to_arrays(path_or_state_dict, "the state dict")
     else:
-        state = torch_checkpoint.read_checkpoint(path_or_state_dict)
+        state = torch_files.read_checkpoint(path_or_state_dict)
     is_epsanet = isinstance(detector.backbone, EPSANetBackbone)
     state = {
         key: array
         for key, array in state.items()
         if is_epsanet or not key.startswith("backbone.")
     }
-    torch_weights.assign_entries(detector_entries(detector), state)
+    torch_names.assign_entries(detector_entries(detector), state)
 
 
 def detector_entries(detector):
@@ -78,7 +78,7 @@ def detector_entries(detector):
     if isinstance(detector.backbone, EPSANetBackbone):
         entries += [
             entry._replace(key=f"backbone.{entry.key}")
-            for entry in torch_weights.network_entries(detector.backbone)
+            for entry in torch_names.network_entries(detector.backbone)
         ]
     heads = [head for head, _ in getattr(detector, "region_heads", ())]
     layers = {
@@ -93,11 +93,11 @@ def detector_entries(detector):
         axes = (1, 0) if len(layer.kernel.shape) == 2 else (3, 2, 0, 1)
         window = (OUTPUT_SIZE, OUTPUT_SIZE) if name == "box_fc1" else None
         entries.append(
-            torch_weights.Entry(
+            torch_names.Entry(
                 f"{prefix}.weight", layer.kernel, axes, window=window
             )
         )
-        entries.append(torch_weights.Entry(f"{prefix}.bias", layer.bias, (0,)))
+        entries.append(torch_names.Entry(f"{prefix}.bias", layer.bias, (0,)))
     return entries
 
 

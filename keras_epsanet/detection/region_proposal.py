@@ -12,7 +12,7 @@ from keras_epsanet.detection.anchors import AnchorGenerator
 from keras_epsanet.detection.losses import count_by_image
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.nms import suppress_level
-from keras_epsanet.detection.sampler import sample
+from keras_epsanet.detection.subsampler import sample
 from keras_epsanet.detection.top_k import top_k
 from keras_epsanet.layers import GroupedConv2D
 

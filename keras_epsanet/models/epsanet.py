@@ -17,7 +17,7 @@ from keras_epsanet.models.arguments import (
     image_input,
     refuse_unknown,
 )
-from keras_epsanet.models.weights import check_weights, load_weights
+from keras_epsanet.weights.load import check_weights, load_weights
 
 STEM_FILTERS = 64
 

@@ -184,7 +184,7 @@ def optional(kind):
 
 def _are_augmentations(value):
     # The pipeline of the data knows what it can do.
-    from keras_epsanet.data.augmentation import Augmentations
+    from keras_epsanet.data.imagenet.augmentation import Augmentations
 
     if not isinstance(value, (tuple, dict)):
         return False

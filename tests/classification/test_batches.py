@@ -10,11 +10,7 @@ from keras_epsanet.classification.batches import (
     steps_per_epoch,
     training_batches,
 )
-from keras_epsanet.data.image_sources import (
-    AUGMENTATION,
-    MIXING,
-    random_key,
-)
+from keras_epsanet.data.keys import AUGMENTATION, MIXING, random_key
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the pipeline needs TensorFlow", allow_module_level=True)

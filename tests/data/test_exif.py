@@ -7,9 +7,10 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from keras_epsanet.data import crops, exif
+from keras_epsanet.data import exif
 from keras_epsanet.data.bad_images import as_jpeg
 from keras_epsanet.data.decode import decode_contents
+from keras_epsanet.data.imagenet import crops
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("made of TensorFlow's operations", allow_module_level=True)

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.data import augmentation, crops, imagenet
-from keras_epsanet.data.imagenet_source import Source
+from keras_epsanet.data import imagenet
+from keras_epsanet.data.imagenet import augmentation, crops
+from keras_epsanet.data.imagenet.source import Source
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("made of tf.data", allow_module_level=True)

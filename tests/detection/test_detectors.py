@@ -322,18 +322,18 @@ def test_two_devices_train_as_one_with_the_whole_batch(name, tmp_path):
 
 @pytest.mark.skipif(not TENSORFLOW, reason="one backend is enough")
 def test_an_evaluation_knows_where_images_end(monkeypatch):
-    from keras_epsanet.detection import coco_evaluator
+    from keras_epsanet.detection import evaluation
 
     batch = {**make_batch(), "image_size": np.array([[40, 50], [64, 96]])}
     seen = []
     monkeypatch.setattr(
-        coco_evaluator, "to_results", lambda found, *_: seen.append(found) or []
+        evaluation, "to_results", lambda found, *_: seen.append(found) or []
     )
-    monkeypatch.setattr(coco_evaluator, "evaluate_coco", lambda *_: {"AP": 0})
-    monkeypatch.setattr(coco_evaluator, "format_table", lambda *_: [])
+    monkeypatch.setattr(evaluation, "evaluate_coco", lambda *_: {"AP": 0})
+    monkeypatch.setattr(evaluation, "format_table", lambda *_: [])
     annotations = types.SimpleNamespace(category_ids=[], path="")
     detector = make_detector(RetinaNet, confidence_threshold=0.0)
-    evaluator = coco_evaluator.CocoEvaluator([batch], annotations)
+    evaluator = evaluation.CocoEvaluator([batch], annotations)
     evaluator.evaluate(detector)
     first, second = seen[0]["boxes"].max(axis=1)
     assert first[2] == 50 and first[3] == 40

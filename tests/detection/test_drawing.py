@@ -139,7 +139,7 @@ def test_masks_are_laid_over_the_image(tmp_path):
 
 def test_cropped_masks_of_the_truth_are_drawn_as_planes_are(tmp_path):
     pytest.importorskip("pycocotools")
-    from keras_epsanet.data.coco_masks import crop_objects
+    from keras_epsanet.data.coco.masks import crop_objects
 
     plane = np.zeros((1, 96, 128), "uint8")
     plane[0, 10:70, 20:50] = plane[0, 40:70, 50:110] = 1

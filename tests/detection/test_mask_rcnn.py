@@ -28,7 +28,7 @@ def make_batch():
 def crop_masks(batch):
     """The same batch as the loader of COCO makes it."""
     coding = pytest.importorskip("pycocotools.mask")
-    from keras_epsanet.data.coco_masks import crop_objects
+    from keras_epsanet.data.coco.masks import crop_objects
 
     size = (64, 96)
     cropped = [

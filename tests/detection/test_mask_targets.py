@@ -45,7 +45,7 @@ def make_outline(random, size, largest):
 def make_scenes(plain_masks, random, largest, number):
     """Cropped masks, grids, planes and boxes of images about 800 x 1333."""
     coding = pytest.importorskip("pycocotools.mask")
-    from keras_epsanet.data import coco_masks
+    from keras_epsanet.data.coco.masks import crop_objects, encode
 
     for i in range(number):
         original = [(480, 640), (640, 427), (300, 500)][i % 3]
@@ -54,12 +54,12 @@ def make_scenes(plain_masks, random, largest, number):
         padded = tuple(-(-side // 32) * 32 for side in size)
         flip = i % 2 == 0
         outlines = [[make_outline(random, original, largest)] for _ in "abcd"]
-        cropped = coco_masks.crop_objects(
+        cropped = crop_objects(
             outlines, original, size, padded, flip, 5
         )
         planes = [
             plain_masks.resized_plane(
-                coding.decode(coco_masks.encode(x, *original)),
+                coding.decode(encode(x, *original)),
                 size,
                 padded,
                 flip,
@@ -129,10 +129,10 @@ def test_targets_of_planes_are_those_of_mmdetection(plain_masks):
 
 def test_samples_outside_are_0_for_cropped_masks_too(plain_masks):
     pytest.importorskip("pycocotools")
-    from keras_epsanet.data import coco_masks
+    from keras_epsanet.data.coco.masks import crop_objects
 
     mask = [[0, 0, 60, 0, 60, 40, 0, 40]]
-    masks, grids = coco_masks.crop_objects(
+    masks, grids = crop_objects(
         [mask], (40, 60), (40, 60), (40, 60), False, 1
     )
     box = np.array([[-30, -28, 90, 68]], "float32")

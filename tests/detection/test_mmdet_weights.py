@@ -11,7 +11,7 @@ from keras_epsanet.detection import (
     load_mmdet_weights,
 )
 from keras_epsanet.detection.mmdet_weights import detector_entries
-from keras_epsanet.torch_checkpoint import read_checkpoint
+from keras_epsanet.weights.torch_files import read_checkpoint
 
 CLASSES = 3
 # Channels of the backbone's levels.

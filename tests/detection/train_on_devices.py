@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_epsanet import EPSANetBackbone, detection
-from keras_epsanet.detection import sampler
+from keras_epsanet.detection import subsampler
 from keras_epsanet.training import SGDL2
 
 STEPS = 3
@@ -72,7 +72,7 @@ def train(strategy, detector):
 
 
 def main():
-    sampler.random_keys = same_keys
+    subsampler.random_keys = same_keys
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
         2 * [tf.config.LogicalDeviceConfiguration()],

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_epsanet import EPSANetBackbone, training
-from keras_epsanet.detection import from_recipe, sampler
+from keras_epsanet.detection import from_recipe, subsampler
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_coco.py"
 
@@ -42,7 +42,7 @@ def use_devices(number):
     make_strategy = training.make_strategy
     names = [f"CPU:{i}" for i in range(number)]
     training.make_strategy = lambda: make_strategy(names)
-    sampler.random_keys = same_keys
+    subsampler.random_keys = same_keys
     # So that what is found hardly depends on how well it is known.
     from_recipe.RetinaNet = functools.partial(
         from_recipe.RetinaNet, confidence_threshold=0.0

@@ -117,7 +117,7 @@ def test_golden_training(
     # Moving statistics, in PyTorch's names and scale order.
     path = tmp_path / "after.safetensors"
     keras_epsanet.save_torch_weights(model, path)
-    after = keras_epsanet.torch_checkpoint.read_checkpoint(path)
+    after = keras_epsanet.weights.torch_files.read_checkpoint(path)
     for key in ("bn1.running_mean", "layer4.2.bn3.running_mean"):
         expected = reference[f"train/after/{key}"]
         np.testing.assert_allclose(after[key], expected, atol=1e-5)
@@ -136,7 +136,7 @@ def test_golden_training(
     keras_epsanet.save_torch_weights(model, path)
     norms = {
         key: np.linalg.norm(gradient)
-        for key, gradient in keras_epsanet.torch_checkpoint.read_checkpoint(
+        for key, gradient in keras_epsanet.weights.torch_files.read_checkpoint(
             path
         ).items()
     }

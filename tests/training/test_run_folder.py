@@ -12,9 +12,9 @@ from keras import ops
 
 from keras_epsanet import atomic
 from keras_epsanet.training import (
+    SGDL2,
     Recipe,
     RunFolder,
-    SGDL2,
     State,
     WeightAverage,
     run_folder,

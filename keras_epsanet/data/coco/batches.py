@@ -1,0 +1,259 @@
+"""Batches of COCO, or of data in its form, for detectors.
+
+The images are as in MMDetection's 1× training: the shorter side 800 pixels
+unless the longer would be more than 1333, flipped or not, normalised, padded
+at the right and at the bottom. Order and flips are a function of the seed,
+the epoch and the number of the image.
+
+EXIF's orientation is not heeded, as pycocotools and torchvision do not heed
+it, unless the size in the annotations is that of the upright image alone.
+(MMDetection turns images, but not their boxes.)
+"""
+
+import warnings
+
+import numpy as np
+
+from keras_epsanet.data.coco.annotations import Annotations, name_some
+from keras_epsanet.data.coco.aspect_ratio_groups import grouped_order
+from keras_epsanet.data.coco.table import Table
+from keras_epsanet.data.coco.transforms import (
+    FORMATS,
+    pad_and_batch,
+    padded_size,
+    resized_size,
+    transform,
+)
+from keras_epsanet.data.keys import CROP, INT64_MAX, random_key
+
+__all__ = [
+    "Annotations",
+    "load",
+    "to_keras_cv",
+    "to_keras_hub",
+    "training_images",
+]
+
+
+def load(
+    annotations,
+    batch_size,
+    training=False,
+    image_size=(800, 1333),
+    pad_to=32,
+    masks=False,
+    max_objects=100,
+    bounding_box_format="xyxy",
+    seed=0,
+    first_step=0,
+    shard=(0, 1),
+):
+    """Makes batches of the images and objects of a COCO data set.
+
+    In training, images without objects are left out, every epoch has a new
+    order, half of the images are flipped, and the batches never end; an
+    epoch has `images // batch_size` of them, of wide images or of tall ones
+    but for at most one. In evaluation every image comes
+    once, in the order of the file, and the last batch is smaller.
+
+    An image that cannot be read, or has not the size that the annotations
+    give, is named in a warning and in `annotations.bad`. In training the next
+    image takes its place; in evaluation it is black and without objects.
+
+    Args:
+        annotations: `Annotations`.
+        batch_size: Integer, images in the batch of all workers together.
+        training: Whether the batches are for training.
+        image_size: Pair of integers, the shorter side after resizing, and
+            what the longer must not exceed, in pixels. The ratio of the
+            sides stays.
+        pad_to: Integer, height and width are padded to its next multiple
+            that all images of a batch fit in; or a pair, the height and
+            width of all batches.
+        masks: Whether there are masks. Objects of which none can be drawn
+            are left out then, counted and named in a warning.
+        max_objects: Integer, rows of boxes; of more objects in an image the
+            first are taken, and a warning names the image.
+        bounding_box_format: `"xyxy"`, `"yxyx"`, `"xywh"` or
+            `"center_xywh"`, as in `keras.utils.bounding_boxes`.
+        seed: Integer from 0 to 2**31 - 1, decides order and flips.
+        first_step: Integer, number of the first batch in training.
+        shard: Pair of integers, the number of this worker and of all, for
+            training.
+
+    Returns:
+        A `tf.data.Dataset` of dictionaries:
+
+        - `images`: float32 `(N, height, width, 3)`, RGB, normalised as by
+          `preprocess_input`; 0 where they are padded.
+        - `boxes`: float32 `(N, max_objects, 4)`, in pixels of these images;
+          -1 where there is no object.
+        - `labels`: int32 `(N, max_objects)`, from 0 on; -1 for no object.
+        - `masks` and `mask_grids`, if masks are wanted: uint8
+          `(N, max_objects, S, S)`, from 0 to 255, the part of the image that
+          the object covers, and float32 `(N, max_objects, 2, S + 1)`, where
+          the rows and columns of the former lie, in pixels of these images.
+          `MaskRCNN` learns from both, and
+          `keras_epsanet.detection.unfold_masks` draws them.
+        - `image_id`: int64 `(N,)`; -1 of an image that cannot be read.
+        - `original_size`, `image_size`: int32 `(N, 2)`, height and width of
+          the file and after resizing, before padding.
+
+    Raises:
+        ValueError: If an argument is out of range, there are fewer images
+            with objects than a batch has, or no image, or no masks. While
+            batches are made: if more than 1 % of all images cannot be read,
+            and more than three.
+    """
+    import tensorflow as tf
+
+    if training:
+        chosen = training_images(annotations, masks)
+    else:
+        chosen = annotations.images_with_masks if masks else annotations.images
+    _check(batch_size, image_size, pad_to, shard, len(chosen), training)
+    if bounding_box_format not in FORMATS:
+        raise ValueError(
+            f"`bounding_box_format` must be one of {', '.join(FORMATS)}. "
+            f"Received: bounding_box_format={bounding_box_format}"
+        )
+    sizes = [resized_size(image, image_size) for image in chosen]
+    if not isinstance(pad_to, int) and np.any(np.array(sizes) > pad_to):
+        raise ValueError(
+            "`pad_to` must not be less than a resized image. "
+            f"Received: pad_to={pad_to}, an image of {max(sizes)}"
+        )
+    _warn_of_many(annotations.path, chosen, max_objects)
+    table = Table(
+        chosen,
+        sizes,
+        [padded_size(size, pad_to) for size in sizes],
+        max_objects,
+        annotations.bad_images,
+        replace=training,
+    )
+
+    def read(index, flip):
+        element = table.read(index, flip, masks)
+        return transform(element, flip, bounding_box_format)
+
+    if training:
+        numbers = _training_order(sizes, batch_size, seed, first_step, shard)
+    else:
+        numbers = tf.data.Dataset.range(len(chosen)).map(lambda i: (i, False))
+    dataset = numbers.map(
+        read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return pad_and_batch(
+        dataset,
+        batch_size // shard[1] if training else batch_size,
+        pad_to,
+        training,
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def _training_order(sizes, batch_size, seed, first_step, shard):
+    """Indices and flips of the worker's images, without an end."""
+    import tensorflow as tf
+
+    order = grouped_order(sizes, batch_size, seed)
+    per_batch = batch_size // shard[1]
+    per_epoch = len(sizes) // batch_size * batch_size
+
+    def locate(number):
+        position = number // per_batch * batch_size
+        position += shard[0] * per_batch + number % per_batch
+        epoch, index = position // per_epoch, position % per_epoch
+        index = order(epoch, index)
+        key = random_key(seed, CROP, epoch * len(sizes) + index)
+        return index, tf.random.stateless_uniform((), key) < 0.5
+
+    first = first_step * per_batch
+    return tf.data.Dataset.range(first, INT64_MAX).map(locate)
+
+
+def training_images(annotations, masks=False):
+    """The images from which a detector learns.
+
+    Args:
+        annotations: `Annotations`.
+        masks: Whether only objects with a mask count.
+
+    Returns:
+        List of the `Image`s with objects; an epoch of `load` has
+        `len(images) // batch_size` batches.
+
+    Raises:
+        ValueError: If masks are wanted and no object has one.
+    """
+    images = annotations.images_with_masks if masks else annotations.images
+    return [image for image in images if len(image.labels)]
+
+
+def to_keras_cv(batch):
+    """Turns a batch of `load` into one of KerasCV's detectors.
+
+    Args:
+        batch: Dictionary.
+
+    Returns:
+        Dictionary of `images` and `bounding_boxes`, which is a dictionary of
+        `boxes` and `classes`, float32.
+    """
+    import tensorflow as tf
+
+    return {
+        "images": batch["images"],
+        "bounding_boxes": {
+            "boxes": batch["boxes"],
+            "classes": tf.cast(batch["labels"], "float32"),
+        },
+    }
+
+
+def to_keras_hub(batch):
+    """Turns a batch of `load` into one of KerasHub's detectors.
+
+    Args:
+        batch: Dictionary.
+
+    Returns:
+        Pair: the images, and a dictionary of `boxes` and `labels`.
+    """
+    targets = {"boxes": batch["boxes"], "labels": batch["labels"]}
+    return batch["images"], targets
+
+
+def _check(batch_size, image_size, pad_to, shard, num_images, training):
+    if batch_size < 1 or batch_size % shard[1]:
+        raise ValueError(
+            "`batch_size` must be a positive multiple of the number of "
+            f"workers. Received: batch_size={batch_size}, shard={shard}"
+        )
+    if not 0 < image_size[0] <= image_size[1]:
+        raise ValueError(
+            "`image_size` must be the shorter and the longer side. "
+            f"Received: image_size={image_size}"
+        )
+    if np.min(pad_to) < 1:
+        raise ValueError(
+            f"`pad_to` must be positive. Received: pad_to={pad_to}"
+        )
+    if training and num_images < batch_size:
+        raise ValueError(
+            "There must be a batch of images with objects at least. Received: "
+            f"batch_size={batch_size}, {num_images} images"
+        )
+    if not num_images:
+        raise ValueError(
+            "There must be an image to evaluate. Received: 0 images"
+        )
+
+
+def _warn_of_many(path, images, max_objects):
+    crowded = [x.id for x in images if len(x.labels) > max_objects]
+    if crowded:
+        warnings.warn(
+            f"{len(crowded)} images of {path} have more than {max_objects} "
+            f"objects, of which the first are taken: {name_some(crowded)}"
+        )

@@ -1,0 +1,140 @@
+"""The images of a COCO data set as a table from which TensorFlow reads."""
+
+import numpy as np
+
+from keras_epsanet.data.bad_images import ATTEMPTS
+from keras_epsanet.data.coco.masks import SIDE, crop_objects
+from keras_epsanet.data.decode import decode_contents
+from keras_epsanet.data.exif import TURNS, orientation, turn_upright
+from keras_epsanet.data.file_names import printable
+
+
+class Table:
+    """What `coco.load` reads of chosen images, by their place in the table.
+
+    Args:
+        images: List of `Image`.
+        sizes: List of pairs, height and width after resizing.
+        padded: List of pairs, height and width after padding.
+        max_objects: Integer, rows of boxes.
+        bad_images: `BadImages`.
+        replace: Whether an image that cannot be read is replaced by the next
+            one; otherwise by nothing, black pixels of its size.
+    """
+
+    def __init__(self, images, sizes, padded, max_objects, bad_images, replace):
+        self._images, self._max_objects = images, max_objects
+        self._bad_images, self._replace = bad_images, replace
+        self._sizes = np.array(sizes, "int32").reshape(-1, 2)
+        self._padded = np.array(padded, "int32").reshape(-1, 2)
+        self._originals = np.array(
+            [(image.height, image.width) for image in images], "int32"
+        ).reshape(-1, 2)
+        self._ids = np.array([image.id for image in images], "int64")
+
+    def read(self, index, flip, masks):
+        """A dictionary as `coco.load` returns, of one image as in its file.
+
+        Masks and their grids are flipped already if `flip` is true.
+        """
+        import tensorflow as tf
+
+        image, index, good = tf.numpy_function(
+            self._decode, [index], ["uint8", "int64", "bool"]
+        )
+        image.set_shape((None, None, 3))
+        for x in (index, good):
+            x.set_shape(())
+        boxes, labels = tf.numpy_function(
+            self._objects, [index, good], ["float32", "int32"]
+        )
+        boxes.set_shape((self._max_objects, 4))
+        labels.set_shape((self._max_objects,))
+        element = {
+            "images": image,
+            "boxes": boxes,
+            "labels": labels,
+            "image_id": tf.where(good, tf.gather(self._ids, index), -1),
+            "original_size": tf.gather(self._originals, index),
+            "image_size": tf.gather(self._sizes, index),
+        }
+        if masks:
+            element["masks"], element["mask_grids"] = tf.numpy_function(
+                self._draw, [index, good, flip], ["uint8", "float32"]
+            )
+            element["masks"].set_shape((self._max_objects, SIDE, SIDE))
+            element["mask_grids"].set_shape((self._max_objects, 2, SIDE + 1))
+        return element
+
+    def _decode(self, index):
+        """The image, its place in the table, and whether there is one."""
+        for number in range(index, index + (ATTEMPTS if self._replace else 1)):
+            number %= len(self._images)
+            image = self._images[number]
+            try:
+                return read_image(image), np.int64(number), np.True_
+            except ValueError as error:
+                self._bad_images.add(image.path, error)
+        if self._replace:
+            raise ValueError(
+                "There must be a good image among so many. Received: "
+                f"{ATTEMPTS} bad ones in a row, up to {printable(image.path)}"
+            )
+        nothing = np.zeros((image.height, image.width, 3), "uint8")
+        return nothing, np.int64(number), np.False_
+
+    def _objects(self, index, good):
+        boxes = np.full((self._max_objects, 4), -1, "float32")
+        labels = np.full(self._max_objects, -1, "int32")
+        image = self._images[index]
+        number = min(len(image.labels), self._max_objects) if good else 0
+        boxes[:number] = image.boxes[:number]
+        labels[:number] = image.labels[:number]
+        return boxes, labels
+
+    def _draw(self, index, good, flip):
+        segmentations = self._images[index].segmentations
+        return crop_objects(
+            segmentations[: self._max_objects if good else 0],
+            self._originals[index],
+            self._sizes[index],
+            self._padded[index],
+            flip,
+            self._max_objects,
+        )
+
+
+def read_image(image):
+    """Decodes an image as its annotations see it.
+
+    COCO's boxes belong to the pixels as they are stored, whatever EXIF says
+    about the orientation of the camera. Where the annotations' size is that
+    of the upright image alone, the image is turned.
+
+    Args:
+        image: `Image`.
+
+    Returns:
+        Array uint8 `(height, width, 3)`.
+
+    Raises:
+        ValueError: If the file cannot be read or has another size.
+    """
+    try:
+        with open(image.path, "rb") as file:
+            contents = file.read()
+    except OSError as error:
+        raise ValueError(
+            f"{printable(image.path)} cannot be read: {error}"
+        ) from error
+    size = image.height, image.width
+    stored = decode_contents(contents, image.path, upright=False)
+    if stored.shape[:2] == size:
+        return stored.numpy()
+    upright = turn_upright(stored, TURNS[orientation(contents)])
+    if upright.shape[:2] == size:
+        return upright.numpy()
+    raise ValueError(
+        "An image must have the size that the annotations give. Received: "
+        f"{printable(image.path)} of {tuple(stored.shape[:2])}, not {size}"
+    )

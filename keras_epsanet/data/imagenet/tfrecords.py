@@ -1,0 +1,221 @@
+"""Turns a folder tree of images into shards of TFRecords.
+
+    python -m keras_epsanet.data.imagenet.tfrecords SOURCE OUTPUT
+
+SOURCE has the folders `train` and `val` and in each a sub-folder for every
+class. OUTPUT gets `train-00000-of-01024.tfrecord` and so on, and at the end
+`dataset.json` with the names of the classes, the number of records of every
+shard, where they stand, and the files that could not be decoded. The order is
+mixed. A run that was interrupted goes on where it was when it is started
+again, if the images are still the same.
+
+The records have TensorFlow's names: `image/encoded`, a JPEG,
+`image/class/label`, from 0 on, `image/class/text`, the folder of the class,
+and `image/filename`. Gray and color JPEGs are taken over byte by byte, what
+is in CMYK or another format becomes an RGB JPEG.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+
+from keras_epsanet.atomic import remove_unfinished, write_file
+from keras_epsanet.data.bad_images import QUALITY, check_share
+from keras_epsanet.data.file_names import printable
+from keras_epsanet.data.imagenet.shard_writer import write_shards
+from keras_epsanet.data.imagenet.splits import (
+    INDEX,
+    SPLITS,
+    UNFINISHED,
+    find_index,
+    list_shards,
+    list_tree,
+    shard_name,
+)
+
+
+def convert(
+    source,
+    output,
+    train_shards=1024,
+    val_shards=128,
+    seed=0,
+    quality=QUALITY,
+    workers=None,
+):
+    """Writes the images of a folder tree as shards of TFRecords.
+
+    The same arguments give the same bytes, whatever the number of workers
+    and however often the conversion was interrupted: a shard appears under
+    its name when it is complete, and then stays. Images that cannot be
+    decoded are left out and listed in `dataset.json`.
+
+    Args:
+        source: Folder with `train`, `val` and a sub-folder in each for every
+            class.
+        output: Folder for the shards; made if need be.
+        train_shards, val_shards: Integers, number of shards, or if there are
+            less images the number of those.
+        seed: Integer, decides the order.
+        quality: Integer from 1 to 100, quality of the images that have to be
+            encoded anew.
+        workers: Integer, number of processes; `None` for one for each core.
+
+    Returns:
+        The dictionary that is written to `dataset.json`.
+
+    Raises:
+        ValueError: If an argument is out of range, `source` is no such
+            folder, `output` holds the shards of another conversion or
+            another program's `dataset.json`, images have changed since the
+            conversion began, which their sizes and times tell, a shard of a
+            finished conversion is missing, or more than 1 % of the images of
+            a split, and more than three, cannot be decoded.
+        OSError: If a shard cannot be written, such as on a full disk.
+    """
+    for name, value, most in (
+        ("train_shards", train_shards, 99_999),
+        ("val_shards", val_shards, 99_999),
+        ("quality", quality, 100),
+    ):
+        if not 1 <= value <= most:
+            raise ValueError(
+                f"`{name}` must be an integer from 1 to {most}. "
+                f"Received: {name}={value}"
+            )
+    class_names, files, left_out = list_tree(os.fspath(source))
+    shards = _plan(files, {"train": train_shards, "val": val_shards}, seed)
+    plan = _digest(source, class_names, shards, quality)
+    index = find_index(output)
+    if index is not None:
+        _check_plan(index["plan"], plan, output)
+        list_shards(output, index)  # Raises if one is missing.
+        return index
+    if os.path.exists(os.path.join(output, INDEX)):
+        raise ValueError(
+            f"`output` must not hold another program's {INDEX}. "
+            f"Received: output={printable(output)}"
+        )
+    unfinished = os.path.join(output, UNFINISHED)
+    _start(unfinished, plan, output)
+    tasks = [
+        (source, output, name, entries, class_names, quality)
+        for name, entries in shards.items()
+    ]
+    results = write_shards(tasks, workers or os.cpu_count())
+    index = {"class_names": class_names, "plan": plan, "left_out": left_out}
+    for split in SPLITS:
+        of_split = [results[x] for x in shards if x.startswith(split)]
+        index[split] = [result["records"] for result in of_split]
+        index[f"{split}_blocks"] = [result["blocks"] for result in of_split]
+        for key in ("bad", "encoded_anew"):
+            names = sum((result[key] for result in of_split), [])
+            index[f"{split}_{key}"] = sorted(names)
+        check_share(index[f"{split}_bad"], len(files[split]))
+    if _digest(source, class_names, shards, quality) != plan:
+        raise ValueError(
+            "The images must not change while they are converted. "
+            f"Received: source={printable(source)}"
+        )
+    write_file(os.path.join(output, INDEX), json.dumps(index, indent=1))
+    shutil.rmtree(unfinished)
+    return index
+
+
+def _plan(files, numbers, seed):
+    """Dictionary from the names of the shards to their files and classes."""
+    shards = {}
+    for split in SPLITS:
+        entries = list(files[split])
+        random.Random(seed).shuffle(entries)
+        count = min(numbers[split], len(entries))
+        for i in range(count):
+            begin, end = (len(entries) * k // count for k in (i, i + 1))
+            shards[shard_name(split, i, count)] = entries[begin:end]
+    return shards
+
+
+def _digest(source, class_names, shards, quality):
+    """What tells a conversion from others, wherever the source lies.
+
+    Contents are told by size and time, for to read all takes too long.
+    """
+
+    def describe(file):
+        status = os.stat(file)
+        name = os.path.relpath(file, source)
+        return name, status.st_size, int(status.st_mtime)
+
+    described = {
+        shard: [describe(file) for file, _ in entries]
+        for shard, entries in shards.items()
+    }
+    plan = json.dumps([class_names, described, quality])
+    return hashlib.sha256(plan.encode()).hexdigest()
+
+
+def _start(unfinished, plan, output):
+    """Remembers the plan, or compares it with that of an interrupted run."""
+    os.makedirs(unfinished, exist_ok=True)
+    path = os.path.join(unfinished, "plan.json")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            _check_plan(json.load(file), plan, output)
+    else:
+        write_file(path, json.dumps(plan, indent=1))
+    for folder in (output, unfinished):
+        remove_unfinished(folder)
+
+
+def _check_plan(found, plan, output):
+    if found != plan:
+        raise ValueError(
+            "`output` must be empty or hold shards of the same images, by "
+            "name, size and time, and of the same arguments. "
+            f"Received: output={printable(output)}"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description="Turns a folder tree of images into shards of TFRecords."
+    )
+    parser.add_argument(
+        "source", help="folder with train and val and a folder for each class"
+    )
+    parser.add_argument("output", help="folder for the shards")
+    parser.add_argument("--train-shards", type=int, default=1024)
+    parser.add_argument("--val-shards", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0, help="for the order")
+    parser.add_argument(
+        "--quality",
+        type=int,
+        default=QUALITY,
+        help="of the images that are no RGB or grey JPEGs",
+    )
+    parser.add_argument(
+        "--workers", type=int, help="processes, one for each core by default"
+    )
+    args = parser.parse_args()
+    try:
+        index = convert(**vars(args))
+    except (OSError, ValueError, concurrent.futures.BrokenExecutor) as error:
+        sys.exit(f"tfrecords: {error}")
+    for split in SPLITS:
+        bad = index[f"{split}_bad"]
+        print(
+            f"{split}: {sum(index[split]):,} images in {len(index[split])} "
+            f"shards, {len(index[f'{split}_encoded_anew'])} encoded anew, "
+            f"{len(bad)} bad{': ' if bad else ''}{', '.join(bad)}"
+        )
+    for reason, number in index["left_out"].items():
+        print(f"left out: {number:,} files ({reason})")
+
+
+if __name__ == "__main__":
+    main()

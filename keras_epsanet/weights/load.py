@@ -1,0 +1,170 @@
+"""What `weights=` accepts: Keras' files and PyTorch's, for any classifier."""
+
+import os
+import warnings
+
+import keras
+
+from keras_epsanet.weights import torch_files, torch_names
+from keras_epsanet.weights.layer_names import find_prefixes, network_layers
+
+KERAS_ENDINGS = (".weights.h5", ".keras")
+
+
+def check_weights(weights):
+    """Raises if `weights` cannot be a file that `load_weights` reads.
+
+    Args:
+        weights: `None` or a path.
+
+    Raises:
+        ValueError: If it is `"imagenet"`, has an unknown ending, or if
+            there is no such file.
+    """
+    if weights is None:
+        return
+    if weights == "imagenet":
+        raise ValueError(
+            'There are no ImageNet weights of EPSANet: nobody has published '
+            "them. Use weights=None to train from scratch, or the path of "
+            'weights that you trained. Received: weights="imagenet"'
+        )
+    endings = KERAS_ENDINGS + torch_files.ENDINGS
+    must_be = (
+        "`weights` must be None or the path of a file that ends in "
+        f"{', '.join(endings)}. Received: weights={weights}"
+    )
+    if not isinstance(weights, (str, os.PathLike)):
+        raise ValueError(must_be)
+    if os.path.isdir(weights):
+        raise ValueError(f"{weights} is a folder. {must_be}")
+    if not os.path.isfile(weights):
+        raise ValueError(f"There is no file {weights}. {must_be}")
+    if not str(weights).endswith(endings):
+        raise ValueError(must_be)
+
+
+def load_weights(model, path, build_like):
+    """Loads the file that `weights=` names into a model, all or nothing.
+
+    Args:
+        model: The EPSANet, without any layer in front of it.
+        path: Path of the file.
+        build_like: Function of `include_top` and `classes` that builds a
+            network like `model`, for Keras' files are read by a model.
+
+    Raises:
+        ValueError: If the file cannot be read or is not one of this network.
+    """
+    path = str(path)
+    if path.endswith(torch_files.ENDINGS):
+        _load_torch(model, path)
+        return
+    try:
+        if path.endswith(".keras"):
+            source = keras.saving.load_model(path, compile=False)
+            source = _find_network(source)
+        else:
+            source = _read_weights_file(path, build_like)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged or not a file of this network: {error}"
+        ) from error
+    _copy_weights(network_layers(source), network_layers(model), path)
+
+
+def _load_torch(model, path):
+    state = torch_files.read_checkpoint(path)
+    classifier = network_layers(model).get("predictions")
+    found = wanted = 0
+    if classifier and "fc.bias" in state:
+        found, wanted = state["fc.bias"].size, classifier.units
+    torch_names.assign_state_dict(
+        model, state, skip_classifier=found != wanted
+    )
+    if found != wanted:
+        _warn_of_classes(path, found, wanted)
+
+
+def _find_network(model):
+    """Returns the EPSANet that a model is or has as a layer."""
+    networks = _networks(model)
+    if len(networks) != 1:
+        raise ValueError(f"it holds {len(networks)} networks, not one")
+    if "conv1_bn" not in network_layers(networks[0]):
+        _refuse_fused()
+    return networks[0]
+
+
+def _networks(model):
+    if find_prefixes(model):
+        return [model]
+    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return [network for layer in inner for network in _networks(layer)]
+
+
+def _refuse_fused():
+    raise ValueError(
+        "it holds a fused model, whose BatchNorms are gone: use the file of "
+        "the model it was made from"
+    )
+
+
+def _read_weights_file(path, build_like):
+    """Returns a network with the weights of a `.weights.h5`."""
+    import h5py
+
+    with h5py.File(path) as file:
+        layers = file["layers"]
+        kinds = [name.rstrip("0123456789").rstrip("_") for name in layers]
+        classes = None
+        if "dense" in layers:
+            classes = layers["dense/vars/0"].shape[-1]
+    if "fused_psa" in kinds:
+        _refuse_fused()
+    source = build_like(include_top=classes is not None, classes=classes or 1)
+    source.load_weights(path)
+    # What the model lacks Keras passes over in silence.
+    blocks = kinds.count("psa")
+    wanted = sum(layer.name.endswith("_psa") for layer in source.layers)
+    if blocks != wanted:
+        raise ValueError(f"it has {blocks} blocks, not {wanted}")
+    return source
+
+
+def _copy_weights(source, target, path):
+    """Copies the weights of layers to those of the same names."""
+    assignments, classes = [], None
+    wrong = [
+        f"{name}: not in the model"
+        for name in source
+        if name not in target and name != "predictions"
+    ]
+    for name, layer in target.items():
+        arrays = source[name].get_weights() if name in source else []
+        found = [array.shape for array in arrays]
+        wanted = [tuple(weight.shape) for weight in layer.weights]
+        if found == wanted:
+            assignments.append((layer, arrays))
+        elif name == "predictions" and found:
+            classes = found[-1][0], wanted[-1][0]
+        else:
+            wrong.append(f"{name}: file {found}, model {wanted}")
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit the network, which was left as it was. "
+            f"Differing layers (shapes): {'; '.join(wrong)}"
+        )
+    for layer, values in assignments:
+        layer.set_weights(values)
+    if classes:
+        _warn_of_classes(path, *classes)
+
+
+def _warn_of_classes(path, found, wanted):
+    """Warns that the classifier of a file is left out."""
+    warnings.warn(
+        f"The classifier of {path} has {found} classes, the model's "
+        f"{wanted}: everything else was loaded, the classifier was not.",
+        stacklevel=2,
+    )

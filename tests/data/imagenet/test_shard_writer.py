@@ -1,0 +1,130 @@
+"""Shards of records, each whole or not at all."""
+
+import io
+import json
+import os
+
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+
+from keras_epsanet import atomic
+from keras_epsanet.data.imagenet import shard_writer
+from keras_epsanet.data.imagenet.record_blocks import scan_blocks
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("written by TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
+NAMES = ["apples", "pears"]
+
+
+def encode(kind):
+    file = io.BytesIO()
+    image = np.random.default_rng(0).integers(0, 256, (8, 9, 3), "uint8")
+    PIL.Image.fromarray(image).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture
+def task(tmp_path):
+    """What a shard of three images, one of them bad, is made of."""
+    source, output = tmp_path / "source", tmp_path / "output"
+    (output / "unfinished").mkdir(parents=True)
+    source.mkdir()
+    contents = {"a.jpg": encode("JPEG"), "b.png": encode("PNG"), "c.jpg": b"x"}
+    for name, content in contents.items():
+        (source / name).write_bytes(content)
+    entries = [(str(source / name), i % 2) for i, name in enumerate(contents)]
+    name = "train-00000-of-00001.tfrecord"
+    return str(source), str(output), name, entries, NAMES, 50
+
+
+def read(path):
+    kinds = {
+        "image/encoded": "string",
+        "image/class/label": "int64",
+        "image/class/text": "string",
+        "image/filename": "string",
+    }
+    features = {k: tf.io.FixedLenFeature((), v) for k, v in kinds.items()}
+    for record in tf.data.TFRecordDataset(str(path)):
+        parsed = tf.io.parse_single_example(record, features)
+        yield [parsed[name].numpy() for name in kinds]
+
+
+def test_records_hold_image_class_and_name(task, capsys):
+    source, output, name, *_ = task
+    results = shard_writer.write_shards([task], 1)
+    path = os.path.join(output, name)
+    assert results == {
+        name: {
+            "records": 2,
+            "blocks": scan_blocks(path),
+            "bad": ["c.jpg"],
+            "encoded_anew": ["b.png"],
+        }
+    }
+    first, second = read(path)
+    assert first == [encode("JPEG"), 0, b"apples", b"a.jpg"]
+    assert second[1:] == [1, b"pears", b"b.png"]
+    assert second[0] == shard_writer.as_jpeg(encode("PNG"), "b", 50)
+    note = os.path.join(output, "unfinished", f"{name}.json")
+    assert json.load(open(note)) == results[name]
+
+
+@pytest.mark.parametrize("lost", [None, "shard", "note"])
+def test_a_shard_stays_if_it_and_its_note_are_there(task, lost, monkeypatch):
+    _, output, name, *_ = task
+    shard_writer.write_shards([task], 1)
+    path = os.path.join(output, name)
+    written = []
+    write = shard_writer._write_records
+    monkeypatch.setattr(
+        shard_writer,
+        "_write_records",
+        lambda *x: written.append(x[0]) or write(*x),
+    )
+    before = open(path, "rb").read()
+    if lost == "shard":
+        os.remove(path)
+    elif lost == "note":
+        os.remove(os.path.join(output, "unfinished", f"{name}.json"))
+    result = shard_writer.write_shards([task], 1)[name]
+    assert written == [path] * bool(lost)
+    assert open(path, "rb").read() == before and result["records"] == 2
+
+
+def test_what_fails_leaves_nothing_under_any_name(task, monkeypatch):
+    _, output, name, *_ = task
+
+    def fail(path):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(atomic, "sync", fail)
+    with pytest.raises(OSError):
+        shard_writer.write_shards([task], 1)
+    assert os.listdir(output) == ["unfinished"]
+    assert not os.listdir(os.path.join(output, "unfinished"))
+
+
+def test_tensorflow_s_errors_name_the_shard(tmp_path):
+    # With more letters the name is longer than file systems have it.
+    path = tmp_path / f"{245 * 'a'}.tfrecord"
+    with pytest.raises(OSError, match=f"{path} cannot be written: "):
+        shard_writer._write_records(str(path), [b"record"])
+
+
+def test_the_bar_counts_the_shards(task, monkeypatch):
+    totals, steps = [], []
+    monkeypatch.setattr(
+        shard_writer,
+        "_progress_bar",
+        lambda total: totals.append(total) or steps.append,
+    )
+    other = list(task)
+    other[2] = "val-00000-of-00001.tfrecord"
+    results = shard_writer.write_shards([task, tuple(other)], 1)
+    assert (totals, steps) == ([2], [1, 1]) and len(results) == 2

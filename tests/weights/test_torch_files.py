@@ -1,0 +1,89 @@
+import pathlib
+
+import numpy as np
+import pytest
+
+from keras_epsanet.weights.torch_files import (
+    check_ending,
+    import_for_files,
+    read_checkpoint,
+    to_arrays,
+    to_numpy,
+)
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize(
+    "value, dtype",
+    [
+        (np.ones(2, "float16"), "float32"),
+        (np.ones(2, "float32"), "float32"),
+        (np.ones(2, "float64"), "float64"),
+        (np.ones(2, "int64"), "int64"),
+        (torch.ones(2, dtype=torch.float16), "float32"),
+        (torch.ones(2, dtype=torch.bfloat16), "float32"),
+        (torch.ones(2, dtype=torch.float32), "float32"),
+        (torch.ones(2, dtype=torch.float64), "float64"),
+        (torch.ones(2, dtype=torch.int64), "int64"),
+        (torch.nn.Parameter(torch.ones(2)), "float32"),
+    ],
+    ids=str,
+)
+def test_only_short_floats_change_their_type(value, dtype):
+    array = to_numpy(value)
+    assert type(array) is np.ndarray and array.dtype == dtype
+    np.testing.assert_array_equal(array, [1, 1])
+
+
+def test_names_lose_the_prefix_of_parallel_training_alone():
+    state = {
+        "module.a": np.ones(1),
+        "a.module.b": np.ones(2),
+        "modules": np.ones(3),
+    }
+    expected = {"a": 1, "a.module.b": 2, "modules": 3}
+    for content in (state, {"state_dict": state, "epoch": 3}):
+        arrays = to_arrays(content, "it")
+        assert {key: len(array) for key, array in arrays.items()} == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [np.ones(1)],
+        {"a": 1},
+        {1: np.ones(1)},
+        {"a": np.ones(1), "epoch": 3},
+        {"state_dict": [np.ones(1)]},
+        {"state_dict": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_what_is_no_state_dict_is_refused(content):
+    with pytest.raises(ValueError, match="dictionary of tensors.*it does not"):
+        to_arrays(content, "it")
+
+
+@pytest.mark.parametrize("ending", [".pth", ".pt", ".pth.tar", ".safetensors"])
+def test_endings(ending):
+    assert check_ending(f"a/b{ending}") == f"a/b{ending}"
+    assert check_ending(pathlib.Path(f"a/b{ending}")) == f"a/b{ending}"
+    for path in (f"a{ending}.zip", f"a{ending.upper()}", ending[1:]):
+        with pytest.raises(ValueError, match=f".pth.tar.*path={path}$"):
+            check_ending(path)
+
+
+def test_a_missing_package_is_named():
+    assert import_for_files("torch", "torch") is torch
+    with pytest.raises(ImportError, match=r"needs some: .*epsanet\[torch\]"):
+        import_for_files("no_such_module", "some")
+
+
+def test_folders_and_missing_files_are_refused(tmp_path):
+    folder = tmp_path / "folder.pth"
+    folder.mkdir()
+    for path in (folder, tmp_path / "nothing.safetensors"):
+        with pytest.raises(ValueError, match=f"no file {path}. Received"):
+            read_checkpoint(path)
