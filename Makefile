@@ -27,7 +27,7 @@ PORTABLE_JAX = tests/detection tests/layers tests/ops \
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax
 
-.PHONY: demo demo-detection test test-all lint clean
+.PHONY: demo demo-detection test test-all lint format clean
 
 demo: $(VENV)/examples.done
 	$(BIN)/python examples/train_classifier.py
@@ -46,7 +46,12 @@ test-all: lint
 	$(JAX) $(PYTEST) $(PORTABLE)
 
 lint: $(VENV)/test.done
-	$(BIN)/python -m flake8
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/test.done
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 clean:
 	rm -rf $(VENV) build runs *.egg-info

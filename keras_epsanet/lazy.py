@@ -20,9 +20,9 @@ def attach(package, modules):
 
     Example:
 
-    >>> get, _, names = attach("keras_epsanet.training", {"lock": ["lock_folder"]})
-    >>> names, get("lock_folder").__module__
-    (['lock_folder'], 'keras_epsanet.training.lock')
+    >>> get, _, names = attach("keras_epsanet.graph", {"fuse": ["fuse"]})
+    >>> names, get("fuse").__module__
+    (['fuse'], 'keras_epsanet.graph.fuse')
     """
     places = {name: place for place in modules for name in modules[place]}
 

@@ -45,6 +45,6 @@ def test_public_docstrings_are_complete(item):
     doc = inspect.getdoc(item)
     assert doc and "Args:" in doc
     target = item.__init__ if inspect.isclass(item) else item
-    for name, parameter in inspect.signature(target).parameters.items():
+    for name in inspect.signature(target).parameters:
         if name != "self":
             assert name in doc, f"{item.__name__} does not explain {name}"

@@ -6,7 +6,8 @@ Convolutional Neural Network", 2021, https://arxiv.org/abs/2105.14447.
 
 import functools
 import inspect
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 

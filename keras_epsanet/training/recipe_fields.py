@@ -8,7 +8,8 @@ import dataclasses
 import json
 import math
 import numbers
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 
 class Kind(NamedTuple):
@@ -80,8 +81,9 @@ def reader(name, kind):
     def read(text):
         try:
             value = kind.read(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(_error(name, kind, text))
+        except ValueError as error:
+            message = _error(name, kind, text)
+            raise argparse.ArgumentTypeError(message) from error
         try:
             return check(name, kind, value)
         except ValueError as error:

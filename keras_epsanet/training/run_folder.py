@@ -106,7 +106,7 @@ class RunFolder:
             List of integers, the last step first.
         """
         matches = map(_NAME.fullmatch, os.listdir(self._checkpoints))
-        return sorted((int(match[1]) for match in matches if match))[::-1]
+        return sorted(int(match[1]) for match in matches if match)[::-1]
 
     def folder(self, step):
         """Returns the path of the checkpoint of a step."""
@@ -261,6 +261,7 @@ class RunFolder:
         damage = checkpoints.damage(folder)
         if damage:
             warnings.warn(
-                f"The checkpoint {folder} is damaged ({damage}). {consequence}"
+                f"The checkpoint {folder} is damaged ({damage}). {consequence}",
+                stacklevel=3,
             )
         return damage is not None

@@ -267,7 +267,8 @@ class SGDL2(keras.optimizers.SGD):
         if config.get("use_ema"):
             warnings.warn(
                 "The file is of version 0.1.0; the average of its weights "
-                "stays there. Load it with version 0.1.0 to go on with that."
+                "stays there. Load it with version 0.1.0 to go on with that.",
+                stacklevel=2,
             )
         for name in _AVERAGE:
             config.pop(name, None)

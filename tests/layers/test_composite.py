@@ -70,11 +70,11 @@ def test_sublayers_of_a_frozen_layer_are_frozen(cls, build):
     copy = cls.from_config(layer.get_config())
     late = make_layer(cls, build=False)
     late.trainable = False
-    for layer in (layer, copy, late):
-        model = make_model(layer)
+    for frozen in (layer, copy, late):
+        model = make_model(frozen)
         assert model.trainable_weights == []
-        assert not any(x.trainable for x in sublayers(layer).values())
-        layer.trainable = True
+        assert not any(x.trainable for x in sublayers(frozen).values())
+        frozen.trainable = True
         assert len(model.trainable_weights) == len(model.weights) > 0
 
 

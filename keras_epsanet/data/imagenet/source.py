@@ -48,7 +48,7 @@ def open_source(path):
         path: One of
             - a folder with the folders `train` and `val`, and in each a
               sub-folder for each class, with JPEG files best of all;
-            - a folder that `python -m keras_epsanet.data.imagenet.tfrecords` wrote;
+            - a folder that `keras_epsanet.data.imagenet.tfrecords` wrote;
             - `"tfds"` or `"tfds:FOLDER"`, `imagenet2012` of TensorFlow
               Datasets, in its default folder or another.
 

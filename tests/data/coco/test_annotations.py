@@ -101,7 +101,7 @@ def test_data_without_masks_are_refused_where_masks_are_wanted(
         del annotation["segmentation"]
     annotations = open_coco(coco_contents)
     with pytest.raises(ValueError, match="8 objects none"):
-        annotations.images_with_masks
+        _ = annotations.images_with_masks
 
 
 @pytest.mark.parametrize(

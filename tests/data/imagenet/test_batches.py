@@ -422,7 +422,8 @@ def test_a_killed_conversion_goes_on(tmp_path):
     tree = write_tree(tmp_path / "tree")
     for i in range(400):
         os.link(tree / "train/a/0.JPEG", tree / f"train/b/more{i}.JPEG")
-    command = [sys.executable, "-m", "keras_epsanet.data.imagenet.tfrecords", tree]
+    # By its former name, which still runs.
+    command = [sys.executable, "-m", "keras_epsanet.data.tfrecords", tree]
     command += ["--train-shards", "40", "--val-shards", "2"]
     whole, output = tmp_path / "whole", tmp_path / "killed"
     process = subprocess.Popen([*command, output])
