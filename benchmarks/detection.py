@@ -174,9 +174,7 @@ def main():
     if args.memory:
         before = largest_size()
         name = "planes" if args.against == "planes" else args.detector
-        step = make_step(
-            name, build(name, args.model, args.image_size), batch
-        )
+        step = make_step(name, build(name, args.model, args.image_size), batch)
         for _ in range(3):
             step()
         print(f"{(largest_size() - before) / 1e9:.2f} GB")

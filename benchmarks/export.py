@@ -198,8 +198,8 @@ def export_litert(int8):
 
 def load_litert(path, shape):
     interpreter = tf.lite.Interpreter(path, num_threads=os.cpu_count())
-    image, = interpreter.get_input_details()
-    output, = interpreter.get_output_details()
+    (image,) = interpreter.get_input_details()
+    (output,) = interpreter.get_output_details()
     interpreter.resize_tensor_input(image["index"], shape)
     interpreter.allocate_tensors()
 

@@ -54,9 +54,7 @@ def build_model(variant, image_size):
         return keras_epsanet.EPSANet(
             input_shape=shape, **MODEL_CONFIGS[variant]
         )
-    return getattr(keras.applications, variant)(
-        weights=None, input_shape=shape
-    )
+    return getattr(keras.applications, variant)(weights=None, input_shape=shape)
 
 
 def use_stock_convolutions(model):

@@ -149,9 +149,11 @@ def _value_and_gradients_torch(layer, x, loss, training=False):
     value = loss(layer(x, training=training))
     dx, *gradients = torch.autograd.grad(value, [x, *weights])
     to_numpy = keras.ops.convert_to_numpy
-    return float(value.detach()), to_numpy(dx), [
-        to_numpy(gradient) for gradient in gradients
-    ]
+    return (
+        float(value.detach()),
+        to_numpy(dx),
+        [to_numpy(gradient) for gradient in gradients],
+    )
 
 
 @pytest.fixture

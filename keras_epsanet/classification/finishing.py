@@ -78,7 +78,7 @@ def report_results(run, state, found, agreeing, images):
             f"Skipped {len(images.undecodable)} image file(s) that cannot be "
             "decoded"
         )
-    rows = sorted(found.of_classes(), key=lambda x: (x["accuracy"] or 0))
+    rows = sorted(found.of_classes(), key=lambda x: x["accuracy"] or 0)
     print("Classes" if len(rows) <= 20 else "The 20 worst classes")
     for row in rows[:20]:
         taken = f", most often taken for {row['taken_for']}"
@@ -91,8 +91,7 @@ def report_results(run, state, found, agreeing, images):
         f"Held out: top-1 {summary['top1']:.2%}"
         + (f", top-5 {summary['top5']:.2%}" if "top5" in summary else "")
         + f", of the best epoch, {run_folder.best_epoch(state)} of "
-        f"{state.epoch}"
-        + (" (0 is the start)" if not state.best_step else "")
+        f"{state.epoch}" + (" (0 is the start)" if not state.best_step else "")
     )
     names = ", ".join(run_folder.RESULTS)
     print(

@@ -1,5 +1,4 @@
-"""Where a classifier's images come from: a folder, a catalogue, the package.
-"""
+"""Where a classifier's images come from: a folder, a catalogue, the package."""
 
 import dataclasses
 import os

@@ -60,8 +60,7 @@ def box_head_losses(proposals, boxes, labels, chosen, logits, deltas):
     own = ops.minimum(labels, num_classes - 1)  # Background has none.
     own = ops.one_hot(own, num_classes, dtype="float32")[..., None]
     errors = ops.abs(
-        ops.sum(deltas * own, axis=2)
-        - box_ops.encode(proposals, boxes, STDS)
+        ops.sum(deltas * own, axis=2) - box_ops.encode(proposals, boxes, STDS)
     )
     return (
         ops.sum(ops.where(chosen, entropy, 0.0)) / count,

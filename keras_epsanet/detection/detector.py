@@ -117,14 +117,10 @@ class Detector(keras.Model):
 
     # The last argument is the data, on JAX there is a state before.
     def train_step(self, *args):
-        return super().train_step(
-            *args[:-1], as_pair(args[-1], self.NEEDED)
-        )
+        return super().train_step(*args[:-1], as_pair(args[-1], self.NEEDED))
 
     def test_step(self, *args):
-        return super().test_step(
-            *args[:-1], as_pair(args[-1], self.NEEDED)
-        )
+        return super().test_step(*args[:-1], as_pair(args[-1], self.NEEDED))
 
     def predict_step(self, *args):
         images, targets = as_pair(args[-1])

@@ -251,6 +251,8 @@ def _caption(label, score, class_names):
 
 
 def _to_numpy(x):
-    return np.asarray(x) if isinstance(x, (list, tuple)) else (
-        keras.ops.convert_to_numpy(x)
+    return (
+        np.asarray(x)
+        if isinstance(x, (list, tuple))
+        else (keras.ops.convert_to_numpy(x))
     )

@@ -170,9 +170,7 @@ class CocoEvaluator(keras.callbacks.Callback):
             )
         if self.path:
             write_file(self.path, json.dumps(results))
-        metrics = evaluate_coco(
-            self.annotations.path, results, self.iou_types
-        )
+        metrics = evaluate_coco(self.annotations.path, results, self.iou_types)
         if self.verbose:
             print("", *format_table(metrics, self.beside), sep="\n")
         return metrics

@@ -237,9 +237,7 @@ class FasterRCNN(Detector):
             self.box_head, proposals, outputs, box_head.OUTPUT_SIZE
         )
         return self.suppress(
-            *box_head.decode_boxes(
-                proposals, found, logits, deltas, image_size
-            )
+            *box_head.decode_boxes(proposals, found, logits, deltas, image_size)
         )
 
     def get_layer(self, name=None, index=None):

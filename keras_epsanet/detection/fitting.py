@@ -25,9 +25,7 @@ class BadImages(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         # Each once, whichever images are read again in every epoch.
         names = dict.fromkeys(
-            name
-            for part in self.annotations
-            for name in part.bad
+            name for part in self.annotations for name in part.bad
         )
         new = list(names)[self._named :]
         if new:

@@ -129,8 +129,7 @@ def encode_masks(masks, boxes, height, width, threshold=THRESHOLD):
         import pycocotools.mask
     except ImportError as error:
         raise ImportError(
-            "Run lengths need pycocotools: "
-            "pip install keras-epsanet[detection]"
+            "Run lengths need pycocotools: pip install keras-epsanet[detection]"
         ) from error
     runs = []
     for i in range(len(masks)):  # One at a time, for they are large.

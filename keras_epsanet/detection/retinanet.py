@@ -229,9 +229,7 @@ def _apply_head(levels, name, initializers, num_anchors, values, bias):
                 (-1, values), dtype="float32", name=f"{name}_{level}"
             )(x)
         )
-    return keras.layers.Concatenate(axis=1, dtype="float32", name=name)(
-        outputs
-    )
+    return keras.layers.Concatenate(axis=1, dtype="float32", name=name)(outputs)
 
 
 def _convolution(filters, name, **kwargs):

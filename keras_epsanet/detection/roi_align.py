@@ -174,9 +174,7 @@ def _align_by_crops(features, boxes, images, output_size, sampling_ratio):
     if sampling_ratio:
         samples = output_size * sampling_ratio
         crops = _crop(padded, boxes, images, samples, samples)
-        return tf.nn.avg_pool2d(
-            crops, sampling_ratio, sampling_ratio, "VALID"
-        )
+        return tf.nn.avg_pool2d(crops, sampling_ratio, sampling_ratio, "VALID")
 
     # Boxes with the same numbers of samples at once.
     sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)

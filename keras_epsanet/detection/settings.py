@@ -56,8 +56,7 @@ def share(name, value):
     """Checks a number from 0 to 1."""
     if not 0 <= value <= 1:
         raise ValueError(
-            f"`{name}` must be a number from 0 to 1. "
-            f"Received: {name}={value}"
+            f"`{name}` must be a number from 0 to 1. Received: {name}={value}"
         )
     return float(value)
 

@@ -240,9 +240,7 @@ def _fill_up(dataset, size, batches, scale, lacks=False):
         )
         nothing = tf.data.Dataset.from_tensors(nothing).repeat()
         dataset = dataset.concatenate(nothing).take(batches)
-    dataset = dataset.apply(
-        tf.data.experimental.assert_cardinality(batches)
-    )
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
     options = tf.data.Options()
     # By files, workers would not have the same number of batches.
     options.experimental_distribute.auto_shard_policy = (

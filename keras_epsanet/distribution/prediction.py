@@ -51,9 +51,7 @@ def predict(model, dataset, strategy=None):
             batch_size=size,
             verbose=0,
         )
-        parts.append(
-            keras.tree.map_structure(lambda x: x[:count], predictions)
-        )
+        parts.append(keras.tree.map_structure(lambda x: x[:count], predictions))
     if not parts:
         raise ValueError("There must be an image. Received: no batch")
     return keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)

@@ -185,9 +185,7 @@ def complexity(model, input_shape=None, convention="table2"):
         shapes = [(number, *x.shape[1:]) for x in head.inputs]
         _visit_model(head, shapes, record, f"{head.name}/")
     parameters = _size(model.trainable_weights)
-    return Complexity(
-        parameters, tuple(records), convention, tuple(uncounted)
-    )
+    return Complexity(parameters, tuple(records), convention, tuple(uncounted))
 
 
 def _size(weights):

@@ -95,9 +95,7 @@ def copy_state(layer, copy):
 def _copy_own_state(layer, copy):
     if layer.quantization_mode != copy.quantization_mode:
         # The configuration of what holds the layer need not say it.
-        copy.quantize(
-            layer.quantization_mode, config=layer.quantization_config
-        )
+        copy.quantize(layer.quantization_mode, config=layer.quantization_config)
     if _has_lora(layer) and layer.quantization_mode is not None:
         return _copy_quantized_lora(layer, copy)
     store = {}

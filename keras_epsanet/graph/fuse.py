@@ -141,7 +141,10 @@ _KERNELS = {
 def _find_hosts(model):
     """Returns a dictionary from each BatchNorm to the layer that takes it."""
     calls, producers, uses, norms = (
-        collections.Counter(), {}, collections.Counter(), []
+        collections.Counter(),
+        {},
+        collections.Counter(),
+        [],
     )
     kept = []  # Tensors are told apart by their ids, so all must live.
 

@@ -38,8 +38,7 @@ class FusedModel(keras.Model):
         """Outputs of a backbone's levels, otherwise `None`."""
         levels = self.pyramid_level_inputs
         return levels and {
-            level: self.get_layer(name).output
-            for level, name in levels.items()
+            level: self.get_layer(name).output for level, name in levels.items()
         }
 
     @property

@@ -164,9 +164,7 @@ def EPSANet(
     >>> model.output_shape
     (None, 10)
     """
-    refuse_unknown(
-        "EPSANet", kwargs, inspect.signature(EPSANet).parameters
-    )
+    refuse_unknown("EPSANet", kwargs, inspect.signature(EPSANet).parameters)
     check_weights(weights)
     if len(stackwise_num_blocks) != len(stackwise_num_filters):
         raise ValueError(
@@ -229,9 +227,7 @@ def EPSANet(
     return model
 
 
-def _make_layers(
-    prefix, data_format, dtype, pyramid, synchronized, norm_eval
-):
+def _make_layers(prefix, data_format, dtype, pyramid, synchronized, norm_eval):
     channel_axis = -1 if data_format == "channels_last" else 1
     of_image = {"data_format": data_format, "dtype": dtype}
     return _Layers(

@@ -32,9 +32,7 @@ def convolve_jax(inputs, kernel, strides, groups, data_format):
         outputs = inputs.reshape(-1, channels) @ kernel[0, 0]
         outputs = outputs.reshape(*shape, -1)
     else:
-        outputs = _convolution_on_cpu()(
-            inputs, kernel, tuple(strides), groups
-        )
+        outputs = _convolution_on_cpu()(inputs, kernel, tuple(strides), groups)
     if data_format == "channels_first":
         outputs = outputs.transpose(0, 3, 1, 2)
     return outputs

@@ -80,6 +80,7 @@ def _convolve_on_cpu(inputs, kernel, strides, groups, padding, tiles):
     the channels of the inputs, of which a group has enough. Without oneDNN it
     is that of the tiles, group by group.
     """
+
     @tf.custom_gradient
     def convolve(inputs, kernel):
         if tiles.shape == (1, 1):

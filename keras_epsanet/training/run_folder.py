@@ -185,9 +185,7 @@ class RunFolder:
         try:
             # There may be a damaged one, or this one before its evaluation.
             with whole(folder, replace_folder=True) as temporary:
-                checkpoints.write(
-                    temporary, model, state, self.recipe, average
-                )
+                checkpoints.write(temporary, model, state, self.recipe, average)
         except OSError as error:
             kept = [step for step in self.steps() if step != state.step]
             raise OSError(

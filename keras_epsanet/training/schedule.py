@@ -49,7 +49,7 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         if kind not in ("step", "cosine"):
             raise ValueError(
-                '`kind` must be "step" or "cosine". ' f"Received: kind={kind}"
+                f'`kind` must be "step" or "cosine". Received: kind={kind}'
             )
         self.peak = peak
         self.steps_per_epoch = steps_per_epoch

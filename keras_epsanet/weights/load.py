@@ -25,7 +25,7 @@ def check_weights(weights):
         return
     if weights == "imagenet":
         raise ValueError(
-            'There are no ImageNet weights of EPSANet: nobody has published '
+            "There are no ImageNet weights of EPSANet: nobody has published "
             "them. Use weights=None to train from scratch, or the path of "
             'weights that you trained. Received: weights="imagenet"'
         )
@@ -79,9 +79,7 @@ def _load_torch(model, path):
     found = wanted = 0
     if classifier and "fc.bias" in state:
         found, wanted = state["fc.bias"].size, classifier.units
-    torch_names.assign_state_dict(
-        model, state, skip_classifier=found != wanted
-    )
+    torch_names.assign_state_dict(model, state, skip_classifier=found != wanted)
     if found != wanted:
         _warn_of_classes(path, found, wanted)
 

@@ -30,9 +30,7 @@ def test_a_model_that_trains_when_it_is_called_is_found_out(
     recipe, randomize, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(class_names, "free_training", lambda tensor: None)
-    model = trained(
-        recipe, randomize, monkeypatch, keras.layers.Resizing
-    )
+    model = trained(recipe, randomize, monkeypatch, keras.layers.Resizing)
     model.save(tmp_path / "model.keras")
     with pytest.raises(RuntimeError, match="differs from `predict`|changes"):
         agreement.check_agreement(tmp_path / "model.keras", IMAGES)

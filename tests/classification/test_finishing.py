@@ -58,9 +58,7 @@ def test_the_saved_model_is_for_one_device_and_all_of_it_can_be_trained(
         getattr(layer, "synchronized", False) for layer in model.layers
     )
     assert model.layers[-1].names == tuple(names)
-    for weight, expected in zip(
-        model.weights, classifier.weights, strict=True
-    ):
+    for weight, expected in zip(model.weights, classifier.weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
 
 

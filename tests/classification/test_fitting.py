@@ -164,9 +164,7 @@ def test_fine_tuning_never_ends_below_its_start(train, tmp_path, ema):
     classifier = train("first").classifier
     classifier.save(tmp_path / "start.keras")
     start = arrays(classifier.weights)
-    run = train(
-        "second", weights=tmp_path / "start.keras", epochs=1, ema=ema
-    )
+    run = train("second", weights=tmp_path / "start.keras", epochs=1, ema=ema)
     after = arrays(run.classifier.weights)
     assert any((x != y).any() for x, y in zip(after, start))
     run.state.best_step = 0  # Whatever it was.

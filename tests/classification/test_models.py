@@ -46,8 +46,11 @@ def test_five_classes_count_for_top_5(recipe):
     part = models.compile_trained_part(
         models.build_classifier(recipe(), list("abcdefg")), recipe(), 2
     )
-    (metric,) = (x for x in part._compile_metrics._user_weighted_metrics
-                 if x.name == "top5")
+    (metric,) = (
+        x
+        for x in part._compile_metrics._user_weighted_metrics
+        if x.name == "top5"
+    )
     assert metric.get_config()["k"] == 5
 
 
@@ -63,9 +66,7 @@ def test_blocks_start_as_their_shortcuts_unless_they_are_trained(
     for weight in model.weights:
         weight.assign(keras.ops.ones_like(weight))
     model.save(tmp_path / "model.keras")
-    loaded = models.build_classifier(
-        recipe(), NAMES, tmp_path / "model.keras"
-    )
+    loaded = models.build_classifier(recipe(), NAMES, tmp_path / "model.keras")
     for weight in loaded.weights:
         np.testing.assert_array_equal(weight.numpy(), 1)
 
@@ -88,9 +89,7 @@ def test_top_5_is_counted_of_more_than_five_classes(recipe, classes):
     model = models.build_classifier(recipe(), names)
     part = models.compile_trained_part(model, recipe(), steps_per_epoch=2)
     images = np.zeros((classes, 32, 32, 3), "float32")
-    found = part.evaluate(
-        images, np.eye(classes), verbose=0, return_dict=True
-    )
+    found = part.evaluate(images, np.eye(classes), verbose=0, return_dict=True)
     assert ("top5" in found) == (classes > 5)
 
 

@@ -62,9 +62,10 @@ NAMES = ["a name of 15 ch", "ankle boots", "$x$"]
 
 @pytest.mark.parametrize("number, count", [(24, 8), (7, 7), (2, 2)])
 def test_images_say_what_they_are_and_are_taken_for(drawn, number, count):
-    images = np.zeros((8, 4, 4, 3), "uint8") + np.arange(8, dtype="uint8")[
-        :, None, None, None
-    ]
+    images = (
+        np.zeros((8, 4, 4, 3), "uint8")
+        + np.arange(8, dtype="uint8")[:, None, None, None]
+    )
     labels = [0, 1, 2, 0, 1, 2, 0, 1]
     probabilities = np.array([[0.2, 0.7, 0.1]] * 8)
     results = Results(NAMES, labels, probabilities)
@@ -99,9 +100,7 @@ def test_long_names_are_cut(length):
 
 
 def test_the_matrix_has_shares_of_the_true_classes(drawn):
-    results = Results(
-        NAMES, [0, 0, 0, 1], np.eye(3)[[0, 0, 2, 1]]
-    )
+    results = Results(NAMES, [0, 0, 0, 1], np.eye(3)[[0, 0, 2, 1]])
     pictures.plot_confusion(results, "c.png")
     ((figure, path),) = drawn
     axis = figure.axes[0]
@@ -109,8 +108,9 @@ def test_the_matrix_has_shares_of_the_true_classes(drawn):
         axis.images[0].get_array(), [[2 / 3, 0, 1 / 3], [0, 1, 0], [0, 0, 0]]
     )
     assert axis.images[0].get_clim() == (0, 1) and path == "c.png"
-    texts = {x.get_position(): (x.get_text(), x.get_color())
-             for x in axis.texts}
+    texts = {
+        x.get_position(): (x.get_text(), x.get_color()) for x in axis.texts
+    }
     assert texts[0, 0] == ("2", "white") and texts[2, 0] == ("1", "black")
     assert texts[0, 2] == ("", "black") and len(texts) == 9
     assert [x.get_text() for x in axis.get_yticklabels()] == NAMES
@@ -120,9 +120,7 @@ def test_the_matrix_has_shares_of_the_true_classes(drawn):
 
 
 @pytest.mark.parametrize("classes, readable", [(30, True), (31, False)])
-def test_names_are_left_out_where_they_cannot_be_read(
-    drawn, classes, readable
-):
+def test_names_are_left_out_where_they_cannot_be_read(drawn, classes, readable):
     names = [f"c{i}" for i in range(classes)]
     results = Results(names, [0], np.eye(classes)[:1])
     pictures.plot_confusion(results, "c.png")

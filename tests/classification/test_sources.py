@@ -84,9 +84,7 @@ def test_parts_with_different_classes_are_refused(tmp_path):
         (["train", "test"], 0.25, ("train", "test")),
     ],
 )
-def test_tfds_holds_out_a_part_of_its_own(
-    splits, share, expected, monkeypatch
-):
+def test_tfds_holds_out_a_part_of_its_own(splits, share, expected, monkeypatch):
     class Part:
         def __init__(self, name, split):
             self.split, self.splits = split, splits

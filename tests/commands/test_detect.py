@@ -141,9 +141,7 @@ def test_an_image_that_is_named_twice_has_one_picture():
 def test_bad_files_are_named_and_skipped(model, tmp_path, capsys):
     (tmp_path / "bad.jpg").write_text("no image")
     with pytest.raises(SystemExit) as caught:
-        run(
-            *("--json", "a.json"), images=["bad.jpg", "none.png", "image.png"]
-        )
+        run(*("--json", "a.json"), images=["bad.jpg", "none.png", "image.png"])
     assert caught.value.code == "detect: 2 of 3 images skipped"
     errors = capsys.readouterr().err.splitlines()
     assert [line.split(" cannot")[0] for line in errors] == [
@@ -160,9 +158,7 @@ def test_json_has_what_is_found(model, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == [
         {
             "file": "image.png",
-            "objects": [
-                {"class": "pear", "score": 0.9, "box": [1, 2, 10, 15]}
-            ],
+            "objects": [{"class": "pear", "score": 0.9, "box": [1, 2, 10, 15]}],
         }
     ]
 

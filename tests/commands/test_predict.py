@@ -70,9 +70,7 @@ def test_classes_are_printed_the_most_probable_first(model, folder, capsys):
 
 
 @pytest.mark.parametrize("size", [1, 2, 16])
-def test_batches_of_any_size_predict_the_same(
-    model, folder, size, monkeypatch
-):
+def test_batches_of_any_size_predict_the_same(model, folder, size, monkeypatch):
     shapes = []
     same_shapes = predict.same_shapes
 
@@ -143,9 +141,7 @@ def test_images_of_one_shape_go_together_without_a_resizing_layer():
     assert [batch.shape[1] for _, batch in found] == [3, 3, 4, 5]
 
 
-def test_names_that_are_no_utf8_are_printed_and_written(
-    model, folder, capsys
-):
+def test_names_that_are_no_utf8_are_printed_and_written(model, folder, capsys):
     os.rename("images/a/red.jpg", b"images/a/r\xfcd.jpg")
     for output in ([], ["--output", "a.csv"], ["--output", "a.json"]):
         predict.main(["images/a", "--model", model, *output])
@@ -224,7 +220,9 @@ def test_hidden_folders_and_other_files_are_left_out(folder):
         os.makedirs(f"images/{os.path.dirname(name)}", exist_ok=True)
         open(f"images/{name}", "w").close()
     assert predict.list_files(["images/b", "images/notes.txt"]) == [
-        "images/b/Z.WEBP", "images/b/x/blue.png", "images/notes.txt"
+        "images/b/Z.WEBP",
+        "images/b/x/blue.png",
+        "images/notes.txt",
     ]
 
 

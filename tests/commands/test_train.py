@@ -137,9 +137,7 @@ FIELDS = {
     "seed": (
         "--seed 3",
         lambda r: int(first_batch(r)[0][0, 0, 0, 0]),
-        int(
-            first_batch(ClassifierRecipe(seed=3))[0][0, 0, 0, 0]
-        ),
+        int(first_batch(ClassifierRecipe(seed=3))[0][0, 0, 0, 0]),
     ),
     "label_smoothing": (
         "--label-smoothing 0.3",
@@ -533,9 +531,7 @@ def test_a_longer_training_says_what_happens_to_the_rate(calls, capsys):
     assert "3 epochs instead of 2: from here" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "step, epoch", [(0, None), (1, 1), (3, 2), (5, 2)]
-)
+@pytest.mark.parametrize("step, epoch", [(0, None), (1, 1), (3, 2), (5, 2)])
 def test_a_training_that_goes_on_says_from_where(step, epoch, capsys):
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)
     images = sources.Images(make_dataset(9), make_dataset(4), "noise")

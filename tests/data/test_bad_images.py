@@ -36,8 +36,15 @@ def test_a_jpeg_in_color_or_gray_stays_as_it_is(mode):
 
 @needs_tensorflow
 @pytest.mark.parametrize(
-    "kind, mode", [("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "RGBA"),
-                   ("WEBP", "RGB"), ("BMP", "RGB"), ("GIF", "P")]
+    "kind, mode",
+    [
+        ("JPEG", "CMYK"),
+        ("PNG", "RGB"),
+        ("PNG", "RGBA"),
+        ("WEBP", "RGB"),
+        ("BMP", "RGB"),
+        ("GIF", "P"),
+    ],
 )
 def test_other_images_become_jpegs_without_loss_of_colors(kind, mode):
     contents = encode(kind, mode)
@@ -47,7 +54,9 @@ def test_other_images_become_jpegs_without_loss_of_colors(kind, mode):
         sizes.append(len(found))
         image = PIL.Image.open(io.BytesIO(found))
         assert (image.format, image.mode, image.size) == (
-            "JPEG", "RGB", (24, 16)
+            "JPEG",
+            "RGB",
+            (24, 16),
         )
         # All of the pixels have a color of their own.
         assert PIL.JpegImagePlugin.get_sampling(image) == 0

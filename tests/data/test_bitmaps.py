@@ -71,8 +71,9 @@ def test_a_short_palette_leaves_the_other_numbers_black():
 @pytest.mark.parametrize("header", [40, 108, 124])
 def test_headers_of_any_length_are_passed_over(header):
     palette = np.random.default_rng(0).bytes(8)
-    contents = bitmap(1, bytes([0b10100000, 0, 0, 0]) * 3, palette,
-                      header=header)
+    contents = bitmap(
+        1, bytes([0b10100000, 0, 0, 0]) * 3, palette, header=header
+    )
     image = decode_contents(contents, "a.bmp")
     np.testing.assert_array_equal(image, pillows(contents))
 

@@ -92,20 +92,24 @@ def test_items_are_those_of_the_data_set(folder):
         classes = arrays["test_labels"]
     found = 0
     for index in range(40):
-        image, labels, masks = scenes.compose(
-            "val", index, 256, objects=(1, 1)
-        )
+        image, labels, masks = scenes.compose("val", index, 256, objects=(1, 1))
         (mask,) = masks
         rows, columns = np.nonzero(mask)
         border = min(rows.min(), columns.min()) == 0 or 255 in (
-            rows.max(), columns.max()
+            rows.max(),
+            columns.max(),
         )
         if mask.sum() < 9216 or border:
             continue
         shape = originals[classes == labels[0]]
-        crop = image.mean(-1)[
-            rows.min() : rows.max() + 1, columns.min() : columns.max() + 1
-        ] * mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        crop = (
+            image.mean(-1)[
+                rows.min() : rows.max() + 1, columns.min() : columns.max() + 1
+            ]
+            * mask[
+                rows.min() : rows.max() + 1, columns.min() : columns.max() + 1
+            ]
+        )
         scores = [similarity(crop, original) for original in shape]
         found += max(scores) > 0.97
         assert max(scores) > 0.9

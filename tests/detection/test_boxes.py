@@ -40,9 +40,7 @@ def test_decoded_sizes_are_clamped(dw, width, dh, height):
     anchor = np.array([[0, 0, 16, 16]], "float32")
     huge = np.array([[0, 0, dw, dh]], "float32")
     x1, y1, x2, y2 = ops.convert_to_numpy(boxes.decode(anchor, huge))[0]
-    np.testing.assert_allclose(
-        (x2 - x1, y2 - y1), (width, height), rtol=1e-4
-    )
+    np.testing.assert_allclose((x2 - x1, y2 - y1), (width, height), rtol=1e-4)
 
 
 def test_the_code_of_padding_is_finite():

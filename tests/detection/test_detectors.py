@@ -74,7 +74,11 @@ def make_backbone(name):
         )
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
-        [64], [7], [64, 128, 256, 512], [3, 4, 6, 3], [1, 2, 2, 2],
+        [64],
+        [7],
+        [64, 128, 256, 512],
+        [3, 4, 6, 3],
+        [1, 2, 2, 2],
         "bottleneck_block",
     )
     for layer in backbone.layers:

@@ -17,9 +17,7 @@ def test_the_paper_s_rows_stand_beside_coco_alone():
 
 
 @pytest.mark.parametrize("initializer", [None, "he_normal"])
-def test_the_initializer_of_the_heads_is_given(
-    monkeypatch, initializer
-):
+def test_the_initializer_of_the_heads_is_given(monkeypatch, initializer):
     seen = {}
     monkeypatch.setattr(
         from_recipe, "RetinaNet", lambda backbone, n, **options: options

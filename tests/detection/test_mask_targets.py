@@ -54,9 +54,7 @@ def make_scenes(plain_masks, random, largest, number):
         padded = tuple(-(-side // 32) * 32 for side in size)
         flip = i % 2 == 0
         outlines = [[make_outline(random, original, largest)] for _ in "abcd"]
-        cropped = crop_objects(
-            outlines, original, size, padded, flip, 5
-        )
+        cropped = crop_objects(outlines, original, size, padded, flip, 5)
         planes = [
             plain_masks.resized_plane(
                 coding.decode(encode(x, *original)),
@@ -132,14 +130,10 @@ def test_samples_outside_are_0_for_cropped_masks_too(plain_masks):
     from keras_epsanet.data.coco.masks import crop_objects
 
     mask = [[0, 0, 60, 0, 60, 40, 0, 40]]
-    masks, grids = crop_objects(
-        [mask], (40, 60), (40, 60), (40, 60), False, 1
-    )
+    masks, grids = crop_objects([mask], (40, 60), (40, 60), (40, 60), False, 1)
     box = np.array([[-30, -28, 90, 68]], "float32")
     value = plain_masks.align(np.ones((40, 60)), box[0])
-    np.testing.assert_array_equal(
-        crop(masks, [0], box, grids)[0], value >= 0.5
-    )
+    np.testing.assert_array_equal(crop(masks, [0], box, grids)[0], value >= 0.5)
 
 
 def test_exactly_half_of_a_cell_is_enough():

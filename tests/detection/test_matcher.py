@@ -31,8 +31,10 @@ def assign(ious, positive, negative, low_quality):
 def test_boxes_are_matched_as_in_mmdetection(thresholds, objects):
     random = np.random.default_rng(objects)
     # In steps, so that there are ties; the last objects are padding.
-    ious = random.integers(0, 11, (4, 40, 8)) / 10 * (
-        random.uniform(size=(4, 40, 8)) < 0.3
+    ious = (
+        random.integers(0, 11, (4, 40, 8))
+        / 10
+        * (random.uniform(size=(4, 40, 8)) < 0.3)
     )
     ious[1] *= 0.2
     ious[2, :, 0] = 0

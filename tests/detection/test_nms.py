@@ -15,9 +15,7 @@ def suppress(boxes, scores, classes, threshold, most, least):
     kept = []
     for i in np.argsort(-scores, kind="stable"):
         rivals = [j for j in kept if classes[j] == classes[i]]
-        if scores[i] > least and all(
-            ious[i, j] <= threshold for j in rivals
-        ):
+        if scores[i] > least and all(ious[i, j] <= threshold for j in rivals):
             kept.append(i)
     return kept[:most]
 

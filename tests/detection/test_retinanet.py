@@ -70,7 +70,11 @@ def test_parameters_and_flops_of_table_3(variant, parameters, gflops):
 def make_resnet():
     keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ResNetBackbone(
-        [64], [7], [64, 128, 256, 512], [3, 4, 6, 3], [1, 2, 2, 2],
+        [64],
+        [7],
+        [64, 128, 256, 512],
+        [3, 4, 6, 3],
+        [1, 2, 2, 2],
         "bottleneck_block",
     )
     for layer in backbone.layers:
@@ -123,9 +127,7 @@ def expected_losses(detector, batch, plain):
         anchors = all_anchors[inside]
         logits, deltas = (values[:, inside] for values in of_all)
         ious = boxes.intersection_over_union(anchors, batch["boxes"][image])
-        result = matcher.match(
-            ious, batch["labels"][image] >= 0, 0.5, 0.4, 0.0
-        )
+        result = matcher.match(ious, batch["labels"][image] >= 0, 0.5, 0.4, 0.0)
         indices, positive, negative = map(ops.convert_to_numpy, result)
         count += max(positive.sum(), 1)
         ignored += np.sum(~(positive | negative))
@@ -280,8 +282,7 @@ def test_means_of_losses_are_weighted_by_images(biased):
     batches = [make_batch(seed, number) for seed, number in ((0, 3), (1, 1))]
     biased.compile("sgd")
     one, other = (
-        biased.evaluate(batch, return_dict=True, verbose=0)
-        for batch in batches
+        biased.evaluate(batch, return_dict=True, verbose=0) for batch in batches
     )
     both = tf.data.Dataset.from_generator(
         lambda: iter(batches),

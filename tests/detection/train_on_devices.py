@@ -1,6 +1,6 @@
 """Trains a detector on two logical CPUs and on one, to compare.
 
-    python train_on_devices.py DETECTOR OUTPUT
+python train_on_devices.py DETECTOR OUTPUT
 """
 
 import sys

@@ -270,6 +270,8 @@ def test_one_process_reads_all():
 
     batches = divide_batches(make, Devices(3))
     assert [x.tolist() for x in batches.as_numpy_iterator()] == [
-        [0, 1, 1], [2, 3, 3], [4, 4, 4]
+        [0, 1, 1],
+        [2, 3, 3],
+        [4, 4, 4],
     ]
     assert batches.cardinality() == 3

@@ -33,9 +33,7 @@ def test_batches_are_filled_up_with_their_last_image(labels):
     batches = [np.arange(1, 5), np.arange(5, 8), np.arange(8, 9)]
     batches = [(x, *labels) for x in batches] if labels else batches
     given, twice, more = predicted(batches, three)
-    assert given == [
-        ([1, 2, 3, 4, 4, 4], 6), ([5, 6, 7], 3), ([8, 8, 8], 3)
-    ]
+    assert given == [([1, 2, 3, 4, 4, 4], 6), ([5, 6, 7], 3), ([8, 8, 8], 3)]
     assert twice == list(range(2, 17, 2)) and more == list(range(2, 10))
 
 

@@ -378,9 +378,7 @@ def test_defaults_are_those_of_the_help(monkeypatch):
     }
 
 
-@pytest.mark.parametrize(
-    "error", [ImportError, OSError, TypeError, ValueError]
-)
+@pytest.mark.parametrize("error", [ImportError, OSError, TypeError, ValueError])
 def test_errors_end_with_a_line(error, monkeypatch):
     def fail(args):
         raise error("reason")

@@ -198,7 +198,8 @@ def test_every_image_is_compared_in_batches_of_the_size(
         names,
         "write",
         lambda model, x, name, path, size: (
-            batches.append(x), open(path, "w").close()
+            batches.append(x),
+            open(path, "w").close(),
         ),
     )
     model = make_model()
@@ -213,9 +214,7 @@ def test_every_image_is_compared_in_batches_of_the_size(
     flat = batches[-1].reshape(-1, 32, 32, 3)
     # Filled up with the first ones.
     np.testing.assert_array_equal(flat, [*images, *images[:2]])
-    np.testing.assert_array_equal(
-        batches[0].reshape(-1, 32, 32, 3), images
-    )
+    np.testing.assert_array_equal(batches[0].reshape(-1, 32, 32, 3), images)
 
 
 def test_defaults_are_those_of_the_help(script, monkeypatch):
@@ -250,9 +249,12 @@ def test_networks_that_do_not_normalize_get_normalized_images(script):
     args = argparse.Namespace(image_size=None)
     images = script["make_images"](keras.Model(image, image), args)
     assert images.shape == (16, 8, 8, 3) and -3 < images.min() < 0
-    assert script["make_images"](
-        make_model(), argparse.Namespace(image_size=8)
-    ).max() > 250
+    assert (
+        script["make_images"](
+            make_model(), argparse.Namespace(image_size=8)
+        ).max()
+        > 250
+    )
 
 
 @pytest.mark.large

@@ -38,9 +38,7 @@ def command(*arguments):
 
 
 def run_script(*arguments):
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True
-    )
+    return subprocess.run(command(*arguments), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -33,9 +33,7 @@ def train(output, devices, detector):
 
 @pytest.mark.large
 @pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn", "mask_rcnn"])
-def test_13_images_have_their_losses_and_aps_on_any_devices(
-    tmp_path, detector
-):
+def test_13_images_have_their_losses_and_aps_on_any_devices(tmp_path, detector):
     expected = train(tmp_path / "1", 1, detector)
     assert expected[0]["val_AP"] > 0
     losses = [name for name in expected[0] if name.endswith("loss")]

@@ -117,8 +117,10 @@ USES = {
     "nesterov": [lambda s: s.optimizer.nesterov],
     "l2": [lambda s: s.optimizer.l2],
     "l2_on_all": [
-        lambda s: s.optimizer.get_config()["l2_exclusions"]["names"]
-        != ["bias", "gamma", "beta"]
+        lambda s: (
+            s.optimizer.get_config()["l2_exclusions"]["names"]
+            != ["bias", "gamma", "beta"]
+        )
     ],
     "clipnorm": [lambda s: s.optimizer.global_clipnorm],
     "ema": [
@@ -154,9 +156,7 @@ USES = {
     "library": [
         lambda s: s.made,
         lambda s: (
-            "keras_hub"
-            if s.adapted is coco.to_keras_hub
-            else "keras_epsanet"
+            "keras_hub" if s.adapted is coco.to_keras_hub else "keras_epsanet"
         ),
     ],
     "optimizer": [lambda s: type(s.optimizer).__name__.lower()],
@@ -278,9 +278,7 @@ def runs(tmp_path_factory):
                 *("--data", "COCO"),
                 *arguments,
             )
-            for arguments in map(
-                options, ([], others, WITH_RETINANET, LIBRARY)
-            )
+            for arguments in map(options, ([], others, WITH_RETINANET, LIBRARY))
         ]
 
 
@@ -306,9 +304,9 @@ OTHERS = {
     "weights": lambda s: s.backbone["weights"],
     "output": lambda s: s.callbacks(training.Checkpointing)[0].run.path,
     "scenes": lambda s: s.scenes,
-    "checkpoint_steps": lambda s: s.callbacks(training.Checkpointing)[
-        0
-    ].interval,
+    "checkpoint_steps": lambda s: (
+        s.callbacks(training.Checkpointing)[0].interval
+    ),
     "deterministic": lambda s: s.deterministic,
 }
 

@@ -102,8 +102,10 @@ USES = {
     "nesterov": [lambda s: s.optimizer.nesterov],
     "l2": [lambda s: s.optimizer.l2],
     "l2_on_all": [
-        lambda s: s.optimizer.get_config()["l2_exclusions"]["names"]
-        != ["bias", "gamma", "beta"]
+        lambda s: (
+            s.optimizer.get_config()["l2_exclusions"]["names"]
+            != ["bias", "gamma", "beta"]
+        )
     ],
     "clipnorm": [lambda s: s.optimizer.global_clipnorm],
     "ema": [
@@ -262,8 +264,17 @@ def test_the_best_and_the_last_epoch_are_exported(
 def test_a_worker_that_is_not_the_chief_writes_nothing(
     tmp_path, monkeypatch, capsys
 ):
-    seen = run(monkeypatch, tmp_path, "--data", "X", "--epochs", "3",
-               "--batch-size", "16", chief=False)
+    seen = run(
+        monkeypatch,
+        tmp_path,
+        "--data",
+        "X",
+        "--epochs",
+        "3",
+        "--batch-size",
+        "16",
+        chief=False,
+    )
     assert seen.fit["verbose"] == 0 and not capsys.readouterr().out
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
@@ -288,8 +299,15 @@ def test_every_other_option_has_a_test():
 
 
 def test_the_data_and_the_interval_of_checkpoints(tmp_path, monkeypatch):
-    seen = run(monkeypatch, tmp_path, "--data", "A/B", *SHORT,
-               "--checkpoint-steps", "7")
+    seen = run(
+        monkeypatch,
+        tmp_path,
+        "--data",
+        "A/B",
+        *SHORT,
+        "--checkpoint-steps",
+        "7",
+    )
     assert seen.data == "A/B" and seen.checkpointing.interval == 7
     assert seen.checkpointing.run.path == str(tmp_path)
 
@@ -304,8 +322,16 @@ def test_a_recipe_comes_from_its_file(tmp_path, monkeypatch):
     recipe = training.ImageNetRecipe(epochs=1, batch_size=8, momentum=0.5)
     file = tmp_path / "mine.json"
     file.write_text(recipe.to_json())
-    seen = run(monkeypatch, tmp_path / "run", "--data", "X", "--recipe",
-               str(file), "--batch-size", "4")
+    seen = run(
+        monkeypatch,
+        tmp_path / "run",
+        "--data",
+        "X",
+        "--recipe",
+        str(file),
+        "--batch-size",
+        "4",
+    )
     assert seen.optimizer.momentum == 0.5 and seen.batch_size == 4
 
 

@@ -1,6 +1,6 @@
 """Runs train_coco.py with a tiny backbone, on some logical CPUs.
 
-    python tiny_train_coco.py DEVICES [OPTION ...]
+python tiny_train_coco.py DEVICES [OPTION ...]
 """
 
 import functools

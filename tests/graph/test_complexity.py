@@ -296,9 +296,10 @@ def test_boxes_merged_into_the_batch_count():
 
 def test_numbers_do_not_depend_on_the_data_type():
     model = model_of(PSA(64, dtype="mixed_bfloat16"), (8, 8, 64))
-    assert complexity(model).flops == complexity(
-        model_of(PSA(64), (8, 8, 64))
-    ).flops
+    assert (
+        complexity(model).flops
+        == complexity(model_of(PSA(64), (8, 8, 64))).flops
+    )
 
 
 # Layer, shape of the input, parameters, FLOPs of table 2 and what table 3

@@ -127,9 +127,7 @@ class NamingBackbone(OtherBackbone):
 
 
 @pytest.mark.parametrize("cls", [OtherBackbone, NamingBackbone])
-def test_levels_that_are_folded_away_are_those_of_their_layers(
-    randomize, cls
-):
+def test_levels_that_are_folded_away_are_those_of_their_layers(randomize, cls):
     backbone = randomize(cls())
     fused = fuse(backbone)
     assert fused.pyramid_level_inputs == {"P1": "P1_conv", "P2": "P2_conv"}
@@ -225,9 +223,7 @@ def test_norms_called_by_keyword(randomize):
         ),
     ],
 )
-def test_every_layer_with_a_kernel_takes_its_norm(
-    randomize, make, shape, axis
-):
+def test_every_layer_with_a_kernel_takes_its_norm(randomize, make, shape, axis):
     inputs = keras.Input(shape)
     x = layers.BatchNormalization(axis=axis, epsilon=0.3)(make()(inputs))
     model = randomize(keras.Model(inputs, x, name="some"))

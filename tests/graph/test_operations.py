@@ -71,9 +71,7 @@ def test_linear_layers(layer, shape, macs, outputs, use_bias, activation):
             2 * 6 * (8 * 3 + 8 * 5),
         ),
         (
-            layers.SeparableConv2D(
-                5, (2, 3), data_format="channels_first"
-            ),
+            layers.SeparableConv2D(5, (2, 3), data_format="channels_first"),
             (2, 4, 6, 7),
             2 * 5 * 5 * (4 * 2 * 3 + 4 * 5),
         ),

@@ -127,9 +127,7 @@ def test_what_is_masked_is_no_part_of_the_statistics():
     layer(x, training=True, mask=np.broadcast_to(mask, x.shape[:3]))
     reference(x[:1], training=True)
     for weight, expected in zip(layer.weights, reference.weights):
-        np.testing.assert_allclose(
-            weight.numpy(), expected.numpy(), atol=1e-6
-        )
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), atol=1e-6)
 
 
 @pytest.mark.skipif(

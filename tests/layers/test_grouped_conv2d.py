@@ -36,9 +36,7 @@ def oracle(x, kernel, strides, groups):
         weights = kernel[..., g * each : (g + 1) * each]
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
-                patch = channels[
-                    :, row : row + height, column : column + width
-                ]
+                patch = channels[:, row : row + height, column : column + width]
                 y[:, i, j, g * each : (g + 1) * each] = np.tensordot(
                     patch, weights, 3
                 )
@@ -182,8 +180,13 @@ def test_gradients_of_pointwise_kernels(value_and_gradients, dtype, strides):
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_bias_activation_and_regularizer_apply(groups, data_format):
     layer = GroupedConv2D(
-        4, 3, groups=groups, use_bias=True, activation="relu",
-        kernel_regularizer="l2", data_format=data_format,
+        4,
+        3,
+        groups=groups,
+        use_bias=True,
+        activation="relu",
+        kernel_regularizer="l2",
+        data_format=data_format,
     )
     # As many rows and columns as channels, so that all shapes fit.
     x = np.zeros((1, 4, 4, 4), "float32")

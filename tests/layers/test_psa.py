@@ -77,17 +77,13 @@ def test_golden_gradients(golden_psa, value_and_gradients, name):
     assert len(keys) == len(norms)
     for key in keys:
         norm = norms[key.removeprefix("grad_norm/")]
-        np.testing.assert_allclose(
-            norm, reference[key], rtol=1e-4, err_msg=key
-        )
+        np.testing.assert_allclose(norm, reference[key], rtol=1e-4, err_msg=key)
     # And float32 agrees with float64.
     layer, _ = golden_psa(name)
     dx32, norms32 = gradients_by_name(
         layer, reference["x"], value_and_gradients
     )
-    np.testing.assert_allclose(
-        dx32, dx, rtol=0, atol=1e-4 * np.abs(dx).max()
-    )
+    np.testing.assert_allclose(dx32, dx, rtol=0, atol=1e-4 * np.abs(dx).max())
     for key, norm in norms.items():
         np.testing.assert_allclose(norms32[key], norm, rtol=2e-4, err_msg=key)
 

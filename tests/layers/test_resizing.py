@@ -135,8 +135,7 @@ def test_every_branch_before_the_names_is_repaired(images):
     image = keras.Input((None, None, 3))
     shared = keras.layers.Resizing(8, 8, name="shared")
     branches = [
-        keras.layers.Resizing(8, 8, name=f"branch_{i}")(image)
-        for i in range(2)
+        keras.layers.Resizing(8, 8, name=f"branch_{i}")(image) for i in range(2)
     ]
     # Of two calls of one layer, too.
     branches += [shared(image), shared(keras.layers.Rescaling(2.0)(image))]

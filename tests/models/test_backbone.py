@@ -525,7 +525,10 @@ def test_channels_first():
     pyramid = keras.Model(backbone.input, backbone.pyramid_outputs)
     shapes = [tuple(x.shape) for x in pyramid(np.ones((1, 3, 32, 64))).values()]
     assert shapes == [
-        (1, 64, 8, 16), (1, 64, 4, 8), (1, 128, 2, 4), (1, 128, 1, 2)
+        (1, 64, 8, 16),
+        (1, 64, 4, 8),
+        (1, 128, 2, 4),
+        (1, 128, 1, 2),
     ]
     variant = EPSANetBackbone.from_variant(
         "epsanet50_small", data_format="channels_first"

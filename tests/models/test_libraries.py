@@ -137,7 +137,8 @@ def test_bfloat16_backbone(library_models, name):
 @pytest.mark.large
 @pytest.mark.parametrize(
     # The sums of the RetinaNets' losses are not scaled by their number.
-    "name, times", [*zip(NAMES, [2, 2, 1])]
+    "name, times",
+    [*zip(NAMES, [2, 2, 1])],
 )
 def test_two_replicas(run_beside, name, times):
     output = run_beside(

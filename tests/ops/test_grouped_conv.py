@@ -38,9 +38,7 @@ def test_the_middle_of_a_kernel_is_left_that_meets_the_image(
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_the_kernel_of_the_backend_gets_what_is_left(
-    monkeypatch, data_format
-):
+def test_the_kernel_of_the_backend_gets_what_is_left(monkeypatch, data_format):
     received = []
     name = f"grouped_conv_{keras.backend.backend()}"
     module = pytest.importorskip(f"keras_epsanet.ops.{name}")

@@ -46,9 +46,7 @@ def test_tiles_fill_the_lanes_and_have_adjoints(depth, shape, strides):
         ((None, 11), (1, 1)),
     ],
 )
-def test_a_tile_is_made_of_its_strides_and_fits_the_image(
-    output_sizes, shape
-):
+def test_a_tile_is_made_of_its_strides_and_fits_the_image(output_sizes, shape):
     tiles = PixelTiles((9, 9, 4, 16), (1, 1), 16, output_sizes)
     assert tiles.shape == shape
     tiles = PixelTiles((9, 9, 4, 16), (2, 3), 16, (40, 40))

@@ -190,9 +190,7 @@ def test_early_stopping_restores_the_best_average():
 
     kept = []
     model = make_model()
-    early = keras.callbacks.EarlyStopping(
-        patience=2, restore_best_weights=True
-    )
+    early = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
     average = WeightAverage(model, 0.9)
     fit(model, average, Worse(), early, epochs=9, validation_data=(X, Y))
     assert len(kept) == 4

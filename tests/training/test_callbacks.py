@@ -251,7 +251,9 @@ def test_metrics_are_saved_in_an_epoch_and_the_average_always():
     run_steps(callback, 0, STEPS)
     callback.on_epoch_end(0, {})
     assert saved == [
-        (2, [[2, 2]], "average"), (4, [[4, 4]], "average"), (5, [], "average")
+        (2, [[2, 2]], "average"),
+        (4, [[4, 4]], "average"),
+        (5, [], "average"),
     ]
     # A step that ends an epoch is saved once.
     run_steps(callback, 1, STEPS)
@@ -302,9 +304,7 @@ def test_all_workers_are_asked_after_every_step(any_other, requested):
     "monitor, expected",
     [(None, (5, 0.25)), ("val_top5", (10, 0.5)), ("missing", (None, None))],
 )
-def test_the_best_epoch_has_the_highest_of_what_is_monitored(
-    monitor, expected
-):
+def test_the_best_epoch_has_the_highest_of_what_is_monitored(monitor, expected):
     options = {} if monitor is None else {"monitor": monitor}
     callback, saved, state = checkpointing(interval=100, **options)
     for epoch, values in enumerate([(0.25, 0.25), (0.125, 0.5)]):
@@ -379,9 +379,7 @@ def test_the_log_has_rate_speed_and_input_wait(tmp_path, clock):
         verbose=0,
         callbacks=[
             Compute(),
-            training.EpochLog(
-                training.make_schedule(RECIPE, STEPS), 4, waited
-            ),
+            training.EpochLog(training.make_schedule(RECIPE, STEPS), 4, waited),
             training.ScalarEvents(str(tmp_path)),
         ],
     ).history
@@ -400,17 +398,21 @@ def test_the_log_has_rate_speed_and_input_wait(tmp_path, clock):
 
 def test_a_pause_that_is_not_of_the_input_is_no_wait(clock):
     data, waited = training.timed_input(batches())
-    history = make_model().fit(
-        data,
-        steps_per_epoch=STEPS,
-        verbose=0,
-        callbacks=[
-            At(1, lambda model: clock.sleep(9)),
-            training.EpochLog(
-                training.make_schedule(RECIPE, STEPS), 4, waited
-            ),
-        ],
-    ).history
+    history = (
+        make_model()
+        .fit(
+            data,
+            steps_per_epoch=STEPS,
+            verbose=0,
+            callbacks=[
+                At(1, lambda model: clock.sleep(9)),
+                training.EpochLog(
+                    training.make_schedule(RECIPE, STEPS), 4, waited
+                ),
+            ],
+        )
+        .history
+    )
     assert history["input_wait"] == [0]
     np.testing.assert_allclose(
         history["images_per_second"], [4 * (STEPS - 1) / 9]

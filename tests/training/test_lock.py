@@ -75,9 +75,7 @@ def test_another_error_of_the_file_system_is_none_of_locks(
         lock_folder(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "number", [errno.EACCES, errno.EAGAIN, errno.EDEADLK]
-)
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EAGAIN, errno.EDEADLK])
 def test_whoever_holds_the_lock_is_told_by_the_file(
     tmp_path, monkeypatch, number
 ):
@@ -93,9 +91,7 @@ def test_whoever_holds_the_lock_is_told_by_the_file(
         lock_folder(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS]
-)
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
     def refuse(descriptor):
         raise OSError(number, "No locks available")

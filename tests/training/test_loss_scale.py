@@ -78,9 +78,7 @@ def test_fit_in_mixed_precision(policy, steps):
     )
     x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
     y = x[:, :3].argmax(-1)
-    history = model.fit(
-        x, y, batch_size=8, epochs=8, verbose=0, shuffle=False
-    )
+    history = model.fit(x, y, batch_size=8, epochs=8, verbose=0, shuffle=False)
     losses = history.history["loss"]
     assert losses[-1] < 0.7 * losses[0]
     assert int(optimizer.iterations) == 64 // (steps or 1)
@@ -96,9 +94,7 @@ def test_a_step_that_is_left_out_does_not_count(float64, apply):
 
 def test_survives_serialisation():
     inner = SGDL2(0.5, l2=0.25)
-    settings = {
-        "initial_scale": 8.0, "dynamic_growth_steps": 7, "name": "mine"
-    }
+    settings = {"initial_scale": 8.0, "dynamic_growth_steps": 7, "name": "mine"}
     optimizer = LossScale(inner, **settings)
     config = optimizer.get_config()
     inner = keras.saving.serialize_keras_object(inner)

@@ -106,7 +106,8 @@ USED = {
     "nesterov": (True, lambda o, _: o.nesterov),
     "l2": (0.5, lambda o, _: o.l2),
     "l2_on_all": (
-        False, lambda o, _: not o.get_config()["l2_exclusions"]["names"]
+        False,
+        lambda o, _: not o.get_config()["l2_exclusions"]["names"],
     ),
     "clipnorm": (2.5, lambda o, _: o.global_clipnorm),
 }
@@ -173,7 +174,10 @@ def test_the_l2_term_can_leave_out_biases_and_batch_norms(on_all):
     values = {w.name: float(keras.ops.max(w)) for w in weights}
     rest = pytest.approx(0.95 if on_all else 1.0)
     assert values == {
-        "kernel": pytest.approx(0.95), "bias": rest, "gamma": rest, "beta": rest
+        "kernel": pytest.approx(0.95),
+        "bias": rest,
+        "gamma": rest,
+        "beta": rest,
     }
 
 
@@ -219,7 +223,8 @@ def test_other_json_is_refused(text):
 def test_differences_name_option_and_both_values():
     other = dataclasses.replace(IMAGENET, epochs=90, ema=0.9)
     assert IMAGENET.differences(other) == [
-        "epochs: 120, not 90", "ema: None, not 0.9"
+        "epochs: 120, not 90",
+        "ema: None, not 0.9",
     ]
     assert IMAGENET.differences(ImageNetRecipe()) == []
 
@@ -301,8 +306,14 @@ def test_a_value_at_the_border_is_allowed(option):
 
 @pytest.mark.parametrize(
     "option",
-    [{"patience": 0}, {"patience": 1.5}, {"val_share": 1}, {"val_share": -0.1},
-     {"flip": 1}, {"freeze": None}],
+    [
+        {"patience": 0},
+        {"patience": 1.5},
+        {"val_share": 1},
+        {"val_share": -0.1},
+        {"flip": 1},
+        {"freeze": None},
+    ],
     ids=str,
 )
 def test_a_classifier_s_value_out_of_range_is_refused(option):
@@ -340,9 +351,7 @@ DEFAULTS = {
     "sync_bn": False,
     "seed": 0,
 }
-OF_IMAGENET = {
-    "label_smoothing": 0.1, "augmentations": None, "antialias": True
-}
+OF_IMAGENET = {"label_smoothing": 0.1, "augmentations": None, "antialias": True}
 OF_CLASSIFIERS = {
     "image_size": 48,
     "epochs": 2,

@@ -139,7 +139,8 @@ def test_sha256sum_verifies_a_checkpoint(tmp_path):
     )
     assert result.returncode == 0
     assert sorted(result.stdout.splitlines()) == [
-        "model.keras: OK", "state.json: OK"
+        "model.keras: OK",
+        "state.json: OK",
     ]
 
 
@@ -235,8 +236,12 @@ def test_without_an_intact_checkpoint_nothing_begins_anew(tmp_path):
     run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
     save(run, model, 1)
     truncate(checkpoint(tmp_path, 1), "model.keras")
-    with pytest.warns(UserWarning), pytest.raises(
-        ValueError, match=r"No checkpoint .* is intact. Received: the steps \[1"
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(
+            ValueError,
+            match=r"No checkpoint .* is intact. Received: the steps \[1",
+        ),
     ):
         run.restore(model, 10)
 
@@ -340,7 +345,11 @@ def test_the_exported_file_holds_the_network_alone(tmp_path):
     digest = run.export(network, "last.weights.h5")
     names = sorted(os.listdir(tmp_path / "run"))
     assert names == [
-        ".lock", "SHA256SUMS", "checkpoints", "last.weights.h5", "recipe.json"
+        ".lock",
+        "SHA256SUMS",
+        "checkpoints",
+        "last.weights.h5",
+        "recipe.json",
     ]
     assert not run.steps()
     output = subprocess.check_output(

@@ -56,9 +56,7 @@ def assert_same_weights(model, expected, skip=()):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_the_same_network_loads_without_warning(
-    source, tmp_path, ending
-):
+def test_the_same_network_loads_without_warning(source, tmp_path, ending):
     path = save(source, tmp_path / f"model{ending}")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*classifier.*")
@@ -86,9 +84,7 @@ def test_a_weights_file_of_every_kind_of_network_loads(tmp_path, change):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_the_classifier_of_the_file_may_be_unused(
-    source, tmp_path, ending
-):
+def test_the_classifier_of_the_file_may_be_unused(source, tmp_path, ending):
     path = save(source, tmp_path / f"model{ending}")
     assert_same_weights(tiny(include_top=False, weights=path), source)
     backbone = EPSANetBackbone(**TINY, weights=path, norm_eval=True)
@@ -96,9 +92,7 @@ def test_the_classifier_of_the_file_may_be_unused(
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_another_number_of_classes_gives_one_warning(
-    source, tmp_path, ending
-):
+def test_another_number_of_classes_gives_one_warning(source, tmp_path, ending):
     path = save(source, tmp_path / f"model{ending}")
     with pytest.warns(UserWarning, match="5 classes, the model's 7") as seen:
         model = tiny(classes=7, weights=path)
@@ -137,9 +131,7 @@ def test_what_a_file_was_trained_with_need_not_be_known(source, tmp_path):
     assert_same_weights(tiny(weights=path), source)
 
 
-def test_layers_in_front_of_the_network_are_left_alone(
-    source, tmp_path
-):
+def test_layers_in_front_of_the_network_are_left_alone(source, tmp_path):
     path = save(source, tmp_path / "model.keras")
     image = keras.Input((32, 32, 1))
     colours = keras.layers.Conv2D(3, 1, name="colours")

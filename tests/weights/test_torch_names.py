@@ -218,9 +218,7 @@ def test_half_precision_tensors_and_float64_models(tiny_state):
         key: torch.tensor(array).to(torch.bfloat16)
         for key, array in tiny_state.items()
     }
-    model = EPSANet(
-        **TINY, input_shape=(32, 32, 3), classes=5, dtype="float64"
-    )
+    model = EPSANet(**TINY, input_shape=(32, 32, 3), classes=5, dtype="float64")
     load_torch_weights(model, halves)
     expected = halves["fc.weight"].float().numpy().T
     kernel = model.get_layer("predictions").kernel.numpy()

@@ -90,9 +90,7 @@ class _Keys(keras.random.SeedGenerator):
         import tensorflow as tf
 
         self._count += 1
-        return tf.random.experimental.stateless_fold_in(
-            self._key, self._count
-        )
+        return tf.random.experimental.stateless_fold_in(self._key, self._count)
 
 
 class _RandAugment(keras.layers.RandAugment):

@@ -48,9 +48,7 @@ class Slots:
     @property
     def chunk(self):
         """Number of slots that are read together, a divisor of `size`."""
-        return max(
-            n for n in range(1, LARGEST_CHUNK + 1) if self.size % n == 0
-        )
+        return max(n for n in range(1, LARGEST_CHUNK + 1) if self.size % n == 0)
 
 
 class FileSplit:

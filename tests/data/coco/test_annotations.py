@@ -51,9 +51,7 @@ def test_bad_objects_are_counted_and_named(
         ([-5, -5, 100, 100], [0, 0, 60, 40]),
     ],
 )
-def test_boxes_are_clipped_to_the_image(
-    coco_contents, open_coco, box, corners
-):
+def test_boxes_are_clipped_to_the_image(coco_contents, open_coco, box, corners):
     coco_contents["annotations"][0]["bbox"] = box
     annotations = open_coco(coco_contents)
     assert annotations.skipped == {}

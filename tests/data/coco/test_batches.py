@@ -23,9 +23,7 @@ def annotations(coco_annotations):
 
 
 def load(annotations, batch_size=1, number=None, **options):
-    dataset = coco.load(
-        annotations, batch_size, image_size=(40, 60), **options
-    )
+    dataset = coco.load(annotations, batch_size, image_size=(40, 60), **options)
     return [
         {name: x.numpy() for name, x in batch.items()}
         for batch in (dataset if number is None else dataset.take(number))

@@ -77,9 +77,7 @@ SEGMENTATIONS = {
 
 
 @pytest.mark.parametrize("name", SEGMENTATIONS)
-def test_an_object_without_a_mask_does_not_stop_evaluation(
-    coco_contents, name
-):
+def test_an_object_without_a_mask_does_not_stop_evaluation(coco_contents, name):
     segmentation = SEGMENTATIONS[name]
     change(coco_contents, "annotations", 0, segmentation=segmentation)
     truth = load_coco(coco_contents)

@@ -61,12 +61,15 @@ class SmallCoco(tfds.core.GeneratorBasedBuilder):
                     OBJECTS
                 )
             ]
-            yield i, {
-                "image": np.full((60, 100, 3), 40 * i, "uint8"),
-                "image/filename": f"{i + 5:012}.jpg",
-                "image/id": i + 5,
-                "objects": objects,
-            }
+            yield (
+                i,
+                {
+                    "image": np.full((60, 100, 3), 40 * i, "uint8"),
+                    "image/filename": f"{i + 5:012}.jpg",
+                    "image/id": i + 5,
+                    "objects": objects,
+                },
+            )
 
 
 def test_the_folder_is_read_as_coco(tmp_path):

@@ -255,8 +255,9 @@ def test_many_bad_files_are_an_error(tmp_path):
     batches = imagenet.evaluation_batches(
         imagenet.open_source(folder), 4, image_size=SIZE
     )
-    with pytest.warns(UserWarning), pytest.raises(
-        Exception, match="More than 1 % of the images are bad"
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(Exception, match="More than 1 % of the images are bad"),
     ):
         list(batches)
 
@@ -344,7 +345,10 @@ def test_arguments_reach_what_reads_the_images(built, options):
     size, shard = options["batch_size"], options.get("shard", (0, 1))
     assert built.split is built.source.train
     assert built.slots == Slots(
-        size, TRAIN // size * size, options.get("first_step", 0), INT64_MAX,
+        size,
+        TRAIN // size * size,
+        options.get("first_step", 0),
+        INT64_MAX,
         shard,
     )
     assert built.seed == options.get("seed", 0)

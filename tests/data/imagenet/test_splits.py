@@ -116,9 +116,7 @@ def test_files_have_the_number_of_their_class(tree):
             (str(tree / "train/b/1.jpg"), 1),
             (str(tree / "train/b/2.jpg"), 1),
         ],
-        "val": [
-            (str(tree / "val/a/1.jpg"), 0), (str(tree / "val/b/1.jpg"), 1)
-        ],
+        "val": [(str(tree / "val/a/1.jpg"), 0), (str(tree / "val/b/1.jpg"), 1)],
     }
 
 
