@@ -1,4 +1,4 @@
-"""The folder of a classifier's training: what it may go on with, its results."""
+"""The folder of a classifier's training: what goes on, and the results."""
 
 import dataclasses
 import json

@@ -78,7 +78,7 @@ class BadImages:
                 self._seen.add(name)
                 self.names.append(name)
         if new:
-            warnings.warn(f"An image is skipped. {error}")
+            warnings.warn(f"An image is skipped. {error}", stacklevel=2)
         check_share(self.names, self._num_images)
 
 

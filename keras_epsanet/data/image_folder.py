@@ -131,7 +131,7 @@ class _Undecodable:
             if file in self.files:
                 return
             self.files.append(file)
-        warnings.warn(f"An image is skipped. {error}")
+        warnings.warn(f"An image is skipped. {error}", stacklevel=2)
 
 
 def _select(files, subset, held_out_share):

@@ -47,11 +47,11 @@ def predict(model, dataset, strategy=None):
         size = -(-count // number) * number
         places = np.minimum(np.arange(size), count - 1)
         predictions = model.predict(
-            keras.tree.map_structure(lambda x: x[places], images),
+            _take(images, places),
             batch_size=size,
             verbose=0,
         )
-        parts.append(keras.tree.map_structure(lambda x: x[:count], predictions))
+        parts.append(_take(predictions, slice(count)))
     if not parts:
         raise ValueError("There must be an image. Received: no batch")
     return keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)
@@ -61,3 +61,7 @@ def _strategy_of(model):
     if keras.backend.backend() == "tensorflow":
         return getattr(model, "distribute_strategy", None)
     return keras.distribution.distribution()
+
+
+def _take(arrays, places):
+    return keras.tree.map_structure(lambda x: x[places], arrays)

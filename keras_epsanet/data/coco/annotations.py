@@ -165,7 +165,8 @@ class Annotations:
         self.skipped[reason] = len(ids)
         warnings.warn(
             f"{len(ids)} objects of {self.path} are skipped ({reason}): "
-            f"annotations {name_some(ids)}"
+            f"annotations {name_some(ids)}",
+            stacklevel=3,
         )
 
 

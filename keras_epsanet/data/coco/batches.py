@@ -255,5 +255,6 @@ def _warn_of_many(path, images, max_objects):
     if crowded:
         warnings.warn(
             f"{len(crowded)} images of {path} have more than {max_objects} "
-            f"objects, of which the first are taken: {name_some(crowded)}"
+            f"objects, of which the first are taken: {name_some(crowded)}",
+            stacklevel=3,
         )
