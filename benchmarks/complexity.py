@@ -24,22 +24,17 @@ import keras
 
 import keras_epsanet
 from keras_epsanet import complexity
+from keras_epsanet.models.variants import VARIANTS
+from keras_epsanet.paper import TABLE_2
 
-# Table 2 of the paper: parameters in millions, FLOPs in billions.
-TABLE_2 = {
-    keras_epsanet.EPSANet50Small: ("22.56", "3.62"),
-    keras_epsanet.EPSANet50Large: ("27.90", "4.72"),
-    keras_epsanet.EPSANet101Small: ("38.90", "6.82"),
-    keras_epsanet.EPSANet101Large: ("49.59", "8.97"),
-}
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
 def print_table_2():
     print("Table 2, 224×224   parameters in M    FLOPs in G")
     print("                      ours   paper   ours  paper")
-    for build, paper in TABLE_2.items():
-        print_sizes(build(), *paper)
+    for name, row in TABLE_2.items():
+        print_sizes(VARIANTS[name](), f"{row.parameters:.2f}", row.flops)
     # Not the ResNet-50 of the paper: its convolutions have biases, and the
     # strides are in the 1×1 convolutions.
     print_sizes(keras.applications.ResNet50(weights=None), "–", "–")

@@ -6,12 +6,7 @@ from keras_epsanet import training
 from keras_epsanet.layers import ClassNames, Resizing
 from keras_epsanet.models.epsanet import EPSANet
 from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from keras_epsanet.models.variants import (
-    EPSANet50Large,
-    EPSANet50Small,
-    EPSANet101Large,
-    EPSANet101Small,
-)
+from keras_epsanet.models.variants import VARIANTS
 
 
 def tiny(**kwargs):
@@ -19,13 +14,7 @@ def tiny(**kwargs):
     return EPSANet((1, 1), (64, 128), (3, 5), (1, 4), **kwargs)
 
 
-MODELS = {
-    "epsanet50_small": EPSANet50Small,
-    "epsanet50_large": EPSANet50Large,
-    "epsanet101_small": EPSANet101Small,
-    "epsanet101_large": EPSANet101Large,
-    "tiny": tiny,
-}
+MODELS = {**VARIANTS, "tiny": tiny}
 
 
 def build_classifier(recipe, class_names, weights=None):

@@ -1,29 +1,9 @@
 """Average precisions as a table, beside those of the paper."""
 
+from keras_epsanet.paper import TABLE_3, TABLE_4
+
 # The first six of the twelve numbers that pycocotools prints.
 COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
-# AP, AP50 and AP75 of tables 3 (boxes) and 4 (masks) of the paper on COCO
-# val2017, in percent, as the authors' repository lists them.
-_PAPER = {
-    "retinanet": {
-        "epsanet50_small": {"boxes": (38.2, 58.1, 40.6)},
-        "epsanet50_large": {"boxes": (39.6, 59.4, 42.3)},
-    },
-    "faster_rcnn": {
-        "epsanet50_small": {"boxes": (39.2, 60.3, 42.3)},
-        "epsanet50_large": {"boxes": (40.9, 62.1, 44.6)},
-    },
-    "mask_rcnn": {
-        "epsanet50_small": {
-            "boxes": (40.0, 60.9, 43.3),
-            "masks": (35.9, 57.7, 38.1),
-        },
-        "epsanet50_large": {
-            "boxes": (41.4, 62.3, 45.3),
-            "masks": (37.1, 59.0, 39.5),
-        },
-    },
-}
 # First and last of COCO's 80 classes.
 _COCO_ENDS = ("person", "toothbrush")
 
@@ -53,18 +33,22 @@ def paper_rows(detector, backbone):
     >>> paper_rows("retinanet", "epsanet50_small")["paper, boxes"]["AP"]
     0.382
     """
-    if backbone not in _PAPER.get(detector, {}):
+    if backbone not in TABLE_3.get(detector, {}):
         raise ValueError(
-            f"`detector` must be one of {', '.join(_PAPER)} and `backbone` "
-            f"one of {', '.join(_PAPER['retinanet'])}. "
+            f"`detector` must be one of {', '.join(TABLE_3)} and `backbone` "
+            f"one of {', '.join(TABLE_3['retinanet'])}. "
             f"Received: detector={detector}, backbone={backbone}"
         )
+    rows = {"paper, boxes": TABLE_3[detector][backbone]}
+    if detector == "mask_rcnn":
+        rows["paper, masks"] = TABLE_4[backbone]
     return {
-        f"paper, {name}": {
-            column: round(value / 100, 3)
-            for column, value in zip(COLUMNS, values)
+        name: {
+            "AP": round(row.ap / 100, 3),
+            "AP50": round(row.ap50 / 100, 3),
+            "AP75": round(row.ap75 / 100, 3),
         }
-        for name, values in _PAPER[detector][backbone].items()
+        for name, row in rows.items()
     }
 
 

@@ -1,6 +1,7 @@
 """The four networks of the paper, called like those of keras.applications."""
 
 from keras_epsanet.models.epsanet import EPSANet
+from keras_epsanet.paper import TABLE_2
 
 _SMALL = {
     "stackwise_num_filters": (64, 128, 256, 512),
@@ -24,7 +25,7 @@ MODEL_CONFIGS = {
     "epsanet101_large": {"stackwise_num_blocks": (3, 4, 23, 3), **_LARGE},
 }
 
-DOC = """Builds {title} ({size}, table 2 of the paper).
+DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
 
     Args:
         include_top: Whether the classifier is included.
@@ -163,12 +164,15 @@ def EPSANet101Large(
     )
 
 
-for _function, _title, _size in (
-    (EPSANet50Small, "EPSANet-50 Small", "22.56 M parameters, 3.62 GFLOPs"),
-    (EPSANet50Large, "EPSANet-50 Large", "27.90 M parameters, 4.72 GFLOPs"),
-    (EPSANet101Small, "EPSANet-101 Small", "38.90 M parameters, 6.82 GFLOPs"),
-    (EPSANet101Large, "EPSANet-101 Large", "49.59 M parameters, 8.97 GFLOPs"),
-):
+VARIANTS = {
+    "epsanet50_small": EPSANet50Small,
+    "epsanet50_large": EPSANet50Large,
+    "epsanet101_small": EPSANet101Small,
+    "epsanet101_large": EPSANet101Large,
+}
+for _name, _function in VARIANTS.items():
     _function.__doc__ = DOC.format(
-        title=_title, size=_size, function=_function.__name__
+        parameters=TABLE_2[_name].parameters,
+        flops=TABLE_2[_name].flops,
+        function=_function.__name__,
     )
