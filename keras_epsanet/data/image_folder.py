@@ -66,16 +66,7 @@ def image_folder(path, subset=None, held_out_share=0.2):
     """
     import tensorflow as tf
 
-    if subset not in SUBSETS:
-        raise ValueError(
-            '`subset` must be None, "train" or "held_out". '
-            f"Received: subset={subset}"
-        )
-    if not 0 < held_out_share < 1:
-        raise ValueError(
-            "`held_out_share` must be between 0 and 1. "
-            f"Received: held_out_share={held_out_share}"
-        )
+    _check(subset, held_out_share)
     class_names, files, left_out = list_files(os.fspath(path))
     pairs = [
         (os.fsencode(file), label)
@@ -117,6 +108,19 @@ def image_folder(path, subset=None, held_out_share=0.2):
     dataset.left_out = left_out
     dataset.undecodable = undecodable.files
     return dataset
+
+
+def _check(subset, held_out_share):
+    if subset not in SUBSETS:
+        raise ValueError(
+            '`subset` must be None, "train" or "held_out". '
+            f"Received: subset={subset}"
+        )
+    if not 0 < held_out_share < 1:
+        raise ValueError(
+            "`held_out_share` must be between 0 and 1. "
+            f"Received: held_out_share={held_out_share}"
+        )
 
 
 class _Undecodable:

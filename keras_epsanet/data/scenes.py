@@ -225,7 +225,14 @@ def _write_split(folder, split, number, image_size, seed, objects):
                     **_measure(mask),
                 }
             )
-    content = {
+    path = os.path.join(folder, "annotations", f"instances_{split}.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(_contents(images, annotations, seed), file)
+
+
+def _contents(images, annotations, seed):
+    """What stands in a file of annotations."""
+    return {
         "info": {
             "description": "Scenes of Fashion-MNIST items",
             "seed": seed,
@@ -244,9 +251,6 @@ def _write_split(folder, split, number, image_size, seed, objects):
         "images": images,
         "annotations": annotations,
     }
-    path = os.path.join(folder, "annotations", f"instances_{split}.json")
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(content, file)
 
 
 def _measure(mask):

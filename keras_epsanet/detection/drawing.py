@@ -115,15 +115,10 @@ def draw_beside(
             "There must be an image to draw. "
             f"Received: {len(batch['images'])} images, max_images={max_images}"
         )
-    height, width = images.shape[1:3]
     if "mask_grids" in batch:
         planes = zip(batch["masks"], batch["mask_grids"], images)
         batch["masks"] = [unfold_masks(*x, *y.shape[:2]) for *x, y in planes]
-    scale = max(1, _LONGER_SIDE / max(height, width)) / _DPI
-    figure = _figure(2 * width * scale, (height * scale + 0.3) * len(images))
-    grid = figure.subplots(len(images), 2, squeeze=False)
-    top = 1 - 0.3 / figure.get_figheight()
-    figure.subplots_adjust(0.005, 0.005, 0.995, top, 0.02, 0.02)
+    figure, grid = _grid(len(images), *images.shape[1:3])
     labels = "labels" if "labels" in predictions else "classes"
     sides = (
         ("truth", batch, "labels", None, 0.0),
@@ -148,6 +143,16 @@ def draw_beside(
             if i == 0:
                 axes.set_title(title)
     figure.savefig(path, dpi=_DPI)
+
+
+def _grid(rows, height, width):
+    """A figure of pairs of images of this size in pixels, and its axes."""
+    scale = max(1, _LONGER_SIDE / max(height, width)) / _DPI
+    figure = _figure(2 * width * scale, (height * scale + 0.3) * rows)
+    grid = figure.subplots(rows, 2, squeeze=False)
+    top = 1 - 0.3 / figure.get_figheight()
+    figure.subplots_adjust(0.005, 0.005, 0.995, top, 0.02, 0.02)
+    return figure, grid
 
 
 def _figure(width, height):

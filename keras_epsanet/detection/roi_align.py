@@ -175,6 +175,12 @@ def _align_by_crops(features, boxes, images, output_size, sampling_ratio):
         samples = output_size * sampling_ratio
         crops = _crop(padded, boxes, images, samples, samples)
         return tf.nn.avg_pool2d(crops, sampling_ratio, sampling_ratio, "VALID")
+    return _average_all_pixels(padded, boxes, images, output_size)
+
+
+def _average_all_pixels(padded, boxes, images, output_size):
+    """Means of as many samples as there are pixels in a part of a box."""
+    import tensorflow as tf
 
     # Boxes with the same numbers of samples at once.
     sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
@@ -182,7 +188,7 @@ def _align_by_crops(features, boxes, images, output_size, sampling_ratio):
     ratios = tf.maximum(ratios, 1)  # Boxes without a width or height.
     keys = ratios[:, 1] * (tf.reduce_max(ratios[:, 0]) + 1) + ratios[:, 0]
     kinds = tf.unique(keys).y
-    shape = (output_size, output_size, features.shape[-1])
+    shape = (output_size, output_size, padded.shape[-1])
     aligned = tf.zeros((tf.shape(boxes)[0], *shape), tf.float32)
 
     def add_kind(i, aligned):

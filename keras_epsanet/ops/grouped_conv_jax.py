@@ -38,6 +38,45 @@ def convolve_jax(inputs, kernel, strides, groups, data_format):
     return outputs
 
 
+def _convolve_groups(inputs, kernel, strides, pads, groups):
+    parts = zip(
+        jax.numpy.split(inputs, groups, -1),
+        jax.numpy.split(kernel, groups, -1),
+    )
+    return jax.numpy.concatenate(
+        [
+            jax.lax.conv_general_dilated(
+                x, k, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            for x, k in parts
+        ],
+        axis=-1,
+    )
+
+
+def _convolve_pixels(inputs, kernel, strides, groups):
+    pads = [(size // 2, size // 2) for size in kernel.shape[:2]]
+    return _convolve_groups(inputs, kernel, strides, pads, groups)
+
+
+def _convolve_tiles(inputs, kernel, strides, groups):
+    input_sizes = inputs.shape[1:3]
+    sizes = [(n - 1) // s + 1 for n, s in zip(input_sizes, strides)]
+    tiles = PixelTiles(kernel.shape, strides, groups, sizes)
+    if tiles.shape == (1, 1):
+        return _convolve_pixels(inputs, kernel, strides, groups)
+    pads = []
+    for size, n, k, s, tile in zip(
+        input_sizes, sizes, kernel.shape, strides, tiles.shape
+    ):
+        whole = -(-n // tile) * tile
+        pads.append((k // 2, (whole - 1) * s + k - size - k // 2))
+    outputs = _convolve_groups(
+        inputs, tiles.expand(kernel), tiles.strides, pads, groups
+    )
+    return tiles.to_pixels(outputs)[:, : sizes[0], : sizes[1]]
+
+
 @functools.cache
 def _convolution_on_cpu():
     """Returns the convolution of several groups for a CPU, channels last.
@@ -47,62 +86,25 @@ def _convolution_on_cpu():
     TensorFlow. All is compiled as one, for outside of a `jit` JAX would
     compile every slice by itself.
     """
-    layout = ("NHWC", "HWIO", "NHWC")
-
-    def convolve_groups(inputs, kernel, strides, pads, groups):
-        parts = zip(
-            jax.numpy.split(inputs, groups, -1),
-            jax.numpy.split(kernel, groups, -1),
-        )
-        return jax.numpy.concatenate(
-            [
-                jax.lax.conv_general_dilated(
-                    x, k, strides, pads, dimension_numbers=layout
-                )
-                for x, k in parts
-            ],
-            axis=-1,
-        )
-
-    def convolve_pixels(inputs, kernel, strides, groups):
-        pads = [(size // 2, size // 2) for size in kernel.shape[:2]]
-        return convolve_groups(inputs, kernel, strides, pads, groups)
-
-    def convolve_tiles(inputs, kernel, strides, groups):
-        input_sizes = inputs.shape[1:3]
-        sizes = [(n - 1) // s + 1 for n, s in zip(input_sizes, strides)]
-        tiles = PixelTiles(kernel.shape, strides, groups, sizes)
-        if tiles.shape == (1, 1):
-            return convolve_pixels(inputs, kernel, strides, groups)
-        pads = []
-        for size, n, k, s, tile in zip(
-            input_sizes, sizes, kernel.shape, strides, tiles.shape
-        ):
-            whole = -(-n // tile) * tile
-            pads.append((k // 2, (whole - 1) * s + k - size - k // 2))
-        outputs = convolve_groups(
-            inputs, tiles.expand(kernel), tiles.strides, pads, groups
-        )
-        return tiles.to_pixels(outputs)[:, : sizes[0], : sizes[1]]
 
     @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
     def convolve(inputs, kernel, strides, groups):
-        return convolve_tiles(inputs, kernel, strides, groups)
+        return _convolve_tiles(inputs, kernel, strides, groups)
 
     def forward(inputs, kernel, strides, groups):
-        outputs = convolve_tiles(inputs, kernel, strides, groups)
+        outputs = _convolve_tiles(inputs, kernel, strides, groups)
         return outputs, (inputs, kernel)
 
     def backward(strides, groups, operands, upstream):
         inputs, kernel = operands
         # Where a group has enough channels to fill the lanes without tiles.
         filled = kernel.shape[2] > 4 * strides[0]
-        form = convolve_pixels if filled else convolve_tiles
+        form = _convolve_pixels if filled else _convolve_tiles
         _, inputs_gradient = jax.vjp(
             lambda x: form(x, kernel, strides, groups), inputs
         )
         _, kernel_gradient = jax.vjp(
-            lambda k: convolve_tiles(inputs, k, strides, groups), kernel
+            lambda k: _convolve_tiles(inputs, k, strides, groups), kernel
         )
         return *inputs_gradient(upstream), *kernel_gradient(upstream)
 

@@ -112,17 +112,9 @@ def load(
     else:
         chosen = annotations.images_with_masks if masks else annotations.images
     _check(batch_size, image_size, pad_to, shard, len(chosen), training)
-    if bounding_box_format not in FORMATS:
-        raise ValueError(
-            f"`bounding_box_format` must be one of {', '.join(FORMATS)}. "
-            f"Received: bounding_box_format={bounding_box_format}"
-        )
+    _check_format(bounding_box_format)
     sizes = [resized_size(image, image_size) for image in chosen]
-    if not isinstance(pad_to, int) and np.any(np.array(sizes) > pad_to):
-        raise ValueError(
-            "`pad_to` must not be less than a resized image. "
-            f"Received: pad_to={pad_to}, an image of {max(sizes)}"
-        )
+    _check_sizes(sizes, pad_to)
     _warn_of_many(annotations.path, chosen, max_objects)
     table = Table(
         chosen,
@@ -247,6 +239,22 @@ def _check(batch_size, image_size, pad_to, shard, num_images, training):
     if not num_images:
         raise ValueError(
             "There must be an image to evaluate. Received: 0 images"
+        )
+
+
+def _check_format(bounding_box_format):
+    if bounding_box_format not in FORMATS:
+        raise ValueError(
+            f"`bounding_box_format` must be one of {', '.join(FORMATS)}. "
+            f"Received: bounding_box_format={bounding_box_format}"
+        )
+
+
+def _check_sizes(sizes, pad_to):
+    if not isinstance(pad_to, int) and np.any(np.array(sizes) > pad_to):
+        raise ValueError(
+            "`pad_to` must not be less than a resized image. "
+            f"Received: pad_to={pad_to}, an image of {max(sizes)}"
         )
 
 

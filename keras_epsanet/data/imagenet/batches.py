@@ -75,11 +75,7 @@ def training_batches(
     import tensorflow as tf
 
     _check(batch_size, image_size, shard, seed, first_step)
-    if source.num_train < batch_size:
-        raise ValueError(
-            "There must be a batch of training images at least. Received: "
-            f"batch_size={batch_size}, {source.num_train} images"
-        )
+    _check_number(source.num_train, batch_size)
     augment = augmentation.Augmentations(augmentations or ())
     # Traced once, for RandAugment takes seconds.
     augment_image = tf.function(augment.image)
@@ -108,14 +104,13 @@ def training_batches(
 
     batches = decoded_batches(source.train, slots, prepare, seed)
     steps = tf.data.Dataset.range(first_step, INT64_MAX)
+    endless = tf.data.experimental.assert_cardinality(
+        tf.data.INFINITE_CARDINALITY
+    )
     return (
         tf.data.Dataset.zip(steps, batches)
         .map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-        .apply(
-            tf.data.experimental.assert_cardinality(
-                tf.data.INFINITE_CARDINALITY
-            )
-        )
+        .apply(endless)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -194,6 +189,14 @@ def evaluation_batches(
         .filter(lambda images, labels: tf.shape(images)[0] > 0)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _check_number(num_train, batch_size):
+    if num_train < batch_size:
+        raise ValueError(
+            "There must be a batch of training images at least. Received: "
+            f"batch_size={batch_size}, {num_train} images"
+        )
 
 
 def _check(batch_size, image_size, shard, seed=0, first_step=0):

@@ -23,20 +23,13 @@ def decoded_batches(split, slots, prepare, seed=None):
     """
     import tensorflow as tf
 
-    def repair(index):
-        return _repair(split, int(index), replace=seed is not None)
-
     def decode_chunk(positions, indices, items):
         def decode(k):
             encoded, label = split.load(tuple(x[k] for x in items))
             return prepare(encoded, positions[k], indices[k]), label, True
 
         def decode_repaired(k):
-            encoded, label, good = tf.numpy_function(
-                repair, [indices[k]], ["string", "int64", "bool"]
-            )
-            for x in (encoded, label, good):
-                x.set_shape(())
+            encoded, label, good = _read_again(split, indices[k], seed)
             return prepare(encoded, positions[k], indices[k]), label, good
 
         def decode_carefully(k):
@@ -80,6 +73,19 @@ def decoded_batches(split, slots, prepare, seed=None):
 def _first(dataset, other):
     """The only element of a dataset, or if it has none of the other."""
     return dataset.concatenate(other).take(1).get_single_element()
+
+
+def _read_again(split, index, seed):
+    """Bytes of a JPEG, the class, and whether there was one, in the graph."""
+    import tensorflow as tf
+
+    def repair(index):
+        return _repair(split, int(index), replace=seed is not None)
+
+    found = tf.numpy_function(repair, [index], ["string", "int64", "bool"])
+    for x in found:
+        x.set_shape(())
+    return found
 
 
 def _repair(split, index, replace):

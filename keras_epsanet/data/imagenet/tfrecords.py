@@ -78,16 +78,9 @@ def convert(
             a split, and more than three, cannot be decoded.
         OSError: If a shard cannot be written, such as on a full disk.
     """
-    for name, value, most in (
-        ("train_shards", train_shards, 99_999),
-        ("val_shards", val_shards, 99_999),
-        ("quality", quality, 100),
-    ):
-        if not 1 <= value <= most:
-            raise ValueError(
-                f"`{name}` must be an integer from 1 to {most}. "
-                f"Received: {name}={value}"
-            )
+    _check("train_shards", train_shards, 99_999)
+    _check("val_shards", val_shards, 99_999)
+    _check("quality", quality, 100)
     class_names, files, left_out = list_tree(os.fspath(source))
     shards = _plan(files, {"train": train_shards, "val": val_shards}, seed)
     plan = _digest(source, class_names, shards, quality)
@@ -111,11 +104,7 @@ def convert(
     index = {"class_names": class_names, "plan": plan, "left_out": left_out}
     for split in SPLITS:
         of_split = [results[x] for x in shards if x.startswith(split)]
-        index[split] = [result["records"] for result in of_split]
-        index[f"{split}_blocks"] = [result["blocks"] for result in of_split]
-        for key in ("bad", "encoded_anew"):
-            names = sum((result[key] for result in of_split), [])
-            index[f"{split}_{key}"] = sorted(names)
+        index.update(_describe(split, of_split))
         check_share(index[f"{split}_bad"], len(files[split]))
     if _digest(source, class_names, shards, quality) != plan:
         raise ValueError(
@@ -125,6 +114,26 @@ def convert(
     write_file(os.path.join(output, INDEX), json.dumps(index, indent=1))
     shutil.rmtree(unfinished)
     return index
+
+
+def _check(name, value, most):
+    if not 1 <= value <= most:
+        raise ValueError(
+            f"`{name}` must be an integer from 1 to {most}. "
+            f"Received: {name}={value}"
+        )
+
+
+def _describe(split, results):
+    """What `dataset.json` says of the shards of a split."""
+    described = {
+        split: [result["records"] for result in results],
+        f"{split}_blocks": [result["blocks"] for result in results],
+    }
+    for key in ("bad", "encoded_anew"):
+        names = sum((result[key] for result in results), [])
+        described[f"{split}_{key}"] = sorted(names)
+    return described
 
 
 def _plan(files, numbers, seed):

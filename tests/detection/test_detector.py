@@ -1,5 +1,3 @@
-"""What all detectors must do, one test for each property."""
-
 import pathlib
 import subprocess
 import sys
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_epsanet import EPSANetBackbone, complexity
+from keras_epsanet import EPSANetBackbone
 from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
 
 CLASSES = 3
@@ -65,55 +63,6 @@ def of_unknown_sizes(make_batches):
             "masks": tf.TensorSpec((None, None, None, None), "uint8"),
         },
     )
-
-
-def make_backbone(name):
-    if name != "resnet50":
-        return EPSANetBackbone.from_variant(
-            name, freeze_stages=1, norm_eval=True
-        )
-    keras_hub = pytest.importorskip("keras_hub")
-    backbone = keras_hub.models.ResNetBackbone(
-        [64],
-        [7],
-        [64, 128, 256, 512],
-        [3, 4, 6, 3],
-        [1, 2, 2, 2],
-        "bottleneck_block",
-    )
-    for layer in backbone.layers:
-        if layer.name.startswith(("conv1", "stack0")):
-            layer.trainable = False
-    return backbone
-
-
-# Tables 3 and 4, with stem and first stage frozen. The 271.10 of the paper is
-# 271.1067 here, not rounded up, as its 219.64 is 219.6462; Mask R-CNN on
-# ResNet-50 was counted in another way.
-@pytest.mark.skipif(not TENSORFLOW, reason="the same on all backends")
-@pytest.mark.parametrize(
-    "cls, variant, parameters, gflops",
-    [
-        (FasterRCNN, "epsanet50_small", 38_561_624, 197.07),
-        pytest.param(
-            *(FasterRCNN, "epsanet50_large", 43_852_048, 219.64),
-            marks=pytest.mark.large,
-        ),
-        (FasterRCNN, "resnet50", 41_527_712, 207.07),
-        (MaskRCNN, "epsanet50_small", 41_204_904, 248.53),
-        (MaskRCNN, "epsanet50_large", 46_495_328, 271.10),
-        pytest.param(
-            *(MaskRCNN, "resnet50", 44_170_992, None), marks=pytest.mark.large
-        ),
-    ],
-)
-def test_parameters_and_flops_of_table_3(cls, variant, parameters, gflops):
-    model = cls(make_backbone(variant), 80)
-    counted = sum(np.prod(w.shape) for w in model.trainable_weights)
-    assert counted == parameters
-    if gflops:
-        flops = complexity(model, (800, 1280, 3), convention="table3").flops
-        assert 0 <= flops / 1e9 - gflops + 0.005 < 0.012
 
 
 @pytest.fixture(scope="module", params=TWO_STAGE)
@@ -254,30 +203,6 @@ for name, values in expected.items():
     )
 
 
-def test_masks_are_needed():
-    model = make_detector(MaskRCNN)
-    model.compile("sgd")
-    batch = make_batch()
-    del batch["masks"]
-    with pytest.raises(ValueError, match="Received: .*`boxes`, `labels`"):
-        model.fit(batch, verbose=0)
-
-
-@pytest.mark.parametrize("cls", TWO_STAGE)
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"num_samples": 3}, "num_samples=3"),
-        ({"max_detections": 0}, "max_detections=0"),
-        ({"iou_threshold": 1.5}, "iou_threshold=1.5"),
-        ({"confidence_threshold": -1}, "confidence_threshold=-1"),
-    ],
-)
-def test_bad_arguments_are_refused(cls, arguments, message):
-    with pytest.raises(ValueError, match=f"Received: {message}"):
-        make_detector(cls, **arguments)
-
-
 @pytest.mark.large
 @pytest.mark.parametrize("cls", TWO_STAGE)
 def test_training_finds_the_objects_of_an_image(cls):
@@ -342,83 +267,3 @@ def test_an_evaluation_knows_where_images_end(monkeypatch):
     first, second = seen[0]["boxes"].max(axis=1)
     assert first[2] == 50 and first[3] == 40
     assert second[2] == 96 and second[3] == 64
-
-
-def sample_one(cls):
-    """A proposal on both of two objects, more on the first of them."""
-    model = make_detector(cls)
-    boxes = np.array([[[0, 0, 20, 20], [0, 4, 20, 26], [-1] * 4]], "float32")
-    proposals = np.array([[[0, 1, 20, 22], [60, 60, 80, 80]]], "float32")
-    samples = model._sample(
-        ops.array(proposals),
-        ops.array([[True, False]]),
-        ops.array(boxes),
-        ops.array([[2, 1, -1]], "int32"),
-    )
-    chosen = ops.convert_to_numpy(samples.chosen)[0]
-    rows = np.column_stack(
-        [
-            ops.convert_to_numpy(x)[0][chosen]
-            for x in (samples.boxes, samples.objects, samples.labels)
-        ]
-    )
-    return {tuple(row[:4]): tuple(row[4:]) for row in rows}
-
-
-@pytest.mark.parametrize("cls, of", [(FasterRCNN, (0, 2)), (MaskRCNN, (1, 1))])
-def test_proposals_are_matched_before_the_truth_is_added(cls, of):
-    """The object that has no better proposal gets it in Mask R-CNN."""
-    assert sample_one(cls) == {
-        (0, 1, 20, 22): of,
-        (0, 0, 20, 20): (0, 2),
-        (0, 4, 20, 26): (1, 1),
-    }
-
-
-@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
-def test_the_state_of_the_sampling_is_saved(ending, tmp_path):
-    model, other = make_detector(FasterRCNN), make_detector(FasterRCNN)
-    model.seed_generator.next()
-    wanted = ops.convert_to_numpy(model.seed_generator.state)
-    assert np.any(ops.convert_to_numpy(other.seed_generator.state) != wanted)
-    path = tmp_path / f"model{ending}"
-    if ending == ".keras":
-        model.save(path)
-        other = keras.saving.load_model(path)
-    else:
-        model.save_weights(path)
-        other.load_weights(path)
-    found = ops.convert_to_numpy(other.seed_generator.state)
-    np.testing.assert_array_equal(found, wanted)
-
-
-def test_files_without_the_state_of_the_sampling_are_read():
-    model, store = make_detector(FasterRCNN), {}
-    model.save_own_variables(store)
-    del store["seed_generator_state"]
-    model.load_own_variables(store)
-
-
-def test_layers_of_the_heads_are_found_by_name():
-    model = make_detector(MaskRCNN)
-    assert model.get_layer("box_head") is model.box_head
-    for head, name in (
-        (model.box_head, "class_logits"),
-        (model.mask_head, "mask_logits"),
-    ):
-        assert model.get_layer(name) is head.get_layer(name)
-    assert model.get_layer("rpn_conv") in model.layers
-    assert model.get_layer(index=0) is model.layers[0]
-    with pytest.raises(ValueError, match="nothing"):
-        model.get_layer("nothing")
-
-
-def test_the_last_convolutions_of_proposals_are_in_full_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = make_detector(FasterRCNN)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert model.get_layer("rpn_conv").compute_dtype == "bfloat16"
-    for name in ("rpn_logits_conv", "rpn_deltas_conv"):
-        assert model.get_layer(name).compute_dtype == "float32"

@@ -1,0 +1,200 @@
+"""What all detectors must do, one test for each property."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_epsanet import EPSANetBackbone, complexity
+from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
+
+CLASSES = 3
+TWO_STAGE = (FasterRCNN, MaskRCNN)
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def make_detector(cls, seed=0, **options):
+    keras.utils.set_random_seed(seed)
+    backbone = EPSANetBackbone(
+        (1, 1, 1, 1),
+        (16, 16, 16, 16),
+        (3, 5, 7, 9),
+        (1, 4, 4, 4),
+        reduction=4,
+        norm_eval=True,
+    )
+    if cls is not RetinaNet:
+        options = {"num_samples": 32, "seed": seed, **options}
+    return cls(backbone, CLASSES, **options)
+
+
+def make_batch(boxes=2, images=2, size=(64, 96), seed=0):
+    """Boxes that are filled by their masks; padded by one object."""
+    random = np.random.default_rng(seed)
+    corners = random.uniform(0, 30, (images, boxes + 1, 2))
+    sides = random.uniform(8, 34, (images, boxes + 1, 2))
+    corners = np.concatenate((corners, corners + sides), -1)
+    labels = random.integers(0, CLASSES, (images, boxes + 1))
+    labels[:, boxes:] = -1
+    corners[labels < 0] = -1
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    x1, y1, x2, y2 = np.moveaxis(corners, -1, 0)[..., None, None]
+    return {
+        "images": random.normal(size=(images, *size, 3)).astype("float32"),
+        "boxes": corners.astype("float32"),
+        "labels": labels.astype("int32"),
+        "masks": ((x1 < x) & (x < x2) & (y1 < y) & (y < y2)).astype("uint8"),
+    }
+
+
+def make_backbone(name):
+    if name != "resnet50":
+        return EPSANetBackbone.from_variant(
+            name, freeze_stages=1, norm_eval=True
+        )
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone(
+        [64],
+        [7],
+        [64, 128, 256, 512],
+        [3, 4, 6, 3],
+        [1, 2, 2, 2],
+        "bottleneck_block",
+    )
+    for layer in backbone.layers:
+        if layer.name.startswith(("conv1", "stack0")):
+            layer.trainable = False
+    return backbone
+
+
+# Tables 3 and 4, with stem and first stage frozen. The 271.10 of the paper is
+# 271.1067 here, not rounded up, as its 219.64 is 219.6462; Mask R-CNN on
+# ResNet-50 was counted in another way.
+@pytest.mark.skipif(not TENSORFLOW, reason="the same on all backends")
+@pytest.mark.parametrize(
+    "cls, variant, parameters, gflops",
+    [
+        (FasterRCNN, "epsanet50_small", 38_561_624, 197.07),
+        pytest.param(
+            *(FasterRCNN, "epsanet50_large", 43_852_048, 219.64),
+            marks=pytest.mark.large,
+        ),
+        (FasterRCNN, "resnet50", 41_527_712, 207.07),
+        (MaskRCNN, "epsanet50_small", 41_204_904, 248.53),
+        (MaskRCNN, "epsanet50_large", 46_495_328, 271.10),
+        pytest.param(
+            *(MaskRCNN, "resnet50", 44_170_992, None), marks=pytest.mark.large
+        ),
+    ],
+)
+def test_parameters_and_flops_of_table_3(cls, variant, parameters, gflops):
+    model = cls(make_backbone(variant), 80)
+    counted = sum(np.prod(w.shape) for w in model.trainable_weights)
+    assert counted == parameters
+    if gflops:
+        flops = complexity(model, (800, 1280, 3), convention="table3").flops
+        assert 0 <= flops / 1e9 - gflops + 0.005 < 0.012
+
+
+def test_masks_are_needed():
+    model = make_detector(MaskRCNN)
+    model.compile("sgd")
+    batch = make_batch()
+    del batch["masks"]
+    with pytest.raises(ValueError, match="Received: .*`boxes`, `labels`"):
+        model.fit(batch, verbose=0)
+
+
+@pytest.mark.parametrize("cls", TWO_STAGE)
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_samples": 3}, "num_samples=3"),
+        ({"max_detections": 0}, "max_detections=0"),
+        ({"iou_threshold": 1.5}, "iou_threshold=1.5"),
+        ({"confidence_threshold": -1}, "confidence_threshold=-1"),
+    ],
+)
+def test_bad_arguments_are_refused(cls, arguments, message):
+    with pytest.raises(ValueError, match=f"Received: {message}"):
+        make_detector(cls, **arguments)
+
+
+def sample_one(cls):
+    """A proposal on both of two objects, more on the first of them."""
+    model = make_detector(cls)
+    boxes = np.array([[[0, 0, 20, 20], [0, 4, 20, 26], [-1] * 4]], "float32")
+    proposals = np.array([[[0, 1, 20, 22], [60, 60, 80, 80]]], "float32")
+    samples = model._sample(
+        ops.array(proposals),
+        ops.array([[True, False]]),
+        ops.array(boxes),
+        ops.array([[2, 1, -1]], "int32"),
+    )
+    chosen = ops.convert_to_numpy(samples.chosen)[0]
+    rows = np.column_stack(
+        [
+            ops.convert_to_numpy(x)[0][chosen]
+            for x in (samples.boxes, samples.objects, samples.labels)
+        ]
+    )
+    return {tuple(row[:4]): tuple(row[4:]) for row in rows}
+
+
+@pytest.mark.parametrize("cls, of", [(FasterRCNN, (0, 2)), (MaskRCNN, (1, 1))])
+def test_proposals_are_matched_before_the_truth_is_added(cls, of):
+    """The object that has no better proposal gets it in Mask R-CNN."""
+    assert sample_one(cls) == {
+        (0, 1, 20, 22): of,
+        (0, 0, 20, 20): (0, 2),
+        (0, 4, 20, 26): (1, 1),
+    }
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_the_state_of_the_sampling_is_saved(ending, tmp_path):
+    model, other = make_detector(FasterRCNN), make_detector(FasterRCNN)
+    model.seed_generator.next()
+    wanted = ops.convert_to_numpy(model.seed_generator.state)
+    assert np.any(ops.convert_to_numpy(other.seed_generator.state) != wanted)
+    path = tmp_path / f"model{ending}"
+    if ending == ".keras":
+        model.save(path)
+        other = keras.saving.load_model(path)
+    else:
+        model.save_weights(path)
+        other.load_weights(path)
+    found = ops.convert_to_numpy(other.seed_generator.state)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_files_without_the_state_of_the_sampling_are_read():
+    model, store = make_detector(FasterRCNN), {}
+    model.save_own_variables(store)
+    del store["seed_generator_state"]
+    model.load_own_variables(store)
+
+
+def test_layers_of_the_heads_are_found_by_name():
+    model = make_detector(MaskRCNN)
+    assert model.get_layer("box_head") is model.box_head
+    for head, name in (
+        (model.box_head, "class_logits"),
+        (model.mask_head, "mask_logits"),
+    ):
+        assert model.get_layer(name) is head.get_layer(name)
+    assert model.get_layer("rpn_conv") in model.layers
+    assert model.get_layer(index=0) is model.layers[0]
+    with pytest.raises(ValueError, match="nothing"):
+        model.get_layer("nothing")
+
+
+def test_the_last_convolutions_of_proposals_are_in_full_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = make_detector(FasterRCNN)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("rpn_conv").compute_dtype == "bfloat16"
+    for name in ("rpn_logits_conv", "rpn_deltas_conv"):
+        assert model.get_layer(name).compute_dtype == "float32"
