@@ -79,17 +79,16 @@ def training_batches(
     augment = augmentation.Augmentations(augmentations or ())
     # Traced once, for RandAugment takes seconds.
     augment_image = tf.function(augment.image)
-    num_images = source.num_train
     slots = Slots(
         batch_size,
-        per_epoch=num_images // batch_size * batch_size,
+        per_epoch=source.num_train // batch_size * batch_size,
         first=first_step,
         last=INT64_MAX,
         shard=shard,
     )
 
     def prepare(encoded, position, index):
-        number = position // slots.per_epoch * num_images + index
+        number = position // slots.per_epoch * source.num_train + index
         uniforms = tf.random.stateless_uniform(
             (crops.NUM_UNIFORMS,), random_key(seed, CROP, number)
         )
