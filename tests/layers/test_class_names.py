@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -37,6 +39,11 @@ def test_decode_returns_five_classes_unless_told_otherwise():
     [decoded] = layer.decode(predictions)
     assert [name for name, _ in decoded] == names[1:6]
     assert layer.decode(predictions, top=1) == [[("class 1", 1 / 64)]]
+
+
+def test_what_is_decoded_can_be_written_as_json():
+    decoded = ClassNames(NAMES).decode(np.eye(3, dtype="float32")[:1])
+    assert json.loads(json.dumps(decoded))[0][0] == [NAMES[0], 1.0]
 
 
 def test_names_travel_in_the_file(tmp_path):

@@ -83,6 +83,20 @@ def test_a_weights_file_of_every_kind_of_network_loads(tmp_path, change):
     assert_same_weights(tiny(**change, weights=path), source)
 
 
+def test_a_file_of_other_channels_loads_behind_other_layers(tmp_path):
+    source = tiny(input_shape=(32, 32, 2))
+    path = save(source, tmp_path / "model.weights.h5")
+    image = keras.Input((32, 32, 1))
+    pair = keras.layers.Concatenate()([image, image])
+    model = tiny(input_tensor=pair, weights=path)
+    for name in ("conv1_conv", "predictions"):
+        for ours, theirs in zip(
+            model.get_layer(name).get_weights(),
+            source.get_layer(name).get_weights(),
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_classifier_of_the_file_may_be_unused(source, tmp_path, ending):
     path = save(source, tmp_path / f"model{ending}")

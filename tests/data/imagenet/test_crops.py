@@ -113,6 +113,21 @@ def test_parts_are_smoothed_where_they_are_reduced(side, antialias):
     assert (np.abs(found - other).max() > 9) == (side > 8)
 
 
+def test_parts_are_smoothed_that_are_reduced_along_one_side(monkeypatch):
+    encoded = jpeg(20, 24)
+    part = tf.cast(decode(encoded), "float32")[2:8, 3:19]
+    monkeypatch.setattr(
+        crops, "random_box", lambda *_: tf.constant([2, 3, 6, 16])
+    )
+    crop = crops.random_crop(encoded, tf.ones(crops.NUM_UNIFORMS), 8)
+    crop = crop.numpy().astype(int)
+    smooth, rough = (
+        tf.image.resize(part, (8, 8), antialias=x) for x in (True, False)
+    )
+    assert np.abs(crop - smooth).max() <= 1
+    assert np.abs(crop - rough).max() > 9
+
+
 @pytest.mark.parametrize("number, flips", [(0, True), (0.49, True), (0.5, 0)])
 def test_half_of_the_numbers_flip(number, flips):
     encoded, shape = jpeg(20, 24), (20, 24)

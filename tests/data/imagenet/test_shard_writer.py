@@ -3,6 +3,9 @@
 import io
 import json
 import os
+import subprocess
+import sys
+import time
 
 import keras
 import numpy as np
@@ -115,6 +118,50 @@ def test_tensorflow_s_errors_name_the_shard(tmp_path):
     path = tmp_path / f"{245 * 'a'}.tfrecord"
     with pytest.raises(OSError, match=f"{path} cannot be written: "):
         shard_writer._write_records(str(path), [b"record"])
+
+
+# Two workers that say who they are and then have much to do.
+WORKERS = """
+import os, sys, time
+from keras_epsanet.data.imagenet import shard_writer
+
+def work(folder, *_):
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    time.sleep(600)
+
+shard_writer._write_shard = work
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    shard_writer.write_shards([(folder, "", "a"), (folder, "", "b")], 2)
+"""
+
+
+def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.large
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    script, folder = tmp_path / "script.py", tmp_path / "workers"
+    script.write_text(WORKERS)
+    folder.mkdir()
+    process = subprocess.Popen([sys.executable, script, folder])
+    wait_until(lambda: len(os.listdir(folder)) == 2)
+    workers = [int(name) for name in os.listdir(folder)]
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(map(is_alive, workers)), 20)
 
 
 def test_the_bar_counts_the_shards(task, monkeypatch):
