@@ -3,8 +3,8 @@ import types
 import keras
 import pytest
 
-from keras_epsanet.distribution import num_replicas
-from keras_epsanet.distribution.replicas import worker
+from keras_epsanet.distribution import num_replicas, replicas
+from keras_epsanet.distribution.replicas import true_on_all_replicas, worker
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,20 @@ def test_another_strategy_is_of_one_process(monkeypatch):
     assert worker(strategy) == (0, 1)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert worker(strategy) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "flags", [(True,), (False,), (True, True), (True, False), (False, False)]
+)
+def test_a_flag_must_be_true_on_all_replicas(flags, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        replicas, "sum_over_replicas", lambda x: given.append(x) or x
+    )
+    for flag in flags:
+        true_on_all_replicas(keras.ops.convert_to_tensor(flag))
+    total = [sum(tensors) for tensors in zip(*given)]
+    monkeypatch.setattr(replicas, "sum_over_replicas", lambda _: total)
+    for flag in flags:
+        found = true_on_all_replicas(keras.ops.convert_to_tensor(flag))
+        assert bool(found) == all(flags)
