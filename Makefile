@@ -1,6 +1,8 @@
 # Everything runs from an environment of its own in .venv, made at first use.
 PYTHON ?= python3
-VENV := .venv
+# `make test KERAS=3.15.1` tests with this version, in an environment of its own.
+KERAS ?=
+VENV := .venv$(if $(KERAS),-keras-$(KERAS))
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
@@ -55,11 +57,12 @@ format: $(VENV)/test.done
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build runs *.egg-info
+	rm -rf .venv* build runs *.egg-info
 
 # One file for each set of extras that is installed.
 $(VENV)/%.done: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet --editable ".[$*]" \
+		$(if $(KERAS),keras==$(KERAS))
 	touch $@
