@@ -117,7 +117,7 @@ def load(
             f"`bounding_box_format` must be one of {', '.join(FORMATS)}. "
             f"Received: bounding_box_format={bounding_box_format}"
         )
-    sizes = [resized_size(image, image_size) for image in chosen]
+    sizes = [resized_size((x.height, x.width), image_size) for x in chosen]
     if not isinstance(pad_to, int) and np.any(np.array(sizes) > pad_to):
         raise ValueError(
             "`pad_to` must not be less than a resized image. "
