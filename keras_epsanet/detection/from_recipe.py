@@ -101,7 +101,7 @@ def load_detector(run):
     detector = keras.saving.load_model(
         os.path.join(run, "model.keras"), compile=False
     )
-    # Those of version 0.1.0 do not know them.
+    # Older files do not know them.
     detector.image_size = recipe.image_size, recipe.longer_side
     with open(os.path.join(run, "class_names.json")) as file:
         detector.class_names = json.load(file)
