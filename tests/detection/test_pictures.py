@@ -121,6 +121,7 @@ class Finder:
     class_names = NAMES
     bounding_box_format = "xyxy"
     masks = False
+    margin = 0  # Pixels by which the box is too large.
 
     def __init__(self, image_shape=(None, None, 3), **options):
         self.input_shape = (None, *image_shape)
@@ -147,6 +148,7 @@ class Finder:
         if len(rows):
             box[:] = columns.min(), rows.min(), columns.max(), rows.max()
             box[2:] += 1
+            box += self.margin * np.array([-1, -1, 1, 1])
         box = keras.utils.bounding_boxes.convert_format(
             box[None],
             source="xyxy",
@@ -201,6 +203,12 @@ def test_boxes_are_in_pixels_of_the_picture(sides, box):
     height, width = sides
     assert np.all(found["boxes"] >= 0)
     assert np.all(found["boxes"] <= (width, height, width, height))
+
+
+def test_boxes_end_where_the_picture_ends():
+    whole = (0, 0, 56, 40)
+    found = Finder(margin=9).detect(picture(box=whole))
+    check_box(found, whole, atol=0)
 
 
 def test_a_list_has_a_result_for_each_picture():

@@ -449,29 +449,13 @@ def test_a_model_may_normalize_its_images_itself(
     )
 
 
-def test_the_format_of_a_model_that_normalizes_is_not_that_of_keras(
-    raw_images,
-):
-    model = tiny(
-        input_shape=(36, 40, 3),
-        data_format="channels_last",
-        include_preprocessing=True,
-    )
-    wanted = ops.convert_to_numpy(model(raw_images))
-    keras.config.set_image_data_format("channels_first")
-    try:
-        found = ops.convert_to_numpy(model(raw_images))
-    finally:
-        keras.config.set_image_data_format("channels_last")
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
-
-
 @pytest.mark.parametrize("channels", [1, 4])
 def test_only_rgb_images_are_normalized(channels):
     with pytest.raises(ValueError, match=f"3 channels.*32, 32, {channels}"):
         tiny(input_shape=(32, 32, channels), include_preprocessing=True)
 
 
+@once
 @pytest.mark.parametrize("of_file", [True, False])
 @pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
 def test_files_fit_whether_a_model_normalizes_or_not(
@@ -494,6 +478,7 @@ def test_files_fit_whether_a_model_normalizes_or_not(
             np.testing.assert_array_equal(ours, theirs)
 
 
+@once
 def test_a_model_that_normalizes_is_like_the_others(raw_images, randomize):
     model = randomize(tiny(input_shape=(36, 40, 3), include_preprocessing=True))
     plain = tiny(input_shape=(36, 40, 3))
@@ -506,6 +491,7 @@ def test_a_model_that_normalizes_is_like_the_others(raw_images, randomize):
     )
 
 
+@once
 def test_pytorch_s_weights_fit_a_model_that_normalizes(randomize, tmp_path):
     pytest.importorskip("torch")
     path = tmp_path / "model.pth"

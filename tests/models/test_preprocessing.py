@@ -100,11 +100,16 @@ def test_a_layer_normalizes_as_the_function_does(data_format):
     x = keras.Input(images.shape[1:])
     model = keras.Model(x, rescale(x, data_format, name="some"))
     assert model.layers[-1].name == "some"
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(model(images)),
-        preprocess_input(images, data_format),
-        atol=1e-5,
-    )
+    wanted = preprocess_input(images, data_format)
+    before = keras.config.image_data_format()
+    try:
+        # Whatever that of Keras is when the model runs.
+        for other in ("channels_first", "channels_last"):
+            keras.config.set_image_data_format(other)
+            found = ops.convert_to_numpy(model(images))
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+    finally:
+        keras.config.set_image_data_format(before)
     with pytest.raises(ValueError, match=r"3 channels.*\(None, 8, 8, None\)"):
         rescale(keras.Input((8, 8, None)), "channels_last")
 
