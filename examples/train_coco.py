@@ -150,7 +150,9 @@ def train(args):
     steps = fitting.count_steps(annotations["train"], recipe)
     names = annotations["train"].class_names
     with strategy.scope():
-        model = from_recipe.make_detector(recipe, len(names), args.weights)
+        model = from_recipe.make_detector(
+            recipe, len(names), args.weights, class_names=names
+        )
         from_recipe.compile_detector(model, recipe, steps)
         # Nothing that a wrong option leaves behind is in the way of the next.
         run = training.open_run(args.output, recipe)

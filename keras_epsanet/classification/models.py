@@ -5,7 +5,7 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.layers import ClassNames, Resizing
 from keras_epsanet.models.epsanet import EPSANet
-from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from keras_epsanet.models.preprocessing import rescale
 from keras_epsanet.models.variants import VARIANTS
 
 
@@ -47,11 +47,7 @@ def build_classifier(recipe, class_names, weights=None):
     image = keras.Input((None, None, 3), name="image", dtype="float32")
     # Pixels and probabilities are in float32 whatever the network is in.
     x = Resizing(size, size, dtype="float32")(image)
-    x = keras.layers.Rescaling(
-        scale=[1 / (255 * std) for std in IMAGENET_STD],
-        offset=[-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD)],
-        dtype="float32",
-    )(x)
+    x = rescale(x, "channels_last")
     network = MODELS[recipe.model](
         weights=weights,
         input_tensor=x,

@@ -9,6 +9,29 @@ from keras import ops
 MAX_LOG_RATIO = math.log(1000 / 16)
 
 
+def convert(boxes, source, target, image_size):
+    """Converts boxes from one format of `keras.utils.bounding_boxes`.
+
+    Args:
+        boxes: Float tensor `(..., boxes, 4)`.
+        source, target: Strings, formats.
+        image_size: Pair, height and width of the images in pixels.
+
+    Returns:
+        Tensor `(..., boxes, 4)`.
+
+    Example:
+
+    >>> boxes = keras.ops.array([[1.0, 2.0, 3.0, 5.0]])
+    >>> [float(x) for x in convert(boxes, "xyxy", "xywh", (8, 8))[0]]
+    [1.0, 2.0, 2.0, 3.0]
+    """
+    height, width = image_size
+    return keras.utils.bounding_boxes.convert_format(
+        boxes, source=source, target=target, height=height, width=width
+    )
+
+
 def encode(anchors, boxes, stds=(1.0, 1.0, 1.0, 1.0)):
     """Describes boxes relative to anchors, as in R-CNN.
 

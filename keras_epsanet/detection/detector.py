@@ -3,18 +3,21 @@
 import keras
 from keras import ops
 
+from keras_epsanet.detection import boxes as box_ops
 from keras_epsanet.detection.batches import (
     as_pair,
     at_least_one_object,
     image_sizes,
 )
-from keras_epsanet.detection.nms import non_max_suppression
-from keras_epsanet.detection.predictor import Predictor, make_signature
+from keras_epsanet.detection.nms import best_detections
+from keras_epsanet.detection.predictor import export
 from keras_epsanet.detection.settings import (
     Setting,
     box_format,
+    check_class_names,
     integer_from,
     share,
+    two_sides,
 )
 from keras_epsanet.distribution.replicas import (
     current_strategy,
@@ -47,6 +50,9 @@ class Detector(keras.Model):
         iou_threshold: Float, IoU above which the lower of two predictions of
             a class is dropped.
         max_detections: Integer, most predictions for one image.
+        image_size: Pair of integers, as in `keras_epsanet.data.coco.load`:
+            what `detect` resizes pictures to.
+        class_names: List of `num_classes` strings, or `None`.
         **kwargs: As in `keras.Model`.
 
     Raises:
@@ -62,6 +68,7 @@ class Detector(keras.Model):
     confidence_threshold = Setting(share)
     iou_threshold = Setting(share)
     max_detections = Setting(integer_from(1))
+    image_size = Setting(two_sides)
 
     def __init__(
         self,
@@ -73,6 +80,8 @@ class Detector(keras.Model):
         confidence_threshold=0.05,
         iou_threshold=0.5,
         max_detections=100,
+        image_size=(800, 1333),
+        class_names=None,
         **kwargs,
     ):
         super().__init__(backbone.input, outputs, **kwargs)
@@ -82,12 +91,65 @@ class Detector(keras.Model):
         self.confidence_threshold = confidence_threshold
         self.iou_threshold = iou_threshold
         self.max_detections = max_detections
+        self.image_size = image_size
+        self.class_names = class_names
         # XLA would compile TensorFlow's steps anew for every size of images,
         # and lacks an operation of ROIAlign.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self._loss_means = [
             keras.metrics.Mean(name=name) for name in self.LOSSES
         ]
+
+    @property
+    def class_names(self):
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names):
+        self._class_names = check_class_names(names, self.num_classes)
+
+    def detect(self, images, min_score=0.0, batch_size=1):
+        """Finds the objects of pictures of any size.
+
+        Each picture is resized as in training, so that its shorter side is
+        `image_size[0]` pixels unless its longer side would be more than
+        `image_size[1]`; it is made to fit a backbone of fixed height and
+        width. `predict` runs on pictures that have one size when padded.
+
+        Args:
+            images: Path of an image file, image of Pillow, array `(H, W, 3)`
+                or `(H, W, 1)` from 0 to 255, or list of them. A file is
+                turned upright, an image of Pillow is taken as it is.
+            min_score: Float; objects of a lower score are left out.
+            batch_size: Integer, pictures that are predicted at a time.
+
+        Returns:
+            A list of dictionaries, or of one picture that is no list its
+            dictionary: `boxes`, float32 `(K, 4)`, x1, y1, x2, y2 in pixels of
+            the picture, the best first; `labels`, int32 `(K,)`; `scores`,
+            float32 `(K,)`; `class_names`, `K` strings, if they are known;
+            `masks`, boolean `(K, H, W)`, of Mask R-CNN.
+
+        Raises:
+            ValueError: If there is no picture or one of them, which is named,
+                cannot be used.
+
+        Example:
+
+        >>> from keras_epsanet import EPSANetBackbone
+        >>> from keras_epsanet.detection import RetinaNet
+        >>> backbone = EPSANetBackbone.from_variant("epsanet50_small")
+        >>> detector = RetinaNet(
+        ...     backbone, 2, class_names=["hat", "bag"], image_size=(64, 96)
+        ... )
+        >>> found = detector.detect(keras.ops.ones((30, 40, 3)))
+        >>> found["boxes"].shape[1], found["scores"].dtype
+        (4, dtype('float32'))
+        """
+        # Here, for the package's import does without the data sets.
+        from keras_epsanet.detection import pictures
+
+        return pictures.detect(self, images, min_score, batch_size)
 
     def compile(self, optimizer="rmsprop", **kwargs):
         """Configures the training, as `keras.Model.compile` does.
@@ -139,26 +201,22 @@ class Detector(keras.Model):
 
     def predictions(self, images, outputs, sizes):
         predictions = self.decode(images, outputs, sizes)
-        height, width = ops.shape(images)[1:3]
-        boxes = keras.utils.bounding_boxes.convert_format(
+        boxes = box_ops.convert(
             predictions["boxes"],
-            source=CORNERS,
-            target=self.bounding_box_format,
-            height=height,
-            width=width,
+            CORNERS,
+            self.bounding_box_format,
+            ops.shape(images)[1:3],
         )
         found = ops.arange(ops.shape(boxes)[1])[None, :, None]
         found = found < predictions["num_detections"][:, None, None]
         return {**predictions, "boxes": ops.where(found, boxes, -1.0)}
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, **kwargs):
-        height, width = ops.shape(x)[1:3]
-        boxes = keras.utils.bounding_boxes.convert_format(
+        boxes = box_ops.convert(
             ops.cast(y["boxes"], "float32"),
-            source=self.bounding_box_format,
-            target=CORNERS,
-            height=height,
-            width=width,
+            self.bounding_box_format,
+            CORNERS,
+            ops.shape(x)[1:3],
         )
         targets = {
             **y,
@@ -206,22 +264,11 @@ class Detector(keras.Model):
             ValueError: If the backend or the format cannot hold a detector,
                 or ONNX lacks the size of the images.
         """
-        signature = make_signature(self, format, input_signature)
-        self.portable = format == "onnx"
-        try:
-            Predictor(self).export(
-                filepath,
-                format=format,
-                verbose=verbose,
-                input_signature=signature,
-                **kwargs,
-            )
-        finally:
-            self.portable = False
+        export(self, filepath, format, verbose, input_signature, **kwargs)
 
     def suppress(self, boxes, scores, classes):
         """The best boxes as the dictionary of `predict`."""
-        kept, number = non_max_suppression(
+        return best_detections(
             boxes,
             scores,
             classes,
@@ -229,17 +276,6 @@ class Detector(keras.Model):
             self.max_detections,
             self.confidence_threshold,
         )
-        found = ops.arange(self.max_detections)[None] < number[:, None]
-
-        def take(values):
-            return ops.where(found, ops.take_along_axis(values, kept, 1), -1)
-
-        return {
-            "boxes": ops.take_along_axis(boxes, kept[..., None], axis=1),
-            "confidence": take(scores),
-            "labels": take(classes),
-            "num_detections": number,
-        }
 
     def get_config(self):
         return {
@@ -249,6 +285,8 @@ class Detector(keras.Model):
             "confidence_threshold": self.confidence_threshold,
             "iou_threshold": self.iou_threshold,
             "max_detections": self.max_detections,
+            "image_size": self.image_size,
+            "class_names": self.class_names,
             "name": self.name,
             "trainable": self.trainable,
         }

@@ -1,6 +1,8 @@
 """What a `CocoRecipe` says, as a detector and its batches."""
 
+import json
 import math
+import os
 
 import keras
 
@@ -14,7 +16,7 @@ from keras_epsanet.detection.libraries import (
 from keras_epsanet.detection.mask_rcnn import MaskRCNN
 from keras_epsanet.detection.retinanet import RetinaNet
 from keras_epsanet.models.backbone import EPSANetBackbone
-from keras_epsanet.training import make_optimizer, synchronized
+from keras_epsanet.training import CocoRecipe, make_optimizer, synchronized
 
 
 def has_masks(recipe):
@@ -22,13 +24,15 @@ def has_masks(recipe):
     return recipe.detector == "mask_rcnn"
 
 
-def make_detector(recipe, num_classes, weights=None):
+def make_detector(recipe, num_classes, weights=None, class_names=None):
     """Makes the detector of a recipe, in its precision, not compiled yet.
 
     Args:
         recipe: `CocoRecipe`.
         num_classes: Integer.
         weights: Path of a trained classifier to start from, or `None`.
+        class_names: List of strings, which a detector of this package keeps
+            for `detect`, or `None`.
 
     Returns:
         A detector of this package, of KerasCV or of KerasHub.
@@ -53,9 +57,16 @@ def make_detector(recipe, num_classes, weights=None):
         return keras_cv_retinanet(backbone, num_classes)
     if recipe.library == "keras_hub":
         return keras_hub_retinanet(backbone, num_classes)
+    pictures = {
+        "image_size": (recipe.image_size, recipe.longer_side),
+        "class_names": class_names,
+    }
     if recipe.detector == "retinanet":
         return RetinaNet(
-            backbone, num_classes, head_initializer=recipe.head_initializer
+            backbone,
+            num_classes,
+            head_initializer=recipe.head_initializer,
+            **pictures,
         )
     cls = MaskRCNN if has_masks(recipe) else FasterRCNN
     return cls(
@@ -63,7 +74,38 @@ def make_detector(recipe, num_classes, weights=None):
         num_classes,
         num_samples=recipe.num_samples,
         seed=recipe.seed,
+        **pictures,
     )
+
+
+def load_detector(run):
+    """Loads the detector that a training left in its folder.
+
+    Args:
+        run: Folder of the training.
+
+    Returns:
+        A detector of this package.
+
+    Raises:
+        OSError, ValueError: If a file is missing, or is no detector of this
+            package.
+    """
+    with open(os.path.join(run, "recipe.json")) as file:
+        recipe = CocoRecipe.from_json(file.read())
+    if recipe.library != "keras_epsanet":
+        raise ValueError(
+            "The detector must be one of this package. "
+            f"Received: library={recipe.library}"
+        )
+    detector = keras.saving.load_model(
+        os.path.join(run, "model.keras"), compile=False
+    )
+    # Older files do not know them.
+    detector.image_size = recipe.image_size, recipe.longer_side
+    with open(os.path.join(run, "class_names.json")) as file:
+        detector.class_names = json.load(file)
+    return detector
 
 
 def compile_detector(model, recipe, steps_per_epoch):

@@ -125,6 +125,27 @@ def encode_masks(masks, boxes, height, width, threshold=THRESHOLD):
     Raises:
         ImportError: If pycocotools is not installed.
     """
+    runs = []
+    for i in range(len(masks)):  # One at a time, for they are large.
+        part = slice(i, i + 1)
+        runs += run_lengths(
+            paste_masks(masks[part], boxes[part], height, width, threshold)
+        )
+    return runs
+
+
+def run_lengths(masks):
+    """Returns masks as COCO's run lengths.
+
+    Args:
+        masks: Array `(n, height, width)` of 0 and 1, or boolean.
+
+    Returns:
+        As `encode_masks`.
+
+    Raises:
+        ImportError: If pycocotools is not installed.
+    """
     try:
         import pycocotools.mask
     except ImportError as error:
@@ -132,11 +153,8 @@ def encode_masks(masks, boxes, height, width, threshold=THRESHOLD):
             "Run lengths need pycocotools: pip install keras-epsanet[detection]"
         ) from error
     runs = []
-    for i in range(len(masks)):  # One at a time, for they are large.
-        (mask,) = paste_masks(
-            masks[i : i + 1], boxes[i : i + 1], height, width, threshold
-        )
-        run = pycocotools.mask.encode(np.asfortranarray(mask))
+    for mask in masks:
+        run = pycocotools.mask.encode(np.asfortranarray(mask, "uint8"))
         runs.append({**run, "counts": run["counts"].decode("ascii")})
     return runs
 

@@ -122,3 +122,31 @@ def suppress_level(boxes, scores, iou_threshold, max_boxes):
 def _to_float32(values):
     # In half precision the area of a box of 256 x 256 pixels overflows.
     return ops.cast(values, "float32")
+
+
+def best_detections(boxes, scores, classes, iou_threshold, number, least):
+    """The best of boxes as the dictionary that `predict` returns.
+
+    Args:
+        boxes, scores, classes, iou_threshold: As in `non_max_suppression`.
+        number: Integer, boxes of one image in the result.
+        least: Float; only boxes with a higher score are kept.
+
+    Returns:
+        Dictionary of `boxes` `(N, number, 4)`, `confidence` and `labels`
+        `(N, number)`, -1 where there is nothing, and `num_detections` `(N,)`.
+    """
+    kept, found = non_max_suppression(
+        boxes, scores, classes, iou_threshold, number, least
+    )
+    is_found = ops.arange(number)[None] < found[:, None]
+
+    def take(values):
+        return ops.where(is_found, ops.take_along_axis(values, kept, 1), -1)
+
+    return {
+        "boxes": ops.take_along_axis(boxes, kept[..., None], axis=1),
+        "confidence": take(scores),
+        "labels": take(classes),
+        "num_detections": found,
+    }

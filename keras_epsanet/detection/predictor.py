@@ -30,6 +30,31 @@ class Predictor(keras.Model):
         )
 
 
+def export(detector, filepath, format, verbose, input_signature, **kwargs):
+    """Exports a detector with its decoding and suppression.
+
+    Args:
+        detector: `Detector`.
+        filepath, format, verbose, input_signature, **kwargs: As in
+            `Detector.export`.
+
+    Raises:
+        ValueError: As of `make_signature`.
+    """
+    signature = make_signature(detector, format, input_signature)
+    detector.portable = format == "onnx"
+    try:
+        Predictor(detector).export(
+            filepath,
+            format=format,
+            verbose=verbose,
+            input_signature=signature,
+            **kwargs,
+        )
+    finally:
+        detector.portable = False
+
+
 def make_signature(detector, format, wanted=None):
     """The signature of an export, or an error before work starts.
 

@@ -68,6 +68,10 @@ class RetinaNet(Detector):
         iou_threshold: Float, IoU above which the lower of two predictions of
             a class is dropped.
         max_detections: Integer, most predictions for one image.
+        image_size: Pair of integers, the shorter side that `detect` resizes
+            pictures to, and what the longer must not exceed, in pixels: those
+            of the training.
+        class_names: List of `num_classes` strings, or `None`.
         **kwargs: `name` and `trainable`, as in `keras.Model`.
 
     Raises:

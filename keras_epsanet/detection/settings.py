@@ -61,6 +61,37 @@ def share(name, value):
     return float(value)
 
 
+def two_sides(name, value):
+    """Checks a shorter and a longer side, as of `keras_epsanet.data.coco`."""
+    check = integer_from(1)
+    try:
+        shorter, longer = (check(name, side) for side in value)
+        if shorter <= longer:
+            return shorter, longer
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"`{name}` must be two integers from 1 up, the shorter side and the "
+        f"longer. Received: {name}={value}"
+    )
+
+
+def check_class_names(names, num_classes):
+    """Checks the names of all classes, which may be unknown."""
+    if names is None:
+        return None
+    if (
+        isinstance(names, str)
+        or len(names) != num_classes
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError(
+            f"`class_names` must be {num_classes} strings, one for each "
+            f"class. Received: class_names={names}"
+        )
+    return tuple(names)
+
+
 def box_format(name, value):
     """Checks the name of a format of `keras.utils.bounding_boxes`."""
     try:

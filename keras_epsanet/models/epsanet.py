@@ -18,6 +18,7 @@ from keras_epsanet.models.arguments import (
     image_input,
     refuse_unknown,
 )
+from keras_epsanet.models.preprocessing import rescale
 from keras_epsanet.weights.load import check_weights, load_weights
 
 STEM_FILTERS = 64
@@ -108,6 +109,7 @@ def EPSANet(
     dtype=None,
     name="epsanet",
     prefix="",
+    include_preprocessing=False,
     **kwargs,
 ):
     """Builds an EPSANet of any depth, width and pyramid.
@@ -136,6 +138,7 @@ def EPSANet(
         prefix: String in front of the names of all layers, so that the
             layers of two networks can stand in one model. Files of weights
             fit whatever it is.
+        include_preprocessing: As in `EPSANet50Small`.
         **kwargs: Not used; an unknown argument is an error that names the
             one that may be meant.
 
@@ -188,7 +191,10 @@ def EPSANet(
     layers = _make_layers(
         prefix, data_format, dtype, pyramid, synchronized, norm_eval
     )
-    x = _apply_stem(image, layers)
+    x = image
+    if include_preprocessing:
+        x = rescale(image, data_format, dtype, f"{prefix}rescaling")
+    x = _apply_stem(x, layers)
     for i, (blocks, filters) in enumerate(
         zip(stackwise_num_blocks, stackwise_num_filters)
     ):
@@ -248,11 +254,11 @@ def _make_layers(prefix, data_format, dtype, pyramid, synchronized, norm_eval):
     )
 
 
-def _apply_stem(image, layers):
+def _apply_stem(x, layers):
     prefix = layers.prefix
     x = layers.convolution(
         STEM_FILTERS, 7, strides=2, name=f"{prefix}conv1_conv"
-    )(image)
+    )(x)
     x = layers.normalization(name=f"{prefix}conv1_bn")(x)
     x = layers.relu(name=f"{prefix}conv1_relu")(x)
     # After a ReLU zeros pad as well as PyTorch's -inf.

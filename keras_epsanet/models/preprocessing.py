@@ -48,9 +48,47 @@ def preprocess_input(x, data_format=None):
     )
 
 
-def _check_rgb(shape, data_format):
+def rescale(x, data_format=None, dtype=None, name=None):
+    """Applies a layer that normalizes images as `preprocess_input` does.
+
+    Args:
+        x: Keras tensor of RGB images with values from 0 to 255, `(N, H, W,
+            3)`, channels-first `(N, 3, H, W)`.
+        data_format: As in `preprocess_input`.
+        dtype: Dtype policy of what follows; `None` means the global one.
+            Pixels are computed in float32 at least.
+        name: Name of the layer.
+
+    Returns:
+        Keras tensor of the same shape.
+
+    Raises:
+        ValueError: If there are not three channels.
+
+    Example:
+
+    >>> image = keras.Input((64, 64, 3))
+    >>> model = keras.Model(image, rescale(image, "channels_last"))
+    >>> model.layers[-1].__class__.__name__
+    'Rescaling'
+    """
+    data_format = data_format or keras.config.image_data_format()
+    _check_rgb(x.shape, data_format, channels=(3,))
+    # Of three axes, for Keras changes fewer by its own data format.
+    shape = (3, 1, 1) if data_format == "channels_first" else (1, 1, 3)
+    is_double = keras.dtype_policies.get(dtype).compute_dtype == "float64"
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    return keras.layers.Rescaling(
+        scale=np.reshape(1 / (255 * std), shape).tolist(),
+        offset=np.reshape(-mean / std, shape).tolist(),
+        dtype="float64" if is_double else "float32",
+        name=name,
+    )(x)
+
+
+def _check_rgb(shape, data_format, channels=(3, None)):
     axis = -3 if data_format == "channels_first" else -1
-    if len(shape) not in (3, 4) or shape[axis] not in (3, None):
+    if len(shape) not in (3, 4) or shape[axis] not in channels:
         raise ValueError(
             "Images must be RGB, with 3 channels. "
             f"Received: x of shape {tuple(shape)} ({data_format})"

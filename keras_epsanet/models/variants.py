@@ -46,12 +46,16 @@ DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
         classifier_activation: Activation of the classifier; `None` returns
             the logits.
         name: Name of the model.
+        include_preprocessing: Whether the model normalizes its images
+            itself: it takes RGB from 0 to 255 then, as
+            `preprocess_input` does. Files of `weights` fit either way.
         **kwargs: Arguments of `EPSANet`, such as `groups=(4, 8, 16, 16)`,
             that replace those of this network.
 
     Returns:
         A functional `keras.Model` for images `(N, H, W, 3)` (channels-first
-        `(N, 3, H, W)`), normalised by `preprocess_input`. It returns
+        `(N, 3, H, W)`), normalised by `preprocess_input` unless
+        `include_preprocessing`. It returns
         `(N, classes)` with the classifier, `(N, 2048)` with `pooling`,
         otherwise the feature map `(N, ceil(H / 32), ceil(W / 32), 2048)`.
 
@@ -77,6 +81,7 @@ def EPSANet50Small(
     classes=1000,
     classifier_activation="softmax",
     name="epsanet50_small",
+    include_preprocessing=False,
     **kwargs,
 ):
     return EPSANet(
@@ -88,6 +93,7 @@ def EPSANet50Small(
         classes=classes,
         classifier_activation=classifier_activation,
         name=name,
+        include_preprocessing=include_preprocessing,
         **(MODEL_CONFIGS["epsanet50_small"] | kwargs),
     )
 
@@ -101,6 +107,7 @@ def EPSANet50Large(
     classes=1000,
     classifier_activation="softmax",
     name="epsanet50_large",
+    include_preprocessing=False,
     **kwargs,
 ):
     return EPSANet(
@@ -112,6 +119,7 @@ def EPSANet50Large(
         classes=classes,
         classifier_activation=classifier_activation,
         name=name,
+        include_preprocessing=include_preprocessing,
         **(MODEL_CONFIGS["epsanet50_large"] | kwargs),
     )
 
@@ -125,6 +133,7 @@ def EPSANet101Small(
     classes=1000,
     classifier_activation="softmax",
     name="epsanet101_small",
+    include_preprocessing=False,
     **kwargs,
 ):
     return EPSANet(
@@ -136,6 +145,7 @@ def EPSANet101Small(
         classes=classes,
         classifier_activation=classifier_activation,
         name=name,
+        include_preprocessing=include_preprocessing,
         **(MODEL_CONFIGS["epsanet101_small"] | kwargs),
     )
 
@@ -149,6 +159,7 @@ def EPSANet101Large(
     classes=1000,
     classifier_activation="softmax",
     name="epsanet101_large",
+    include_preprocessing=False,
     **kwargs,
 ):
     return EPSANet(
@@ -160,6 +171,7 @@ def EPSANet101Large(
         classes=classes,
         classifier_activation=classifier_activation,
         name=name,
+        include_preprocessing=include_preprocessing,
         **(MODEL_CONFIGS["epsanet101_large"] | kwargs),
     )
 

@@ -1,6 +1,6 @@
 import os
 
-from keras_epsanet.data.file_names import printable
+from keras_epsanet.data.file_names import picture_names, printable
 
 
 def test_names_that_are_no_text_can_be_printed():
@@ -9,3 +9,15 @@ def test_names_that_are_no_text_can_be_printed():
         printable(path).encode("utf-8")
         assert printable(path).startswith("caf")
     assert printable(b"a/b.jpg") == printable("a/b.jpg") == "a/b.jpg"
+
+
+def test_images_of_one_name_in_two_folders_have_two_pictures():
+    names = picture_names(["x/a/1.jpg", "x/b/1.jpg", "x/2.png"])
+    assert list(names.values()) == ["a/1.png", "b/1.png", "2.png"]
+
+
+def test_an_image_that_is_named_twice_has_one_picture():
+    assert picture_names(["1.jpg", "./1.jpg"]) == {
+        "1.jpg": "1.png",
+        "./1.jpg": "1.png",
+    }

@@ -17,7 +17,7 @@ def test_the_paper_s_rows_stand_beside_coco_alone():
 
 
 @pytest.mark.parametrize("initializer", [None, "he_normal"])
-def test_the_initializer_of_the_heads_is_given(monkeypatch, initializer):
+def test_what_the_detector_keeps_is_given(monkeypatch, initializer):
     seen = {}
     monkeypatch.setattr(
         from_recipe, "RetinaNet", lambda backbone, n, **options: options
@@ -27,9 +27,17 @@ def test_the_initializer_of_the_heads_is_given(monkeypatch, initializer):
         "from_variant",
         lambda name, **options: seen.update(options),
     )
-    recipe = CocoRecipe(head_initializer=initializer)
-    options = from_recipe.make_detector(recipe, 2, weights="FILE")
-    assert options == {"head_initializer": initializer}
+    recipe = CocoRecipe(
+        head_initializer=initializer, image_size=48, longer_side=64
+    )
+    options = from_recipe.make_detector(
+        recipe, 2, weights="FILE", class_names=["hat", "bag"]
+    )
+    assert options == {
+        "head_initializer": initializer,
+        "image_size": (48, 64),
+        "class_names": ["hat", "bag"],
+    }
     assert seen["weights"] == "FILE" and seen["freeze_stages"] == 1
 
 

@@ -7,8 +7,10 @@ from keras_epsanet.detection import FasterRCNN, RetinaNet
 from keras_epsanet.detection.settings import (
     Setting,
     box_format,
+    check_class_names,
     integer_from,
     share,
+    two_sides,
 )
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -60,7 +62,7 @@ def test_a_refused_change_leaves_the_former_value():
         (
             RetinaNet,
             "confidence_threshold iou_threshold max_detections "
-            "bounding_box_format",
+            "bounding_box_format image_size",
         ),
         (FasterRCNN, "num_samples sampling_ratio max_detections"),
     ],
@@ -94,6 +96,28 @@ def test_an_unknown_format_of_boxes_is_refused():
     assert box_format("b", "xywh") == "xywh"
     with pytest.raises(ValueError, match="Received: b=corners"):
         box_format("b", "corners")
+
+
+@pytest.mark.parametrize("value", [(800, 1333), [640, 640], np.array([1, 2])])
+def test_two_sides_are_kept_as_a_pair_of_integers(value):
+    kept = two_sides("s", value)
+    assert kept == tuple(value) and {type(side) for side in kept} == {int}
+
+
+@pytest.mark.parametrize(
+    "value", [800, (800,), (800, 640), (0, 8), (8.0, 9), (1, 2, 3), None]
+)
+def test_what_is_no_shorter_and_longer_side_is_refused(value):
+    with pytest.raises(ValueError, match="Received: s="):
+        two_sides("s", value)
+
+
+def test_every_class_has_a_name_or_none_has():
+    assert check_class_names(None, 2) is None
+    assert check_class_names(["hat", "bag"], 2) == ("hat", "bag")
+    for names in (["hat"], "ab", ["hat", 1]):
+        with pytest.raises(ValueError, match="2 strings.*class_names="):
+            check_class_names(names, 2)
 
 
 @pytest.mark.parametrize("cls", [RetinaNet, FasterRCNN])

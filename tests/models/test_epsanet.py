@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_epsanet import EPSANet, EPSANet50Small
+import keras_epsanet
+from keras_epsanet import EPSANet, EPSANet50Small, complexity, fuse
 from keras_epsanet.models import epsanet
 
 TINY = {
@@ -38,7 +39,7 @@ ARGUMENTS = {
     "expansion": 2,
     "norm_eval": True,
     "include_top": False,
-    "input_shape": (None, 40, 6),
+    "input_shape": (None, 40, 3),
     "pooling": "max",
     "classes": 7,
     "classifier_activation": "relu",
@@ -46,6 +47,7 @@ ARGUMENTS = {
     "dtype": "float64",
     "name": "left",
     "prefix": "left_",
+    "include_preprocessing": True,
 }
 # Other values of those that are not flags.
 OTHERS = {
@@ -55,7 +57,7 @@ OTHERS = {
     "groups": (1, 1, 4),
     "reduction": 2,
     "expansion": 3,
-    "input_shape": (None, None, 6),
+    "input_shape": (None, None, 3),
     "pooling": "avg",
     "classes": 8,
     "classifier_activation": "softmax",
@@ -93,7 +95,7 @@ def test_every_argument_reaches_the_network(name, described):
     change = {"include_top": of_top}
     change[name] = OTHERS.get(name, not ARGUMENTS[name])
     if name == "data_format":
-        change["input_shape"] = (6, None, 40)
+        change["input_shape"] = (3, None, 40)
     assert describe(EPSANet(**ARGUMENTS | change)) != described[of_top]
 
 
@@ -116,6 +118,7 @@ def test_arguments_unless_told_otherwise():
         "dtype": "float32",
         "name": "epsanet",
         "prefix": "",
+        "include_preprocessing": False,
     }
     required = {
         "stackwise_num_blocks": (1,),
@@ -138,7 +141,7 @@ def test_arguments_unless_told_otherwise():
         {},
         {
             "data_format": "channels_first",
-            "input_shape": (6, None, 40),
+            "input_shape": (3, None, 40),
         },
     ],
     ids=["channels_last", "channels_first"],
@@ -150,6 +153,8 @@ def test_weights_are_read_by_a_network_like_the_model(monkeypatch, change):
         epsanet, "load_weights", lambda *arguments: received.append(arguments)
     )
     arguments = {**ARGUMENTS, "include_top": True, "prefix": "", **change}
+    # It has no weights, and may be there or not.
+    arguments["include_preprocessing"] = False
     model = EPSANet(**arguments, weights="some.keras")
     ((target, path, build_like),) = received
     assert path == "some.keras"
@@ -414,6 +419,103 @@ def test_a_small_image_is_not_taken_for_another_data_format():
         tiny(input_shape=(31, 64, 3))
 
 
+@pytest.fixture
+def raw_images():
+    """Of 36×40 pixels, as files have them."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 36, 40, 3))
+    return images.astype("float32")
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_model_may_normalize_its_images_itself(
+    data_format, raw_images, randomize, tmp_path
+):
+    shape = (36, 40, 3)
+    if data_format == "channels_first":
+        raw_images = raw_images.transpose(0, 3, 1, 2)
+        shape = (3, 36, 40)
+    options = {"input_shape": shape, "data_format": data_format}
+    plain = randomize(tiny(**options))
+    model = tiny(**options, include_preprocessing=True)
+    model.set_weights(plain.get_weights())
+    wanted = plain.predict(
+        keras_epsanet.preprocess_input(raw_images, data_format), verbose=0
+    )
+    found = model.predict(raw_images, verbose=0)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    copied = through_file(model, tmp_path)
+    np.testing.assert_allclose(
+        copied.predict(raw_images, verbose=0), wanted, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_only_rgb_images_are_normalized(channels):
+    with pytest.raises(ValueError, match=f"3 channels.*32, 32, {channels}"):
+        tiny(input_shape=(32, 32, channels), include_preprocessing=True)
+
+
+@once
+@pytest.mark.parametrize("of_file", [True, False])
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_files_fit_whether_a_model_normalizes_or_not(
+    of_file, ending, randomize, tmp_path
+):
+    path = tmp_path / f"model{ending}"
+    model = randomize(tiny(include_preprocessing=of_file))
+    save = model.save if ending == ".keras" else model.save_weights
+    save(path)
+    for include in (True, False):
+        loaded = tiny(include_preprocessing=include, weights=path)
+        for ours, theirs in zip(
+            loaded.get_weights(), model.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    if ending == ".weights.h5":
+        other = tiny(include_preprocessing=not of_file)
+        other.load_weights(path)
+        for ours, theirs in zip(other.get_weights(), model.get_weights()):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@once
+def test_a_model_that_normalizes_is_like_the_others(raw_images, randomize):
+    model = randomize(tiny(input_shape=(36, 40, 3), include_preprocessing=True))
+    plain = tiny(input_shape=(36, 40, 3))
+    assert complexity(model).flops == complexity(plain).flops
+    assert complexity(model).parameters == complexity(plain).parameters
+    np.testing.assert_allclose(
+        fuse(model).predict(raw_images, verbose=0),
+        model.predict(raw_images, verbose=0),
+        atol=1e-5,
+    )
+
+
+@once
+def test_pytorch_s_weights_fit_a_model_that_normalizes(randomize, tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "model.pth"
+    model = randomize(tiny(include_preprocessing=True))
+    keras_epsanet.save_torch_weights(model, path)
+    for include in (True, False):
+        loaded = tiny(include_preprocessing=include)
+        keras_epsanet.load_torch_weights(loaded, path)
+        for ours, theirs in zip(
+            loaded.get_weights(), model.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_pixels_are_normalized_in_single_precision_at_least():
+    for dtype, wanted in (
+        ("mixed_bfloat16", "float32"),
+        ("float16", "float32"),
+        ("float64", "float64"),
+    ):
+        model = tiny(dtype=dtype, include_preprocessing=True, prefix="left_")
+        assert model.get_layer("left_rescaling").compute_dtype == wanted
+
+
 def test_several_inputs_before_the_network():
     left, right = keras.Input((32, 32, 1)), keras.Input((32, 32, 2))
     x = keras.layers.Concatenate()([left, right])
@@ -426,7 +528,7 @@ def test_several_inputs_before_the_network():
 def test_arguments_are_those_of_resnet50():
     ours = inspect.signature(EPSANet50Small).parameters
     theirs = inspect.signature(keras.applications.ResNet50).parameters
-    assert list(ours)[:-1] == list(theirs)
+    assert list(ours) == [*theirs, "include_preprocessing", "kwargs"]
     for name, parameter in theirs.items():
         if name not in ("weights", "name"):
             assert ours[name].default == parameter.default, name

@@ -7,7 +7,11 @@ from keras import ops
 from PIL import Image
 
 from keras_epsanet import decode_predictions, preprocess_input
-from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from keras_epsanet.models.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    rescale,
+)
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
@@ -85,6 +89,29 @@ def test_one_image_of_pillow(data_format):
         y = y.transpose(1, 2, 0)
     expected = preprocess_input(image, "channels_last")
     np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_layer_normalizes_as_the_function_does(data_format):
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3))
+    if data_format == "channels_first":
+        images = images.transpose(0, 3, 1, 2)
+    images = images.astype("float32")
+    x = keras.Input(images.shape[1:])
+    model = keras.Model(x, rescale(x, data_format, name="some"))
+    assert model.layers[-1].name == "some"
+    wanted = preprocess_input(images, data_format)
+    before = keras.config.image_data_format()
+    try:
+        # Whatever that of Keras is when the model runs.
+        for other in ("channels_first", "channels_last"):
+            keras.config.set_image_data_format(other)
+            found = ops.convert_to_numpy(model(images))
+            np.testing.assert_allclose(found, wanted, atol=1e-5)
+    finally:
+        keras.config.set_image_data_format(before)
+    with pytest.raises(ValueError, match=r"3 channels.*\(None, 8, 8, None\)"):
+        rescale(keras.Input((8, 8, None)), "channels_last")
 
 
 @pytest.mark.parametrize(

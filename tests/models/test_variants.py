@@ -190,6 +190,7 @@ ARGUMENTS = {
     "classes": 7,
     "classifier_activation": None,
     "name": "some",
+    "include_preprocessing": True,
     "groups": (1, 1, 1, 1),
 }
 

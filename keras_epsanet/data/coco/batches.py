@@ -113,7 +113,7 @@ def load(
         chosen = annotations.images_with_masks if masks else annotations.images
     _check(batch_size, image_size, pad_to, shard, len(chosen), training)
     _check_format(bounding_box_format)
-    sizes = [resized_size(image, image_size) for image in chosen]
+    sizes = [resized_size((x.height, x.width), image_size) for x in chosen]
     _check_sizes(sizes, pad_to)
     _warn_of_many(annotations.path, chosen, max_objects)
     table = Table(

@@ -39,9 +39,17 @@ def transform(element, flip, bounding_box_format):
     }
 
 
-def resized_size(image, image_size):
-    """Height and width after resizing, MMDetection's `rescale_size`."""
-    sides = image.height, image.width
+def resized_size(sides, image_size):
+    """Height and width after resizing, MMDetection's `rescale_size`.
+
+    Args:
+        sides: Pair of integers, height and width before, in pixels.
+        image_size: Pair of integers, the shorter side after resizing, and
+            what the longer must not exceed.
+
+    Returns:
+        Pair of integers, in pixels.
+    """
     scale = min(image_size[0] / min(sides), image_size[1] / max(sides))
     return tuple(max(1, int(side * scale + 0.5)) for side in sides)
 

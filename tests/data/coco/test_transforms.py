@@ -2,7 +2,6 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.data.coco.annotations import Image
 from keras_epsanet.data.coco.transforms import (
     FORMATS,
     padded_size,
@@ -29,8 +28,7 @@ if keras.backend.backend() != "tensorflow":
     ],
 )
 def test_sides_are_rounded_to_the_nearest(height, width, expected):
-    image = Image(1, "", height, width, None, None, [], [])
-    assert resized_size(image, (800, 1333)) == expected
+    assert resized_size((height, width), (800, 1333)) == expected
 
 
 @pytest.mark.parametrize(
