@@ -138,6 +138,7 @@ class Detector(keras.Model):
             return self.predictions(images, outputs, sizes), others
 
     def predictions(self, images, outputs, sizes):
+        """What `predict` returns, with boxes in the format of the user."""
         predictions = self.decode(images, outputs, sizes)
         height, width = ops.shape(images)[1:3]
         boxes = keras.utils.bounding_boxes.convert_format(
