@@ -107,7 +107,7 @@ def lacks_docstring(item, member):
         return False
     if inspect.getdoc(value) or is_of_keras(item, member):
         return False
-    return f" {member}: " not in inspect.getdoc(item)
+    return f" {member}: " not in (inspect.getdoc(item) or "")
 
 
 def is_of_keras(item, member):

@@ -50,7 +50,7 @@ DOC = """Builds {title} ({size}, table 2 of the paper).
 
     Returns:
         A functional `keras.Model` for images `(N, H, W, 3)` (channels-first
-        `(N, 3, H, W)`), normalised by `preprocess_input`. It returns
+        `(N, 3, H, W)`), normalized by `preprocess_input`. It returns
         `(N, classes)` with the classifier, `(N, 2048)` with `pooling`,
         otherwise the feature map `(N, ceil(H / 32), ceil(W / 32), 2048)`.
 
