@@ -33,6 +33,11 @@ class Docstrings(griffe.Extension):
             text = composed_docstrings()[func.path]
             func.docstring = griffe.Docstring(text, parent=func)
 
+    def on_attribute_instance(self, *, attr, **kwargs):
+        """Shows the default of a recipe's field, without its check."""
+        if str(attr.value).startswith("field("):
+            attr.value = attr.value.arguments[0]
+
     def on_object(self, *, obj, **kwargs):
         """Makes code of the examples, which Markdown takes for quotations."""
         if obj.docstring is not None:
