@@ -98,11 +98,19 @@ def find_undocumented(names):
         item = getattr(importlib.import_module(module), last)
         if not inspect.isroutine(item) and not inspect.isclass(item):
             continue  # A constant, whose words stand on the page.
-        if not inspect.getdoc(item):
+        if not has_words(item):
             yield f"{name} has no docstring"
         for member in vars(item) if inspect.isclass(item) else ():
             if not member.startswith("_") and lacks_docstring(item, member):
                 yield f"{name}.{member} has no docstring"
+
+
+def has_words(item):
+    """Whether a function or class has a docstring that somebody wrote."""
+    # Of a class alone, for `inspect.getdoc` takes that of its base.
+    text = vars(item).get("__doc__") if inspect.isclass(item) else item.__doc__
+    # A dataclass without one gets its signature.
+    return bool(text) and not text.startswith(f"{item.__name__}(")
 
 
 def lacks_docstring(item, member):

@@ -1,12 +1,14 @@
 """What the site shows of the package, and that it misses nothing."""
 
 import ast
+import dataclasses
 import importlib
 import importlib.util
 import inspect
 import pathlib
 import re
 
+import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -69,7 +71,7 @@ def test_every_name_that_is_shown_has_a_docstring(docstrings):
     assert list(docstrings.find_undocumented(shown_names())) == []
 
 
-class Undocumented:
+class Undocumented(keras.layers.Layer):
     def run(self):
         pass
 
@@ -87,6 +89,16 @@ def test_missing_docstrings_are_found(docstrings, monkeypatch):
         f"{name}.run has no docstring",
         f"{name}.size has no docstring",
     ]
+
+
+@dataclasses.dataclass
+class UndocumentedData:
+    size: int
+
+
+def test_a_signature_is_no_docstring(docstrings):
+    assert not docstrings.has_words(UndocumentedData)
+    assert docstrings.has_words(docstrings.find_undocumented)
 
 
 def test_names_that_are_imported_on_first_use_are_read(docstrings):
