@@ -6,7 +6,7 @@ For every convolution of the PSA modules of a network: how long TensorFlow's
 grouped kernel and gradients group by group take on a CPU, relative to the
 form that `keras_epsanet/ops/grouped_conv_tensorflow.py` chooses, forward and
 forward with both gradients. Each number is the median of `--repeats` ratios
-of neighbouring runs. Below 1 the choice is wrong for this machine. Not run to
+of neighboring runs. Below 1 the choice is wrong for this machine. Not run to
 its end yet: the forms were chosen by a run of each alone.
 """
 

@@ -7,7 +7,7 @@ The first compares this package's RetinaNet with KerasCV's, which gets four
 convolutions in its heads as well; both on the same kind of backbone. The
 second takes one of this package's detectors. All run in one process, in turns,
 on TensorFlow, with random weights that stay as they are, random images and
-boxes, and only ratios of neighbouring steps are printed.
+boxes, and only ratios of neighboring steps are printed.
 
     python benchmarks/detection.py --detector mask_rcnn --memory \
         --image-size 800 1344 --batch-size 1

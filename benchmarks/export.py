@@ -3,7 +3,7 @@
     python benchmarks/export.py
 
 writes each network, without its BatchNorms, as SavedModel, for ONNX Runtime,
-OpenVINO and LiteRT, the last also quantised to int8 with images of
+OpenVINO and LiteRT, the last also quantized to int8 with images of
 Fashion-MNIST for calibration, into `--output`, and prints a line for each:
 how long EPSANet takes relative to ResNet-50 in the same runtime and to itself
 in Keras, the size of its file, and on Fashion-MNIST how far its outputs are
@@ -85,7 +85,7 @@ def parse_args():
 
 
 def load_batches(split, shape, number):
-    """Batches of normalised images of Fashion-MNIST, in a list."""
+    """Batches of normalized images of Fashion-MNIST, in a list."""
     dataset = keras_epsanet.data.fashion_mnist(split).batch(shape[0])
     batches = []
     for images, _ in dataset.take(number // shape[0] or 1):

@@ -9,7 +9,7 @@ made in a temporary folder, from where `imagenet.training_batches` reads them
 (from memory: the disk is not measured). The ratio is against a dataset that
 reads the same files and does nothing but `tf.image.decode_and_crop_jpeg` of
 the same parts. All take turns; the ratio is the median of those of
-neighbouring runs. The stages are datasets with one stage more each.
+neighboring runs. The stages are datasets with one stage more each.
 
 Measured with TensorFlow 2.21 on 2 cores of an AMD EPYC, of the speed of
 decoding only: 0.36 (quartiles 0.34-0.41), without antialiasing 0.63

@@ -16,7 +16,7 @@ kernels.
 
 All run in turns, the last two in two processes, the others in one, with random
 weights and images: Keras' `predict_on_batch` and `train_on_batch` (SGD with
-momentum), for PyTorch the same steps. Only the ratios of neighbouring runs are
+momentum), for PyTorch the same steps. Only the ratios of neighboring runs are
 printed, for bare times say more about the machine and what else it does.
 `jit_compile` is left to Keras, which means XLA with JAX and on TensorFlow's
 GPUs, not on TensorFlow's CPUs. KERAS_BACKEND chooses the backend.

@@ -3,7 +3,7 @@
     python benchmarks/layers.py
 
 Every layer is compiled and timed by itself, so that no runtime can merge it
-with its neighbours. For each class of layers: its share of the sum, how many
+with its neighbors. For each class of layers: its share of the sum, how many
 GFLOP it computes in a second (a multiply-add is two) and which part that is of
 the machine's matrix multiplication, measured in the same run. `--all` prints
 every layer. KERAS_BACKEND chooses the backend.

@@ -25,7 +25,7 @@ from keras_epsanet.layers import PSA, BatchNormalization
 
 
 def build_resnet(use_psa, classes=10):
-    """A ResNet for grey images of 32×32 pixels, with or without PSA."""
+    """A ResNet for gray images of 32×32 pixels, with or without PSA."""
     # The switch. PSA's default groups and reduction need 64 filters or more.
     convolution = PSA
     if not use_psa:

@@ -21,7 +21,11 @@ from keras_epsanet.models.variants import MODEL_CONFIGS
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text()
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("**/*.md")),
+    ]
 }
 SCRIPTS = [
     path.relative_to(ROOT).as_posix()
@@ -69,12 +73,8 @@ def run(tmp_path, monkeypatch):
     for variant in MODEL_CONFIGS:
         monkeypatch.setitem(MODEL_CONFIGS, variant, TINY)
 
-    def execute(page, names, shorter=(), left_out=None):
-        code = "\n".join(
-            block
-            for block in blocks(page, "python")
-            if left_out is None or left_out not in block
-        )
+    def execute(page, names, shorter=()):
+        code = "\n".join(blocks(page, "python"))
         for long, short in shorter:
             assert long in code
             code = code.replace(long, short)
@@ -94,29 +94,44 @@ def eagerly():
     tf.config.run_functions_eagerly(False)
 
 
-def readme_names(tmp_path):
+@pytest.fixture
+def names(tmp_path):
+    """What the pages say that there is: images, labels, a trained model."""
     path = tmp_path / "runs/classifier/model.keras"
     path.parent.mkdir(parents=True)
     keras_epsanet.EPSANet50Small(classes=10).save(path)
     images = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3))
-    return {"images": images.astype("uint8"), "labels": np.array([3, 1])}
+    return {
+        "images": images.astype("uint8"),
+        "labels": np.array([3, 1]),
+        "keras": keras,
+        "keras_epsanet": keras_epsanet,
+    }
 
 
-def test_code_of_the_readme_runs_but_for_exports(run, eagerly, tmp_path):
-    names = run("README.md", readme_names(tmp_path), left_out=".export(")
+def test_code_of_the_readme_runs(run, eagerly, names, tmp_path):
+    shorter = [("=200", "=2"), ("=20,", "=1,"), ("=100", "=1")]
+    shorter += [("image_size=128", "image_size=64"), ("128, 128", "64, 64")]
+    run("README.md", names, shorter)
     assert names["attention"].shape == (None, 4, 32)
     assert set(names["features"].output) == {"P2", "P3", "P4", "P5"}
+    assert np.isfinite(names["detector"].history.history["loss"]).all()
     assert (tmp_path / "epsanet50.pth").is_file()
 
 
-@pytest.mark.large
-def test_code_of_the_readme_runs(run, tmp_path):
-    names = run("README.md", readme_names(tmp_path))
-    np.testing.assert_allclose(
-        names["probabilities"], names["model"](names["x"]), atol=1e-5
-    )
-    assert (tmp_path / "model.onnx").is_file()
-    assert (tmp_path / "model.tflite").is_file()
+def test_code_of_the_layers_page_runs(run, names):
+    run("docs/layers.md", names)
+    assert names["attention"].shape == (None, 4, 32)
+
+
+def test_code_of_the_models_page_runs(run, eagerly, names):
+    run("docs/models.md", names)
+    assert set(names["features"].output) == {"P2", "P3", "P4", "P5"}
+
+
+def test_code_of_the_weights_page_runs(run, names, tmp_path):
+    run("docs/weights.md", names)
+    assert (tmp_path / "epsanet50.pth").is_file()
 
 
 def test_code_of_the_imagenet_page_runs(run, tmp_path):
@@ -130,11 +145,14 @@ def test_code_of_the_imagenet_page_runs(run, tmp_path):
 
 
 @pytest.mark.large
-def test_code_of_the_deployment_page_runs(run, tmp_path):
-    names = {"keras": keras, "keras_epsanet": keras_epsanet}
+def test_code_of_the_deployment_page_runs(run, names, tmp_path):
     names["model"] = keras_epsanet.EPSANet50Small()
     run("docs/deployment.md", names)
-    assert (tmp_path / "model.onnx").is_file()
+    np.testing.assert_allclose(
+        names["probabilities"], names["model"](names["x"]), atol=1e-5
+    )
+    for file in ("model.onnx", "model.tflite", "fused.onnx"):
+        assert (tmp_path / file).is_file()
 
 
 @pytest.mark.large
@@ -209,7 +227,7 @@ def check_command(command):
     words = shlex.split(command, comments=True)
     while words and (words[0] in ("until", "do") or "=" in words[0]):
         words = words[1:]
-    if not words or words[0] in ("git", "cd", "sleep", "done"):
+    if not words or words[0] in ("git", "cd", ".", "sleep", "done"):
         return
     if words[0] == "make":
         rules = (ROOT / "Makefile").read_text()
@@ -221,6 +239,10 @@ def check_command(command):
         assert extras <= set(config["options.extras_require"]), command
     else:
         assert words[0] == "python", f"What is this? {command}"
+        if words[1:3] == ["-m", "pytest"]:
+            paths = [word for word in words[3:] if "/" in word]
+            assert paths and all((ROOT / path).exists() for path in paths)
+            return
         if words[1] == "-m":
             words = words[1:]
         else:
@@ -255,3 +277,49 @@ def test_options_in_the_text_exist():
             if span.startswith("--"):
                 named = set(re.findall(r"(?<!\S)--[\w-]+", span))
                 assert named <= options, f"{page}: {span}"
+
+
+# Links and names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_within_the_project_lead_somewhere(page):
+    folder = (ROOT / page).parent
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", PAGES[page])):
+        if not link.startswith(("https://", "#")):
+            path = folder / link.partition("#")[0]
+            assert path.is_file(), f"{page}: {link}"
+            if page.startswith("docs/"):  # The site holds nothing else.
+                assert path.resolve().is_relative_to(ROOT / "docs"), link
+
+
+def test_readme_is_short():
+    assert len(PAGES["README.md"].splitlines()) <= 130
+
+
+def test_files_that_the_readme_names_exist():
+    table = PAGES["README.md"].partition("## Where is what")[2]
+    table = table.partition("---")[2]
+    names = re.findall(r"^\|.*?\|(.*)\|$", table, re.M)
+    files = re.findall(r"`([\w/]+(?:\.py|/))`", " ".join(names))
+    assert len(files) > 8
+    for file in files:
+        assert (ROOT / "keras_epsanet" / file).exists(), file
+
+
+def walks():
+    """The files of every walk through the code, by its first words."""
+    text = PAGES["CONTRIBUTING.md"].partition("## Three walks")[2]
+    for walk in text.split("\n**")[1:]:
+        yield walk[:30], re.findall(r"^\d+\. `([\w/.]+)`", walk, re.M)
+
+
+@pytest.mark.parametrize("walk, files", list(walks()))
+def test_a_walk_passes_files_that_exist_and_none_twice(walk, files):
+    assert len(files) > 4 and len(set(files)) == len(files)
+    for file in files:
+        assert (ROOT / "keras_epsanet" / file).is_file(), file
+
+
+def test_there_are_three_walks():
+    assert len(list(walks())) == 3

@@ -82,7 +82,7 @@ def test_all_names_what_there_is():
         assert hasattr(keras_epsanet, name), name
 
 
-def test_wheel_holds_the_package_its_data_and_their_licence(tmp_path):
+def test_wheel_holds_the_package_its_data_and_their_license(tmp_path):
     # From a copy: a build leaves files behind that the next one picks up.
     source = tmp_path / "source"
     skipped = shutil.ignore_patterns(".*", "build", "*.egg-info", "runs")
@@ -124,7 +124,14 @@ def test_errors_name_extras_that_exist():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     extras = set(config["options.extras_require"])
-    assert extras == {"torch", "export", "detection", "examples", "test"}
+    assert extras == {
+        "torch",
+        "export",
+        "detection",
+        "examples",
+        "docs",
+        "test",
+    }
     named = set()
     for path in (ROOT / "keras_epsanet").rglob("*.py"):
         for part in path.read_text().split("keras-epsanet[")[1:]:
@@ -132,8 +139,26 @@ def test_errors_name_extras_that_exist():
     assert named and named <= extras
 
 
+def test_tools_of_the_site_are_pinned():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = config["options.extras_require"]
+    tools = extras["docs"].split()
+    assert tools and all("==" in tool for tool in tools)
+    # The tests read the site's docstrings with the same.
+    (griffe,) = [tool for tool in tools if tool.startswith("griffe")]
+    assert griffe in extras["test"].split()
+
+
 @pytest.mark.parametrize(
-    "file", ["LICENSE", "CITATION.cff", "CHANGELOG.md", "README.md"]
+    "file",
+    [
+        "LICENSE",
+        "CITATION.cff",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "README.md",
+    ],
 )
 def test_project_files_are_there(file):
     assert (ROOT / file).read_text().strip()

@@ -1,4 +1,4 @@
-"""Where a classifier's images come from: a folder, a catalogue, the package."""
+"""Where a classifier's images come from: a folder, a catalog, the package."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from keras_epsanet import data
 
 @dataclasses.dataclass
 class Images:
-    """Labelled images to train with and others that are held out.
+    """Labeled images to train with and others that are held out.
 
     Args:
         train: Dataset as the functions of `keras_epsanet.data` return it.

@@ -1,4 +1,4 @@
-"""Labelled images as `tf.data.Dataset`, one function for each source.
+"""Labeled images as `tf.data.Dataset`, one function for each source.
 
 Every function returns an unbatched dataset of pairs: an image, uint8
 `(height, width, channels)` with values from 0 to 255, and its class, an

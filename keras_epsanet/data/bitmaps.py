@@ -1,6 +1,6 @@
 """Windows bitmaps (BMP), of which TensorFlow decodes some to wrong pixels.
 
-TensorFlow takes the numbers of a palette for shades of grey, and knows none
+TensorFlow takes the numbers of a palette for shades of gray, and knows none
 of the compressed or packed kinds.
 """
 

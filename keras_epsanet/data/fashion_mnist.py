@@ -21,11 +21,11 @@ FILE = os.path.join(os.path.dirname(__file__), "fashion_mnist.npz")
 
 
 def fashion_mnist(split):
-    """Small grey pictures of clothes, which need no network.
+    """Small gray pictures of clothes, which need no network.
 
     10,000 training and 2,000 test images of
     [Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist) (MIT
-    licence, `LICENSE.fashion_mnist`): the first of every class, as many of
+    license, `LICENSE.fashion_mnist`): the first of every class, as many of
     each, in the order of the original files.
 
     Args:

@@ -1,4 +1,4 @@
-"""Labelled images in a folder with one sub-folder for each class."""
+"""Labeled images in a folder with one sub-folder for each class."""
 
 import fractions
 import math

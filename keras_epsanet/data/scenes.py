@@ -155,7 +155,7 @@ def _items(part):
         images = arrays[f"{part}_images"][..., 0]
         labels = arrays[f"{part}_labels"]
     # The pictures are black around the item but for specks, and the item
-    # itself has black dots: count the neighbours, and keep bright straps.
+    # itself has black dots: count the neighbors, and keep bright straps.
     lit = images > 0
     padded = np.pad(lit, ((0, 0), (1, 1), (1, 1))).astype("uint8")
     count = sum(
@@ -166,7 +166,7 @@ def _items(part):
 
 
 def _place(random, item, height, width):
-    """An item at a random size and place: grey values and mask."""
+    """An item at a random size and place: gray values and mask."""
     low, high = np.log(SIZES)
     side = round(min(height, width) * math.exp(random.uniform(low, high)))
     beyond = side // 8  # As much may be cut off by the border.

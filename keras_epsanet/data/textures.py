@@ -16,7 +16,7 @@ def resizing(side, length=28):
 
 
 def background(random, height, width):
-    """Two colours mixed by a texture, `(height, width, 3)`."""
+    """Two colors mixed by a texture, `(height, width, 3)`."""
     y, x = np.mgrid[:height, :width] / min(height, width)
     angle = random.uniform(0, np.pi)
     frequency = np.exp(random.uniform(np.log(3), np.log(30)))

@@ -1,10 +1,10 @@
-"""Labelled images of TensorFlow Datasets."""
+"""Labeled images of TensorFlow Datasets."""
 
 import numpy as np
 
 
 def tfds(name, split, data_dir=None):
-    """Labelled images of a dataset in TensorFlow Datasets' catalogue.
+    """Labeled images of a dataset in TensorFlow Datasets' catalog.
 
     Args:
         name: Name of the dataset, such as `"tf_flowers"`.
@@ -26,7 +26,7 @@ def tfds(name, split, data_dir=None):
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data_dir)
     except tensorflow_datasets.core.DatasetNotFoundError as error:
-        # Its own message lists the whole catalogue.
+        # Its own message lists the whole catalog.
         raise ValueError(
             "`name` must be a dataset of TensorFlow Datasets. "
             f"Received: name={name}"

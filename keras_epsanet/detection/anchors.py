@@ -12,7 +12,7 @@ MULTIPLE = 32
 class AnchorGenerator:
     """Boxes of fixed sizes and shapes at every pixel of every level.
 
-    As in MMDetection: centred on `(x, y) * stride` without an offset, not
+    As in MMDetection: centered on `(x, y) * stride` without an offset, not
     rounded and not clipped.
 
     Args:
@@ -65,7 +65,7 @@ class AnchorGenerator:
 
         Returns:
             Boolean tensor `(N, anchors)`, the anchors of all levels in a
-            row: whether the image has the pixel that they are centred on.
+            row: whether the image has the pixel that they are centered on.
 
         Example:
 

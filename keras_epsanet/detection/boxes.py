@@ -41,7 +41,7 @@ def encode(anchors, boxes, stds=(1.0, 1.0, 1.0, 1.0)):
         stds: Four floats by which the result is divided.
 
     Returns:
-        Tensor `(..., 4)`: the shift of the centre in widths and heights of
+        Tensor `(..., 4)`: the shift of the center in widths and heights of
         the anchor, the logarithms of the ratios of widths and heights. For
         boxes without an area, such as padding, it is finite.
 

@@ -200,6 +200,7 @@ class Detector(keras.Model):
             return self.predictions(images, outputs, sizes), others
 
     def predictions(self, images, outputs, sizes):
+        """What `predict` returns, with boxes in the format of the user."""
         predictions = self.decode(images, outputs, sizes)
         boxes = box_ops.convert(
             predictions["boxes"],

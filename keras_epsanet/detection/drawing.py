@@ -80,7 +80,7 @@ def draw_beside(
     Args:
         batch: Dictionary of `images`, `boxes`, `labels` and, if there are
             any, `masks` and `image_size`, as `keras_epsanet.data.coco.load`
-            makes it: the images are normalised by `preprocess_input`.
+            makes it: the images are normalized by `preprocess_input`.
         predictions: Dictionary of `boxes`, `labels` (or `classes`),
             `confidence` and, if there are any, `masks`, as `predict` of a
             detector returns it for these images.

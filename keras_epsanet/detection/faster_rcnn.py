@@ -144,6 +144,7 @@ class FasterRCNN(Detector):
         return [(self.box_head, PROPOSALS)]
 
     def compute_losses(self, images, targets, outputs):
+        """The losses by their names, as `Detector` asks for them."""
         sizes = ops.shape(images)[1:3], targets["image_size"]
         boxes, labels = targets["boxes"], targets["labels"]
         rpn = outputs["rpn_logits"], outputs["rpn_deltas"]
@@ -229,6 +230,7 @@ class FasterRCNN(Detector):
         )
 
     def decode(self, images, outputs, image_size):
+        """What `predict` returns, as `Detector` asks for it."""
         proposals, found = region_proposal.propose(
             outputs["rpn_logits"],
             outputs["rpn_deltas"],

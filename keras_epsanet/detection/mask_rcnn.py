@@ -86,6 +86,7 @@ class MaskRCNN(FasterRCNN):
         )
 
     def decode(self, images, outputs, image_size):
+        """What `predict` returns, as `Detector` asks for it."""
         found = super().decode(images, outputs, image_size)
         number = _largest(found["num_detections"], self.max_detections)
         logits = self.apply_head(

@@ -22,7 +22,7 @@ ANCHORS = AnchorGenerator(
 # IoU with an object: an anchor is the object's from the first on, background
 # below the second; an object without one gets its best from the second on.
 POSITIVE, NEGATIVE = 0.7, 0.3
-# Anchors of one image that are learnt, and how many may be of objects.
+# Anchors of one image that are learned, and how many may be of objects.
 SAMPLES, MAX_OBJECTS = 256, 128
 IOU_THRESHOLD = 0.7
 

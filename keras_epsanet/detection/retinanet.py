@@ -135,6 +135,7 @@ class RetinaNet(Detector):
         self.anchor_generator = anchors
 
     def compute_losses(self, images, targets, outputs):
+        """The losses by their names, as `Detector` asks for them."""
         boxes, labels = targets["boxes"], targets["labels"]
         padded = ops.shape(images)[1:3]
         anchors = ops.concatenate(self.anchor_generator(*padded))
@@ -164,6 +165,7 @@ class RetinaNet(Detector):
         }
 
     def decode(self, images, outputs, image_size):
+        """What `predict` returns, as `Detector` asks for it."""
         levels = self.anchor_generator(*ops.shape(images)[1:3])
         scores, classes, anchors, deltas = [], [], [], []
         begin = 0

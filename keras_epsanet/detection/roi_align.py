@@ -243,7 +243,7 @@ def _crop(padded, boxes, images, height, width):
 def _align_pyramid_by_gathers(
     levels, strides, boxes, images, chosen, output_size, sampling_ratio
 ):
-    """The four neighbours of every sample, taken from all levels in a row."""
+    """The four neighbors of every sample, taken from all levels in a row."""
     _check_ratio(sampling_ratio)
     levels = [ops.convert_to_tensor(level) for level in levels]
     channels = levels[0].shape[-1]
@@ -283,7 +283,7 @@ def _align_pyramid_by_gathers(
 
 
 def _corner_weights(first, last, size, samples):
-    """Both neighbours of the samples along one axis, and their weights."""
+    """Both neighbors of the samples along one axis, and their weights."""
     part = ops.maximum(last - first, 0.0) / samples
     steps = ops.arange(samples, dtype="float32") + 0.5
     size = size[:, None]

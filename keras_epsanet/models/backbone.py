@@ -22,9 +22,9 @@ class EPSANetBackbone(keras.Model):
     `pyramid_outputs`.
 
     Args:
-        stackwise_num_blocks, stackwise_num_filters, kernel_sizes, groups,
-            reduction, split_input, synchronized, expansion: As in
-            `EPSANet`.
+        stackwise_num_blocks, stackwise_num_filters: As in `EPSANet`.
+        kernel_sizes, groups, reduction, split_input: As there.
+        synchronized, expansion: As there.
         norm_eval: Whether BatchNorm uses its moving statistics in training
             too, as detectors do; scale and shift still train.
         freeze_stages: Integer, number of stages that do not train: 0 none,

@@ -129,8 +129,9 @@ def EPSANet(
             PSA module.
         norm_eval: Whether BatchNorm uses its moving statistics in training
             too, as detectors do; scale and shift still train.
-        include_top, weights, input_tensor, input_shape, pooling, classes,
-            classifier_activation, name: As in `EPSANet50Small`.
+        include_top, weights, input_tensor, input_shape: As in
+            `EPSANet50Small`.
+        pooling, classes, classifier_activation, name: As there.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
         dtype: Dtype policy of the model and of every layer; `None` means

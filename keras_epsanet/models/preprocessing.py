@@ -10,7 +10,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def preprocess_input(x, data_format=None):
-    """Normalises images as the paper does for ImageNet (section 4.1).
+    """Normalizes images as the paper does for ImageNet (section 4.1).
 
     Args:
         x: RGB images with values from 0 to 255, `(N, H, W, 3)` or

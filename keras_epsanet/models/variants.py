@@ -54,7 +54,7 @@ DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
 
     Returns:
         A functional `keras.Model` for images `(N, H, W, 3)` (channels-first
-        `(N, 3, H, W)`), normalised by `preprocess_input` unless
+        `(N, 3, H, W)`), normalized by `preprocess_input` unless
         `include_preprocessing`. It returns
         `(N, classes)` with the classifier, `(N, 2048)` with `pooling`,
         otherwise the feature map `(N, ceil(H / 32), ceil(W / 32), 2048)`.

@@ -2,7 +2,7 @@
 
 The published code, https://github.com/murufeng/EPSANet, concatenates the
 scales of PSA in reverse; here they stand in the order of the paper. What
-follows PSA, the batch normalisation and the input channels of the next
+follows PSA, the batch normalization and the input channels of the next
 convolution, is therefore turned round, scale by scale.
 """
 

@@ -1,7 +1,7 @@
 """Batches of COCO, or of data in its form, for detectors.
 
 The images are as in MMDetection's 1× training: the shorter side 800 pixels
-unless the longer would be more than 1333, flipped or not, normalised, padded
+unless the longer would be more than 1333, flipped or not, normalized, padded
 at the right and at the bottom. Order and flips are a function of the seed,
 the epoch and the number of the image.
 
@@ -84,7 +84,7 @@ def load(
     Returns:
         A `tf.data.Dataset` of dictionaries:
 
-        - `images`: float32 `(N, height, width, 3)`, RGB, normalised as by
+        - `images`: float32 `(N, height, width, 3)`, RGB, normalized as by
           `preprocess_input`; 0 where they are padded.
         - `boxes`: float32 `(N, max_objects, 4)`, in pixels of these images;
           -1 where there is no object.

@@ -1,4 +1,4 @@
-"""Images of COCO and their boxes, resized, flipped, normalised and padded."""
+"""Images of COCO and their boxes, resized, flipped, normalized and padded."""
 
 from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
@@ -17,7 +17,7 @@ FORMATS = {
 
 
 def transform(element, flip, bounding_box_format):
-    """Resizes, flips and normalises one image with its objects."""
+    """Resizes, flips and normalizes one image with its objects."""
     import tensorflow as tf
 
     size = element["image_size"]

@@ -205,7 +205,7 @@ def main():
         "--quality",
         type=int,
         default=QUALITY,
-        help="of the images that are no RGB or grey JPEGs",
+        help="of the images that are no RGB or gray JPEGs",
     )
     parser.add_argument(
         "--workers", type=int, help="processes, one for each core by default"
