@@ -96,9 +96,7 @@ class Detector(keras.Model):
         # XLA would compile TensorFlow's steps anew for every size of images,
         # and lacks an operation of ROIAlign.
         self.supports_jit = keras.backend.backend() != "tensorflow"
-        self._loss_means = [
-            keras.metrics.Mean(name=name) for name in self.LOSSES
-        ]
+        self._loss_means = [keras.metrics.Mean(name=x) for x in self.LOSSES]
 
     @property
     def class_names(self):

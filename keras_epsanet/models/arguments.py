@@ -143,5 +143,16 @@ def _resolve_input_shape(input_shape, include_top, data_format):
     return shape
 
 
+def check_stages(num_blocks, num_filters):
+    """Raises if the stages have not one number of blocks and filters each."""
+    if len(num_blocks) != len(num_filters):
+        raise ValueError(
+            "`stackwise_num_blocks` and `stackwise_num_filters` must have "
+            "one entry for each stage. Received: "
+            f"stackwise_num_blocks={num_blocks}, "
+            f"stackwise_num_filters={num_filters}"
+        )
+
+
 def _too_small(*sizes):
     return any(size is not None and size < MIN_IMAGE_SIZE for size in sizes)

@@ -107,14 +107,7 @@ class EPSANetBackbone(keras.Model):
         changes = kwargs.pop("layers", {})
         known = inspect.signature(EPSANetBackbone.__init__).parameters
         refuse_unknown("EPSANetBackbone", kwargs, known)
-        stages = len(stackwise_num_blocks)
-        if not isinstance(freeze_stages, int) or not (
-            0 <= freeze_stages <= stages
-        ):
-            raise ValueError(
-                f"`freeze_stages` must be an integer from 0 to {stages}. "
-                f"Received: freeze_stages={freeze_stages}"
-            )
+        _check_freeze_stages(freeze_stages, len(stackwise_num_blocks))
         network = EPSANet(
             stackwise_num_blocks,
             stackwise_num_filters,
@@ -133,19 +126,9 @@ class EPSANetBackbone(keras.Model):
             dtype=dtype,
             prefix=prefix,
         )
-        front = []
-        if input_tensor is not None:
-            front = keras.Model(network.input, input_tensor).layers
-        for layer in network.layers:
-            if not trainable or _is_frozen(layer, freeze_stages, prefix):
-                layer.trainable = False
-        own = [
-            layer
-            for layer in network.layers
-            if layer not in front
-            and not isinstance(layer, keras.layers.InputLayer)
-        ]
-        built_configs, policy = layer_configs(own), network.dtype_policy
+        _freeze(network, freeze_stages if trainable else None, prefix)
+        built_configs = layer_configs(_own_layers(network, input_tensor))
+        policy = network.dtype_policy
         if changes:
             network = rebuild(network, changes)
         # Not as an attribute, which would set the flags of all layers.
@@ -273,6 +256,33 @@ class EPSANetBackbone(keras.Model):
             for layer in layers
         }
         return changed_configs(before, layer_configs(layers))
+
+
+def _check_freeze_stages(freeze_stages, stages):
+    if not isinstance(freeze_stages, int) or not 0 <= freeze_stages <= stages:
+        raise ValueError(
+            f"`freeze_stages` must be an integer from 0 to {stages}. "
+            f"Received: freeze_stages={freeze_stages}"
+        )
+
+
+def _freeze(network, stages, prefix):
+    """Freezes the stem and the first stages, or all layers."""
+    for layer in network.layers:
+        if stages is None or _is_frozen(layer, stages, prefix):
+            layer.trainable = False
+
+
+def _own_layers(network, input_tensor):
+    """The layers of a network but for those in front of it."""
+    front = []
+    if input_tensor is not None:
+        front = keras.Model(network.input, input_tensor).layers
+    return [
+        layer
+        for layer in network.layers
+        if layer not in front and not isinstance(layer, keras.layers.InputLayer)
+    ]
 
 
 def _is_frozen(layer, stages, prefix):

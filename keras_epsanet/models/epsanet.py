@@ -15,6 +15,7 @@ from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 from keras_epsanet.models.arguments import (
     check_head,
     check_prefix,
+    check_stages,
     image_input,
     refuse_unknown,
 )
@@ -170,13 +171,7 @@ def EPSANet(
     """
     refuse_unknown("EPSANet", kwargs, inspect.signature(EPSANet).parameters)
     check_weights(weights)
-    if len(stackwise_num_blocks) != len(stackwise_num_filters):
-        raise ValueError(
-            "`stackwise_num_blocks` and `stackwise_num_filters` must have "
-            "one entry for each stage. Received: "
-            f"stackwise_num_blocks={stackwise_num_blocks}, "
-            f"stackwise_num_filters={stackwise_num_filters}"
-        )
+    check_stages(stackwise_num_blocks, stackwise_num_filters)
     check_head(include_top, pooling, classes)
     check_prefix(prefix)
     data_format = data_format or keras.config.image_data_format()
@@ -196,17 +191,16 @@ def EPSANet(
     if include_preprocessing:
         x = rescale(image, data_format, dtype, f"{prefix}rescaling")
     x = _apply_stem(x, layers)
-    for i, (blocks, filters) in enumerate(
-        zip(stackwise_num_blocks, stackwise_num_filters)
-    ):
+    stages = zip(stackwise_num_blocks, stackwise_num_filters)
+    for stage, (blocks, filters) in enumerate(stages, start=2):
         x = apply_stack(
             x,
             layers,
             blocks,
             filters,
             expansion * filters,
-            strides=1 if i == 0 else 2,
-            name=f"{prefix}conv{i + 2}",
+            strides=1 if stage == 2 else 2,
+            name=f"{prefix}conv{stage}",
         )
     x = _apply_pooling(x, layers, "avg" if include_top else pooling)
     if include_top:
@@ -224,11 +218,15 @@ def EPSANet(
             **pyramid,
         )
         load_weights(keras.Model(image, x), weights, build_like)
+    return _make_model(image, x, input_tensor, name, dtype)
+
+
+def _make_model(image, outputs, input_tensor, name, dtype):
     inputs = image
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
         inputs = inputs[0] if len(inputs) == 1 else inputs
-    model = keras.Model(inputs, x, name=name)
+    model = keras.Model(inputs, outputs, name=name)
     if dtype is not None:
         model.dtype_policy = dtype
     return model
