@@ -3,7 +3,9 @@
     python examples/classify_own_photos.py FOLDER
 
 FOLDER has a sub-folder of photos for each class. Without it the embedded
-pictures of clothes are learned. RESULT
+pictures of clothes are learned: on 2 cores of an AMD EPYC processor with AVX2
+that had other work too in 2 minutes 38 seconds (99 seconds of processor time),
+after which 86.65% of the 2,000 held-out ones were right.
 
 `train_classifier.py` does the same with all that a long training needs.
 """
@@ -42,13 +44,12 @@ def build(class_names, size):
     image = keras.Input((None, None, 3))
     x = keras_epsanet.layers.Resizing(size, size)(image)
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
-    # Small, for minutes on a CPU. The networks of the paper, such as
-    # `keras_epsanet.EPSANet50Small`, take the same arguments.
+    # Small, for minutes on a CPU; `EPSANet50Small` is called likewise.
     x = keras_epsanet.EPSANet(
-        stackwise_num_blocks=(1, 1, 1),
-        stackwise_num_filters=(64, 128, 256),
-        kernel_sizes=(3, 5, 7, 9),
-        groups=(1, 4, 8, 16),
+        stackwise_num_blocks=(1, 1),
+        stackwise_num_filters=(64, 128),
+        kernel_sizes=(3, 5),
+        groups=(1, 4),
         input_tensor=x,
         classes=len(class_names),
     ).output
@@ -65,7 +66,6 @@ def main(folder=None, size=224, epochs=10, path="photos.keras"):
     # Model
     keras.utils.set_random_seed(0)
     model = build(names, size)
-    print(f"{model.count_params():,} parameters")
 
     # Fit
     model.compile(
@@ -84,8 +84,8 @@ def main(folder=None, size=224, epochs=10, path="photos.keras"):
     # Look
     model.save(path)
     model = keras.saving.load_model(path)
-    images, labels = next(iter(evaluation))
-    predictions = model.predict(images[:8], verbose=0)
+    images, labels = next(iter(evaluation.unbatch().batch(8)))
+    predictions = model.predict(images, verbose=0)
     for label, classes in zip(labels, model.layers[-1].decode(predictions)):
         (name, probability), *_ = classes
         print(f"{names[label]:12} is taken for {name:12} {probability:6.1%}")

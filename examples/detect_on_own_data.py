@@ -3,8 +3,11 @@
     python examples/detect_on_own_data.py FOLDER
 
 FOLDER has COCO's form: `annotations/instances_train.json` and
-`instances_val.json`, and the images in `train` and `val`. Without it scenes
-are composed of the embedded pictures of clothes. RESULT
+`instances_val.json`, and the images in `train` and `val`. Without it small
+scenes are composed of the embedded pictures of clothes. On 2 cores of an AMD
+EPYC processor with AVX2 that had other work too they took 6 minutes 47 seconds
+(4 minutes of processor time). The AP50 rose from 0.2% to 1.3%, the AP of the
+larger items to 7.5%: detectors take longer, and better weights to start with.
 
 `train_coco.py` does the same with all that a long training needs. Needs
 `pip install keras-epsanet[detection]`.
@@ -29,7 +32,7 @@ def load(folder, image_size, number):
         folder = f"scenes_of_{image_size}_pixels"
         if not os.path.isdir(folder):
             scenes.write(
-                folder, number, number // 8, image_size, objects=(1, 3)
+                folder, number, number // 8, image_size, objects=(1, 2)
             )
     return (
         coco.Annotations(
@@ -52,7 +55,7 @@ def build(num_classes):
     return RetinaNet(backbone, num_classes, head_initializer="he_normal")
 
 
-def main(folder=None, image_size=128, number=800, epochs=3, batch_size=4):
+def main(folder=None, image_size=64, number=480, epochs=2, batch_size=4):
     # Data
     train, val = load(folder, image_size, number)
     sides = (image_size, 2 * image_size)  # Shorter; longer at most.
@@ -74,6 +77,7 @@ def main(folder=None, image_size=128, number=800, epochs=3, batch_size=4):
         steps_per_epoch=steps,
         epochs=epochs,
         callbacks=[CocoEvaluator(evaluation, val)],
+        shuffle=False,  # Shuffled already.
         verbose=2,
     )
 
@@ -81,7 +85,8 @@ def main(folder=None, image_size=128, number=800, epochs=3, batch_size=4):
     detector.save("detector.keras")
     batch = next(iter(evaluation))
     found = detector.predict(batch["images"], verbose=0)
-    draw_beside(batch, found, val.class_names, path="detections.png")
+    names, path = val.class_names, "detections.png"
+    draw_beside(batch, found, names, path=path, min_score=0.2)
     print("Saved detector.keras and detections.png")
 
 

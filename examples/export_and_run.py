@@ -3,13 +3,17 @@
     python examples/export_and_run.py
 
 trains a small network on the embedded pictures of clothes, writes it as ONNX
-without its BatchNorms, and classifies pictures by ONNX Runtime. RESULT
+without its BatchNorms, and classifies pictures by ONNX Runtime. On 2 cores of
+an AMD EPYC processor with AVX2 that had other work too it took 2 minutes 57
+seconds (83 seconds of processor time) and ended with
+
+    77.70% right by ONNX Runtime
+    1e-06 the largest difference
 
     python examples/export_and_run.py clothes.onnx PICTURE...
 
-names what other pictures show; it imports numpy, Pillow and onnxruntime
-alone. `export.py` exports trained files to several formats. Needs
-`pip install keras-epsanet[export]`.
+names what other pictures show, by numpy, Pillow and onnxruntime alone.
+`export.py` exports trained files. Needs `pip install keras-epsanet[export]`.
 """
 
 import sys
@@ -28,8 +32,7 @@ def run(path, images):
 
     session = onnxruntime.InferenceSession(path)
     (image,) = session.get_inputs()
-    (found,) = session.run(None, {image.name: np.float32(images)})
-    return found
+    return session.run(None, {image.name: np.float32(images)})[0]
 
 
 def open_picture(path):
@@ -76,16 +79,16 @@ def main(number=5000, epochs=2, path="clothes.onnx"):
     model.compile(optimizer, loss, metrics=["accuracy"])
     model.fit(images, labels, batch_size=32, epochs=epochs, verbose=2)
 
-    # Export: what has no BatchNorm is smaller and faster.
+    # Export
     expected = model.predict(tests, verbose=0)
-    fused = keras_epsanet.fuse(model)
+    fused = keras_epsanet.fuse(model)  # Smaller and faster.
     fused.predict(tests[:1], verbose=0)  # Once, before it goes to ONNX.
     fused.export(path, format="onnx", verbose=False)
 
     # Look
     found = run(path, tests)
     print(f"{np.mean(found.argmax(-1) == truth):.2%} right by ONNX Runtime")
-    print(f"{np.abs(found - expected).max():.1g} the largest difference")
+    print(f"{np.abs(found - expected).max():.0e} the largest difference")
 
 
 if __name__ == "__main__":

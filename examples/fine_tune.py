@@ -3,8 +3,13 @@
     python examples/fine_tune.py
 
 learns seven kinds of clothes, saves the weights, and takes them to learn
-three other kinds of which there are 20 pictures each: first the classifier
-alone, then all of the network at a lower rate. RESULT
+three kinds of shoes from five pictures each: first the classifier alone, then
+all of the network at a lower rate. On 2 cores of an AMD EPYC processor with
+AVX2 that had other work too it took 3 minutes 12 seconds (2 minutes of
+processor time) and ended with
+
+    fine-tuned    83.8% of 600 right
+    from scratch  80.0% of 600 right
 
 `train_classifier.py --weights FILE` does the same with your images.
 """
@@ -36,8 +41,7 @@ def load(split, classes, of_each=None):
 
 
 def build(classes, weights=None):
-    # Small, for minutes on a CPU. `keras_epsanet.EPSANet50Small` takes
-    # `weights=` in the same way.
+    # Small, for minutes on a CPU; `EPSANet50Small` is called likewise.
     return keras_epsanet.EPSANet(
         stackwise_num_blocks=(1, 1),
         stackwise_num_filters=(64, 128),
@@ -49,25 +53,25 @@ def build(classes, weights=None):
     )
 
 
-def fit(network, data, rate, epochs):
+def fit(network, data, rate, epochs, verbose=0):
     network.compile(
         keras.optimizers.SGD(rate, momentum=0.9),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    network.fit(*data, batch_size=20, epochs=epochs, verbose=2)
+    network.fit(*data, batch_size=20, epochs=epochs, verbose=verbose)
 
 
-def main(of_each=600, epochs=3, epochs_of_new=10, path="seven.weights.h5"):
+def main(of_each=600, epochs=3, epochs_of_new=30, path="seven.weights.h5"):
     # Data
     old = [label for label in range(10) if label not in NEW]
     old_train = load("train", old, of_each)
-    new_train, new_test = load("train", NEW, 20), load("test", NEW)
+    new_train, new_test = load("train", NEW, 5), load("test", NEW)
 
     # The weights to start with
     keras.utils.set_random_seed(0)
     network = build(len(old))
-    fit(network, old_train, 0.05, epochs)
+    fit(network, old_train, 0.05, epochs, verbose=2)
     network.save_weights(path)
 
     # Model: the classifier, of another number of classes, is left out.
@@ -76,12 +80,12 @@ def main(of_each=600, epochs=3, epochs_of_new=10, path="seven.weights.h5"):
     # Fit: a BatchNorm that is not trainable keeps its statistics too.
     for layer in network.layers:
         layer.trainable = layer.name == "predictions"
-    fit(network, new_train, 0.02, epochs_of_new)
+    fit(network, new_train, 0.1, epochs_of_new)
     for layer in network.layers:
         layer.trainable = not isinstance(
             layer, keras_epsanet.layers.BatchNormalization
         )
-    fit(network, new_train, 0.002, epochs_of_new)
+    fit(network, new_train, 0.01, epochs_of_new)
 
     # Look
     scratch = build(len(NEW))

@@ -3,7 +3,14 @@
     python examples/psa_in_your_network.py
 
 Trains a ResNet of basic blocks, two 3×3 convolutions each, and the same with
-PSA in every block on the embedded pictures of clothes. RESULT
+PSA in every block on the embedded pictures of clothes. On 2 cores of an AMD
+EPYC processor with AVX2 that had other work too it took 5 minutes 19 seconds
+(3½ minutes of processor time) and ended with
+
+    resnet     1,226,442 parameters  48.6 MFLOPs  84.2% right
+    resnet_psa   914,680 parameters  36.0 MFLOPs  85.3% right
+
+of 2,000 test images, a difference that says nothing after one run.
 """
 
 import functools
@@ -23,8 +30,7 @@ from keras_epsanet.layers import PSA, BatchNormalization
 
 def build_resnet(use_psa, classes=10):
     """A ResNet for gray images of 32×32 pixels, with or without PSA."""
-    # The switch. PSA's default groups and reduction need 64 filters or more.
-    convolution = PSA
+    convolution = PSA  # Its defaults need 64 filters or more.
     if not use_psa:
         convolution = functools.partial(
             layers.Conv2D, kernel_size=3, padding="same", use_bias=False
@@ -78,8 +84,8 @@ def main(batch_size=32, steps=100, epochs=2):
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
-        batches = load("train", batch_size)
-        model.fit(batches, steps_per_epoch=steps, epochs=epochs, verbose=2)
+        train = load("train", batch_size)
+        model.fit(train, steps_per_epoch=steps, epochs=epochs, verbose=2)
         _, accuracy = model.evaluate(load("test", batch_size), verbose=0)
         counts = complexity(model)
         results.append(

@@ -53,6 +53,11 @@ def test_operations_are_those_of_the_size(name, options, pixels, files, capsys):
     assert totals(capsys) == [parameters, macs, macs]
 
 
+def test_height_comes_before_width(files, capsys):
+    complexity.main([f"{files}/any.keras", "--image-size", "48", "64"])
+    assert "(1, 48, 64, 8)" in capsys.readouterr().out
+
+
 def test_the_convention_is_that_of_the_table(files, capsys):
     complexity.main([f"{files}/fixed.keras", "--convention", "table3"])
     _, macs, flops = totals(capsys)
