@@ -3,6 +3,7 @@
 import argparse
 import configparser
 import functools
+import importlib
 import pathlib
 import re
 import runpy
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import keras_epsanet
+import keras_epsanet_command
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -196,10 +198,17 @@ class _Stop(Exception):
     pass
 
 
+def run_main(module, run_name):
+    importlib.import_module(module).main([])
+
+
 @functools.cache
 def parser_of(script):
-    """The parser of the options of a script, or `None`."""
+    """The parser of a script's or a word's options, or `None`."""
     run, path = runpy.run_module, []
+    if script in keras_epsanet_command.WORDS:
+        script = f"keras_epsanet.commands.{script.replace('-', '_')}"
+        run = run_main
     if script.endswith(".py"):
         text = (ROOT / script).read_text()
         if "argparse" not in text and "commands" not in text:
@@ -237,6 +246,8 @@ def check_command(command):
         config.read(ROOT / "setup.cfg")
         extras = set(re.findall(r"\[(\w+)\]", command))
         assert extras <= set(config["options.extras_require"]), command
+    elif words[0] == "keras-epsanet":
+        parser_of(words[1]).parse_args(words[2:])
     else:
         assert words[0] == "python", f"What is this? {command}"
         if words[1:3] == ["-m", "pytest"]:
@@ -258,6 +269,7 @@ def check_command(command):
 def test_commands_can_be_given_as_printed(page):
     lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     starts = ("python ", "make ", "pip install ", "KERAS_BACKEND=")
+    starts += ("keras-epsanet ",)
     lines += [x for x in spans(page) if x.startswith(starts) and " " in x]
     for line in lines:
         for command in line.split(";"):
@@ -270,7 +282,7 @@ FOREIGN = {"--requeue"}
 
 def test_options_in_the_text_exist():
     options = set(FOREIGN)
-    for script in filter(parser_of, SCRIPTS):
+    for script in filter(parser_of, [*SCRIPTS, *keras_epsanet_command.WORDS]):
         options.update(parser_of(script)._option_string_actions)
     for page in PAGES:
         for span in spans(page):

@@ -99,6 +99,14 @@ def test_wheel_holds_the_package_its_data_and_their_license(tmp_path):
         for path in (ROOT / "keras_epsanet").rglob("*.py")
     }
     assert sources <= names
+    assert "keras_epsanet_command.py" in names
+    with zipfile.ZipFile(wheel) as file:
+        (entries,) = (n for n in names if n.endswith("/entry_points.txt"))
+        scripts = configparser.ConfigParser()
+        scripts.read_string(file.read(entries).decode())
+    assert dict(scripts["console_scripts"]) == {
+        "keras-epsanet": "keras_epsanet_command:main"
+    }
     data = [n for n in names if n.startswith("keras_epsanet/data/")]
     assert any("fashion_mnist" in n and n.endswith(".npz") for n in data)
     assert any("LICENSE" in n for n in data)

@@ -97,6 +97,24 @@ def open_images(folder=None, tfds=None, val_share=0.2):
     return Images(*parts, source, _left_out(parts[0]))
 
 
+def check_classes(images, number):
+    """Raises if images have another number of classes than they must.
+
+    Args:
+        images: `Images`.
+        number: Integer, or `None` for any.
+
+    Raises:
+        ValueError: With the names of the classes.
+    """
+    names = images.class_names
+    if number not in (None, len(names)):
+        raise ValueError(
+            f"The images have {len(names)} classes: {names}. "
+            f"Received: --classes {number}"
+        )
+
+
 def _open_tfds(name, val_share):
     train = data.tfds(name, "train")
     for split in ("validation", "test"):

@@ -1,8 +1,6 @@
 """Trains an EPSANet to classify images and looks at what it has learned."""
 
 import argparse
-import os
-import sys
 import time
 
 import keras
@@ -16,8 +14,10 @@ from keras_epsanet.classification import (
     pictures,
     run_folder,
     sources,
+    starting,
 )
-from keras_epsanet.distribution import check_batch_size, pad_to_devices
+from keras_epsanet.commands import options, reporting
+from keras_epsanet.distribution import pad_to_devices
 
 
 def main(arguments=None, program="train_classifier"):
@@ -32,23 +32,8 @@ def main(arguments=None, program="train_classifier"):
             75 after a SIGTERM.
     """
     args = parse(arguments, program)
-    try:
+    with reporting.training_errors(program):
         run(args, program)
-    except (
-        FloatingPointError,
-        ImportError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        sys.exit(f"{program}: {error}")
-    except KeyboardInterrupt:
-        print(
-            f"\n{program}: interrupted. The same command goes on from the "
-            "last checkpoint",
-            file=sys.stderr,
-        )
-        sys.exit(130)
 
 
 def parse(arguments=None, program="train_classifier"):
@@ -69,6 +54,14 @@ def parse(arguments=None, program="train_classifier"):
 
 
 def make_parser(program):
+    """Makes the parser of the command line.
+
+    Args:
+        program: Name of the command in messages.
+
+    Returns:
+        `argparse.ArgumentParser`.
+    """
     parser = argparse.ArgumentParser(
         prog=program,
         description="Trains an EPSANet to classify images.",
@@ -96,40 +89,19 @@ def make_parser(program):
     )
     parser.add_argument(
         "--classes",
-        type=_positive,
+        type=options.positive("classes"),
         metavar="N",
         help="number of classes that the images must have",
     )
-    parser.add_argument(
-        "--checkpoint-steps",
-        type=_positive,
-        default=500,
-        metavar="N",
-        help="steps from one checkpoint to the next, besides those at the "
-        "end of every epoch (default: 500)",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="the same weights bit for bit from every run, but slower",
-    )
-    group = parser.add_argument_group(
-        "recipe",
-        "default: that of the training in the output folder, or of "
+    options.add_training_options(
+        parser,
+        training.ClassifierRecipe,
+        models.MODELS,
+        checkpoint_steps=500,
+        default="that of the training in the output folder, or of "
         "keras_epsanet.training.ClassifierRecipe",
     )
-    training.ClassifierRecipe.add_options(group, model=list(models.MODELS))
     return parser
-
-
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
-
-
-_positive.__name__ = "int"  # For the message of argparse.
 
 
 def run(args, program):
@@ -145,56 +117,33 @@ def run(args, program):
     )
     keras.utils.set_random_seed(recipe.seed)
     images = sources.open_images(args.data, args.tfds, recipe.val_share)
-    check_classes(args, images)
+    sources.check_classes(images, args.classes)
     run_folder.check_same_images(args.output, images)
     finished = run_folder.finished_results(args.output, recipe)
     if finished is not None:
         report_finished(args.output, recipe, finished)
         return
-    if args.deterministic:
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
+    options.make_deterministic(args)
     train(args, recipe, images, program)
 
 
-def check_classes(args, images):
-    names = images.class_names
-    if args.classes not in (None, len(names)):
-        raise ValueError(
-            f"The images have {len(names)} classes: {names}. "
-            f"Received: --classes {args.classes}"
-        )
-
-
 def train(args, recipe, images, program):
-    strategy = make_strategy()
-    check_batch_size(recipe.step_batch_size, strategy)
-    steps = batches.steps_per_epoch(images.train, recipe)
-    # A training that goes on has its weights in its checkpoints.
+    """Trains to the end, and leaves the best epoch."""
+    strategy = starting.make_strategy()
     goes_on = run_folder.has_checkpoints(args.output)
     before = run_folder.read_recipe(args.output)
-    with strategy.scope():
-        classifier = models.build_classifier(
-            recipe, images.class_names, None if goes_on else args.weights
-        )
-        model = models.compile_trained_part(classifier, recipe, steps)
-        run = run_folder.open_run(args.output, recipe, images)
-        average = training.make_average(model, recipe)
-        state = run.restore(model, steps, average=average)
+    started = starting.start(
+        args.output, recipe, images, args.weights, strategy
+    )
+    classifier, model, run, average, state = started
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
     if goes_on and args.weights is not None:
         print(f"--weights {args.weights} is not read: the training goes on")
-    if before is not None and before.epochs < recipe.epochs:
-        print(
-            f"{recipe.epochs} epochs instead of {before.epochs}: from here "
-            "the learning rate is that of the longer training"
-        )
-    interruption = training.Interruption()
+    reporting.report_longer(recipe, before)
     start = time.time()
-    try:
+    with reporting.interruptible(program, recipe, state) as interruption:
         if args.weights is not None and not goes_on:
             with strategy.scope():
                 fitting.keep_start(model, average, run, state, evaluation)
@@ -209,70 +158,32 @@ def train(args, recipe, images, program):
             interruption,
             args.checkpoint_steps,
         )
-        if interruption.requested:  # In the last epoch, which is saved.
-            raise SystemExit(interruption.exit_code)
-    except SystemExit:
-        print(
-            f"\n{program}: stopped after step {state.step:,} of "
-            f"{recipe.epochs * steps:,}. The same command goes on from there",
-            file=sys.stderr,
-        )
-        sys.exit(interruption.exit_code)
-    finally:
-        interruption.stop()
+        reporting.end_if_interrupted(interruption)
     print(f"Trained in {time.time() - start:.0f} s")
     if state.epoch < recipe.epochs:
         print(
             f"Ended by --patience {recipe.patience}: no epoch was better than "
             f"epoch {run_folder.best_epoch(state)}"
         )
-    with strategy.scope():
-        fitting.restore_best(model, average, run, state)
-        if state.best_value is None:
-            # Its checkpoint was damaged: the last one is what is left.
-            fitting.note_best(model, state, evaluation)
+    starting.take_best(started, evaluation, strategy)
     finishing.finish(classifier, held_out, run, state, images)
 
 
-def make_strategy():
-    """All devices of this machine, on TensorFlow."""
-    import tensorflow as tf
-
-    if keras.backend.backend() != "tensorflow":
-        return tf.distribute.get_strategy()
-    strategy = training.make_strategy()
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "A classifier is trained on one machine. Received: TF_CONFIG="
-            f"{os.environ['TF_CONFIG']}"
-        )
-    return strategy
-
-
 def report_start(recipe, strategy, images, state):
-    print(
-        f"{recipe.model} on {strategy.num_replicas_in_sync} device(s): "
+    """Says what is trained, with what, and from where it goes on."""
+    counts = (
         f"{len(images.class_names)} classes, {images.train.num_images:,} "
         f"images to train, {images.held_out.num_images:,} held out"
     )
     if images.left_out:
         reasons = ", ".join(f"{n} {why}" for why, n in images.left_out.items())
-        print(f"Left out: {sum(images.left_out.values())} files ({reasons})")
-    total = recipe.epochs * state.steps_per_epoch
-    if state.step:
-        print(
-            f"Going on after step {state.step:,} of {total:,}, in epoch "
-            f"{state.epoch + 1} of {recipe.epochs}"
-        )
-    if state.step < total:
-        print(
-            "The first step takes up to a minute, in which TensorFlow makes "
-            "its graph",
-            flush=True,
-        )
+        counts += f"\nLeft out: {sum(images.left_out.values())} files "
+        counts += f"({reasons})"
+    reporting.report_start(recipe.model, strategy, counts, recipe, state)
 
 
 def report_finished(path, recipe, finished):
+    """Says how a training that is finished can be trained longer."""
     early = finished["epochs"] < recipe.epochs
     print(
         f"{path} holds a finished training: {finished['epochs']} epoch(s)"

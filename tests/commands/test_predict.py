@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet.commands import predict
+from keras_epsanet.data import decode_image
 from keras_epsanet.layers import ClassNames, Resizing
 
 if keras.backend.backend() != "tensorflow":
@@ -90,7 +91,7 @@ def test_batches_of_any_size_predict_the_same(model, folder, size, monkeypatch):
         found = json.load(file)
     assert [x["file"] for x in found] == FILES
     for entry in found:
-        image = predict.data.decode_image(entry["file"])
+        image = decode_image(entry["file"])
         (expected,) = loaded.layers[-1].decode(loaded(image[None]), 3)
         for prediction, (name, probability) in zip(
             entry["predictions"], expected, strict=True
@@ -155,7 +156,7 @@ def test_names_that_are_no_utf8_are_printed_and_written(model, folder, capsys):
     [
         ("a.png --model none.keras", "none.keras cannot be used: "),
         ("a.png --top 0", "invalid choice: 0"),
-        ("a.png --batch-size 0", "0 is not positive"),
+        ("a.png --batch-size 0", "`batch_size` must be a positive integer"),
         ("a.png --output a.txt", "a.txt ends neither in .json nor"),
     ],
 )

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import EPSANet
+from keras_epsanet import EPSANet, training
 from keras_epsanet.classification import (
     agreement,
     batches,
@@ -15,6 +15,7 @@ from keras_epsanet.classification import (
     models,
     run_folder,
     sources,
+    starting,
 )
 from keras_epsanet.commands import train
 from keras_epsanet.training import ClassifierRecipe, State, make_average
@@ -382,9 +383,9 @@ def message_of(arguments, capsys):
         ("--data a --tfds b", "not allowed with"),
         ("--tfds none", "must be a dataset of TensorFlow Datasets"),
         ("--freeze", "needs --weights"),
-        ("--classes 0", "0 is not positive"),
+        ("--classes 0", "`classes` must be a positive integer"),
         ("--classes 4", "have 10 classes"),
-        ("--checkpoint-steps x", "invalid int value: 'x'"),
+        ("--checkpoint-steps x", "`checkpoint_steps` must be a positive"),
     ],
 )
 def test_bad_option_ends_with_one_line(
@@ -401,7 +402,7 @@ def test_a_batch_that_devices_cannot_share_ends_with_a_line(
     calls, monkeypatch, capsys
 ):
     strategy = types.SimpleNamespace(num_replicas_in_sync=3)
-    monkeypatch.setattr(train, "make_strategy", lambda: strategy)
+    monkeypatch.setattr(starting, "make_strategy", lambda: strategy)
     text = message_of("--output new", capsys)
     assert "63 or 66" in text and not hasattr(calls, "fitted")
 
@@ -413,10 +414,10 @@ def test_several_machines_are_refused(monkeypatch):
         def __init__(self):
             pass
 
-    monkeypatch.setattr(train.training, "make_strategy", Workers)
+    monkeypatch.setattr(training, "make_strategy", Workers)
     monkeypatch.setenv("TF_CONFIG", "{}")
     with pytest.raises(ValueError, match="one machine"):
-        train.make_strategy()
+        starting.make_strategy()
 
 
 def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):

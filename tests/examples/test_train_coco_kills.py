@@ -91,8 +91,8 @@ def test_kills_at_random_moments_change_nothing(tmp_path, detector):
         delay = generator.choice([0, 0.02, 0.3, 2]) * generator.random()
         kill_after_a_checkpoint(start(part, *options), part, delay)
     finish(part, *options)
-    starts = re.findall("from step (.)", read(part))
-    assert len(set(starts)) > 2, starts
+    starts = re.findall("after step (.)", read(part))
+    assert len(set(starts)) > 1, starts
     ours, theirs = weights(part), weights(whole)
     assert ours.keys() == theirs.keys() and ours
     for name, array in theirs.items():

@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import json
 import os
 import pathlib
@@ -15,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import EPSANet, data
+from keras_epsanet import EPSANet
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the script needs TensorFlow", allow_module_level=True)
@@ -259,20 +258,3 @@ def test_options_train_too_and_resume_the_same(tmp_path, options):
     process.wait()
     assert "Going on" in run(output, *options)
     assert_same_results(output, whole)
-
-
-@pytest.mark.large
-def test_the_recipe_overfits_64_images():
-    script = runpy.run_path(str(SCRIPT))
-    recipe = dataclasses.replace(
-        script["SMOKE"], epochs=40, decay_epochs=10, learning_rate=0.8
-    )
-    keras.utils.set_random_seed(recipe.seed)
-    images = data.fashion_mnist("train").take(64).batch(64)
-    x, y = next(images.as_numpy_iterator())
-    x = np.pad(np.repeat(x, 3, axis=-1), ((0, 0), (2, 2), (2, 2), (0, 0)))
-    y = np.eye(10)[y]
-    _, model = script["build_model"](recipe, 10)
-    script["compile_model"](model, recipe, steps_per_epoch=4)
-    model.fit(x, y, batch_size=16, epochs=recipe.epochs, verbose=0)
-    assert model.evaluate(x, y, verbose=0, return_dict=True)["top1"] == 1.0

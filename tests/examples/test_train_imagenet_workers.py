@@ -3,25 +3,19 @@
 import json
 import os
 import pathlib
-import runpy
 import signal
 import socket
 import subprocess
 import sys
 import time
-import types
 
 import keras
 import pytest
 
-from keras_epsanet import training
-from keras_epsanet.data import imagenet
 from keras_epsanet.distribution import strategy
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("workers train on TensorFlow", allow_module_level=True)
-
-import tensorflow as tf
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_imagenet.py"
 
@@ -80,42 +74,6 @@ def wait_for_checkpoints(output, count, process):
 def texts(output):
     paths = [pathlib.Path(f"{output}-{index}.txt") for index in range(2)]
     return [path.read_text(errors="replace") for path in paths]
-
-
-class TwoWorkers(tf.distribute.MultiWorkerMirroredStrategy):
-    """Asks for the data of one worker of two, without any other process."""
-
-    def __init__(self, index):
-        self.index = index
-
-    def distribute_datasets_from_function(self, function):
-        return function(
-            types.SimpleNamespace(
-                input_pipeline_id=self.index,
-                num_input_pipelines=2,
-                get_per_replica_batch_size=lambda size: size // 2,
-            )
-        )
-
-
-def test_workers_share_each_batch(monkeypatch):
-    def training_batches(source, batch_size, shard, **options):
-        index, count = shard
-        part = tf.data.Dataset.range(3 * batch_size).shard(count, index)
-        # As the script's data come: with the whole batch's part in one.
-        return part.batch(batch_size // count)
-
-    monkeypatch.setattr(imagenet, "training_batches", training_batches)
-    make_batches = runpy.run_path(str(SCRIPT))["make_batches"]
-    recipe = training.ImageNetRecipe(batch_size=8)
-    parts = []
-    for index in range(2):
-        batches, waited = make_batches(TwoWorkers(index), None, recipe, 0)
-        parts.append([list(map(int, batch)) for batch in batches])
-        assert waited() > 0
-    for step, (one, other) in enumerate(zip(*parts, strict=True)):
-        assert len(one) == len(other) == 4
-        assert sorted(one + other) == list(range(8 * step, 8 * step + 8))
 
 
 @pytest.mark.parametrize(

@@ -190,9 +190,36 @@ def _check_plan(found, plan, output):
         )
 
 
-def main():
+def main(arguments=None, program="tfrecords"):
+    """Runs the command.
+
+    Args:
+        arguments: List of strings; `None` for those of the process.
+        program: Name of the command in messages.
+
+    Raises:
+        SystemExit: With a message if the images cannot be converted.
+    """
+    args = _parse(arguments, program)
+    try:
+        index = convert(**vars(args))
+    except (OSError, ValueError, concurrent.futures.BrokenExecutor) as error:
+        sys.exit(f"{program}: {error}")
+    for split in SPLITS:
+        bad = index[f"{split}_bad"]
+        print(
+            f"{split}: {sum(index[split]):,} images in {len(index[split])} "
+            f"shards, {len(index[f'{split}_encoded_anew'])} encoded anew, "
+            f"{len(bad)} bad{': ' if bad else ''}{', '.join(bad)}"
+        )
+    for reason, number in index["left_out"].items():
+        print(f"left out: {number:,} files ({reason})")
+
+
+def _parse(arguments, program):
     parser = argparse.ArgumentParser(
-        description="Turns a folder tree of images into shards of TFRecords."
+        prog=program,
+        description="Turns a folder tree of images into shards of TFRecords.",
     )
     parser.add_argument(
         "source", help="folder with train and val and a folder for each class"
@@ -210,20 +237,7 @@ def main():
     parser.add_argument(
         "--workers", type=int, help="processes, one for each core by default"
     )
-    args = parser.parse_args()
-    try:
-        index = convert(**vars(args))
-    except (OSError, ValueError, concurrent.futures.BrokenExecutor) as error:
-        sys.exit(f"tfrecords: {error}")
-    for split in SPLITS:
-        bad = index[f"{split}_bad"]
-        print(
-            f"{split}: {sum(index[split]):,} images in {len(index[split])} "
-            f"shards, {len(index[f'{split}_encoded_anew'])} encoded anew, "
-            f"{len(bad)} bad{': ' if bad else ''}{', '.join(bad)}"
-        )
-    for reason, number in index["left_out"].items():
-        print(f"left out: {number:,} files ({reason})")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

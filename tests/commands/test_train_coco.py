@@ -1,9 +1,8 @@
-"""Each field of the recipe and each option reaches its use in the script."""
+"""Each field of the recipe and each option reaches its use."""
 
 import dataclasses
 import functools
 import importlib.util
-import pathlib
 import types
 
 import keras
@@ -11,15 +10,15 @@ import numpy as np
 import pytest
 
 from keras_epsanet import detection, training
+from keras_epsanet.commands import train_coco
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import from_recipe
+from keras_epsanet.detection import drawing, from_recipe
 
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+    pytest.skip("made of tf.data", allow_module_level=True)
 
 import tensorflow as tf
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_coco.py"
 NUM_TRAIN = 960
 
 # What is given on the command line, and the value of the field.
@@ -60,7 +59,7 @@ OPTIONS |= LIBRARY
 
 
 class Seen(types.SimpleNamespace):
-    """What the script hands over in one training."""
+    """What the command hands over in one training."""
 
     def callbacks(self, kind):
         return [c for c in self.fit["callbacks"] if isinstance(c, kind)]
@@ -164,19 +163,12 @@ USES = {
 
 
 def run(monkeypatch, output, *arguments):
-    """Runs the script up to its end with data and steps that cost nothing."""
-    spec = importlib.util.spec_from_file_location("train_coco", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    """Trains up to the end with data and steps that cost nothing."""
     seen = Seen(adapted=None, deterministic=False)
     monkeypatch.setattr(
         tf.config.experimental,
         "enable_op_determinism",
         lambda: setattr(seen, "deterministic", True),
-    )
-    monkeypatch.setattr(
-        "sys.argv",
-        ["x", "--output", str(output), *arguments],
     )
 
     def from_variant(name, **options):
@@ -246,7 +238,7 @@ def run(monkeypatch, output, *arguments):
     monkeypatch.setattr(coco, "load", load)
     monkeypatch.setattr(scenes, "write", write)
     monkeypatch.setattr(detection, "CocoEvaluator", evaluator)
-    monkeypatch.setattr(detection, "draw_beside", lambda *a, **k: None)
+    monkeypatch.setattr(drawing, "draw_beside", lambda *a, **k: None)
     monkeypatch.setattr(keras.Model, "fit", fit)
     for module, name, attribute in (
         (keras.utils, "set_random_seed", "seed"),
@@ -254,11 +246,11 @@ def run(monkeypatch, output, *arguments):
     ):
         note = functools.partial(setattr, seen, attribute)
         monkeypatch.setattr(module, name, note)
-    args = script.parse_args()
+    args = train_coco.parse(["--output", str(output), *arguments])
     seen.options = set(vars(args))
-    recipe = script.choose_recipe(args)
+    recipe = train_coco.choose_recipe(args)
     seen.parts, seen.batch_size = recipe.accumulation_steps, recipe.batch_size
-    script.train(args)
+    train_coco.train(args)
     return seen
 
 
@@ -332,3 +324,69 @@ def test_every_other_option_reaches_its_use(monkeypatch, tmp_path):
 
 def test_data_are_read_from_the_folder_given(runs):
     assert runs[0].read == "COCO/annotations/instances_val2017.json"
+
+
+@pytest.mark.parametrize("name", ["pycocotools", "matplotlib"])
+def test_a_missing_package_is_named_before_work_starts(
+    name, tmp_path, monkeypatch
+):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda x, *args: None if x == name else find_spec(x, *args),
+    )
+    output = tmp_path / "run"
+    with pytest.raises(SystemExit) as error:
+        train_coco.main(["--output", str(output)])
+    assert name in str(error.value) and "[detection]" in str(error.value)
+    assert not output.exists()
+
+
+def test_a_weights_file_that_is_not_there_is_named_at_once(tmp_path):
+    options = ["--weights", f"{tmp_path}/none", "--output", f"{tmp_path}/run"]
+    message = f"^mine: .*Received: --weights {tmp_path}/none"
+    with pytest.raises(SystemExit, match=message):
+        train_coco.main(options, "mine")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--data A --scenes 3", "--scenes are composed without --data only"),
+        ("--scenes 0", "`scenes` must be a positive integer"),
+        ("--model tiny", "invalid choice"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        train_coco.parse(arguments.split())
+    assert message in capsys.readouterr().err
+
+
+def test_a_longer_training_says_what_happens_to_the_rate(
+    monkeypatch, tmp_path, capsys
+):
+    short = ("--data", "COCO", "--warm-up-steps", "9", "--epochs")
+    run(monkeypatch, tmp_path, *short, "2")
+    assert "instead of" not in capsys.readouterr().out
+    run(monkeypatch, tmp_path, *short, "3")
+    text = capsys.readouterr().out
+    assert "3 epochs instead of 2: from here" in text
+
+
+def test_a_signal_in_the_last_epoch_ends_with_a_line(
+    monkeypatch, tmp_path, capsys
+):
+    def fit(model, average, annotations, folder, state, evaluator, *others):
+        state.step = 240
+        others[0]._request(15, None)
+
+    monkeypatch.setattr(train_coco.fitting, "fit", fit)
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, tmp_path, "--scenes", str(NUM_TRAIN), "--epochs", "1")
+    assert error.value.code == 75
+    assert "train_coco: stopped after step 240 of 240. The same" in (
+        capsys.readouterr().err
+    )

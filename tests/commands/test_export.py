@@ -1,20 +1,16 @@
-"""The tool that exports one trained file."""
-
 import argparse
 import pathlib
-import runpy
-import sys
 
 import keras
 import numpy as np
 import pytest
 
+from keras_epsanet.commands import export
 from keras_epsanet.layers import ClassNames, GroupedConv2D
 
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+    pytest.skip("models are exported on TensorFlow", allow_module_level=True)
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/export.py"
 # Each has a test below.
 OPTIONS = {"model", "format", "output", "batch_size", "image_size", "fuse"}
 
@@ -36,26 +32,20 @@ def make_model(*layers):
     return keras.Model(image, ClassNames(["a", "b", "c"])(x))
 
 
-@pytest.fixture(scope="module")
-def script():
-    return runpy.run_path(str(SCRIPT))
-
-
 @pytest.fixture
 def saved(tmp_path):
     make_model().save(tmp_path / "mine.keras")
     return tmp_path / "mine.keras"
 
 
-def run(script, monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["export.py", *map(str, arguments)])
-    script["main"]()
+def run(*arguments):
+    export.main(list(map(str, arguments)))
 
 
-def test_a_model_is_exported_beside_it(script, saved, monkeypatch, capsys):
+def test_a_model_is_exported_beside_it(saved, capsys):
     import tensorflow as tf
 
-    run(script, monkeypatch, "--model", saved, "--image-size", "32")
+    run("--model", saved, "--image-size", "32")
     names = sorted(path.name for path in saved.parent.iterdir())
     assert names == ["mine.keras", "mine_saved_model"]
     assert "is as Keras predicts" in capsys.readouterr().out
@@ -66,15 +56,13 @@ def test_a_model_is_exported_beside_it(script, saved, monkeypatch, capsys):
     )
 
 
-def test_what_trains_when_it_is_exported_is_not_kept(
-    script, tmp_path, monkeypatch
-):
+def test_what_trains_when_it_is_exported_is_not_kept(tmp_path):
     # The layers behind Keras' CenterCrop run as in training.
     make_model(keras.layers.CenterCrop(16, 16)).save(tmp_path / "bad.keras")
     (tmp_path / "bad_saved_model").mkdir()
     (tmp_path / "bad_saved_model/old").touch()
     with pytest.raises(SystemExit) as caught:
-        run(script, monkeypatch, "--model", tmp_path / "bad.keras")
+        run("--model", tmp_path / "bad.keras")
     assert caught.value.code.startswith("export: saved_model differs from")
     names = sorted(path.name for path in tmp_path.rglob("*"))
     assert names == ["bad.keras", "bad_saved_model", "old"]
@@ -91,24 +79,23 @@ def test_what_trains_when_it_is_exported_is_not_kept(
     ],
 )
 def test_outputs_decide_what_is_kept(
-    name, error, kept, script, saved, monkeypatch, quickly
+    name, error, kept, saved, monkeypatch, quickly
 ):
     model = make_model()
-    names = script["export"].__globals__
-    monkeypatch.setitem(
-        names, "write", lambda m, x, n, path, s: open(path, "w").close()
+    monkeypatch.setattr(
+        export, "write", lambda m, x, n, path, s: open(path, "w").close()
     )
-    monkeypatch.setitem(
-        names,
+    monkeypatch.setattr(
+        export,
         "load",
         lambda *_: lambda x: model.predict(x, verbose=0) + error,
     )
     options = "--image-size 32 --batch-size 16 --format".split()
     if kept:
-        run(script, monkeypatch, "--model", saved, *options, name)
+        run("--model", saved, *options, name)
     else:
         with pytest.raises(SystemExit):
-            run(script, monkeypatch, "--model", saved, *options, name)
+            run("--model", saved, *options, name)
     assert len(list(saved.parent.iterdir())) == 1 + kept
 
 
@@ -123,17 +110,17 @@ def quickly(monkeypatch):
 
 
 @pytest.fixture
-def exports(script, monkeypatch, quickly):
+def exports(monkeypatch, quickly):
     """Keeps what models are told to export, and exports nothing."""
     calls = []
 
-    def export(self, path, **options):
+    def note(self, path, **options):
         open(path, "w").close()
         calls.append((self, options))
 
-    monkeypatch.setattr(keras.Model, "export", export)
-    monkeypatch.setitem(
-        script["export"].__globals__,
+    monkeypatch.setattr(keras.Model, "export", note)
+    monkeypatch.setattr(
+        export,
         "load",
         lambda *_: lambda x: calls[-1][0].predict(x, verbose=0),
     )
@@ -151,51 +138,45 @@ def exports(script, monkeypatch, quickly):
         ),
     ],
 )
-def test_formats_and_sizes_are_those_asked_for(
-    given, sizes, script, saved, exports, monkeypatch
-):
-    run(script, monkeypatch, "--model", saved, *given.split())
+def test_formats_and_sizes_are_those_asked_for(given, sizes, saved, exports):
+    run("--model", saved, *given.split())
     assert [
         (options["format"], *options["input_signature"][0].shape[:2])
         for _, options in exports
     ] == sizes
 
 
-def test_a_model_may_lie_where_the_command_runs(
-    script, saved, exports, monkeypatch
-):
+def test_a_model_may_lie_where_the_command_runs(saved, exports, monkeypatch):
     monkeypatch.chdir(saved.parent)
-    run(script, monkeypatch, "--model", saved.name, "--image-size", "32")
+    run("--model", saved.name, "--image-size", "32")
     names = sorted(path.name for path in saved.parent.iterdir())
     assert names == ["mine.keras", "mine_saved_model"]
 
 
-def test_a_former_export_is_replaced(script, saved, monkeypatch, quickly):
+def test_a_former_export_is_replaced(saved, monkeypatch, quickly):
     contents = iter("ab")
 
-    def export(self, path, **options):
+    def write(self, path, **options):
         pathlib.Path(path).mkdir()
         (pathlib.Path(path) / next(contents)).touch()
 
-    names = script["export"].__globals__
     model = make_model()
-    monkeypatch.setattr(keras.Model, "export", export)
-    monkeypatch.setitem(
-        names, "load", lambda *_: lambda x: model.predict(x, verbose=0)
+    monkeypatch.setattr(keras.Model, "export", write)
+    monkeypatch.setattr(
+        export, "load", lambda *_: lambda x: model.predict(x, verbose=0)
     )
     for name in "ab":
-        run(script, monkeypatch, "--model", saved, "--image-size", "32")
+        run("--model", saved, "--image-size", "32")
         (file,) = (saved.parent / "mine_saved_model").iterdir()
         assert file.name == name
 
 
 def test_every_image_is_compared_in_batches_of_the_size(
-    script, saved, exports, monkeypatch
+    saved, exports, monkeypatch
 ):
     batches = []
-    names = script["export"].__globals__
-    monkeypatch.setitem(
-        names,
+    monkeypatch.setattr(
+        export,
         "write",
         lambda model, x, name, path, size: (
             batches.append(x),
@@ -203,23 +184,22 @@ def test_every_image_is_compared_in_batches_of_the_size(
         ),
     )
     model = make_model()
-    monkeypatch.setitem(
-        names, "load", lambda *_: lambda x: model.predict(x, verbose=0)
+    monkeypatch.setattr(
+        export, "load", lambda *_: lambda x: model.predict(x, verbose=0)
     )
     options = ["--model", saved, "--image-size", "32"]
     for size, shape in (([], (8, 2)), (["--batch-size", "3"], (6, 3))):
-        run(script, monkeypatch, *options, *size)
+        run(*options, *size)
         assert batches[-1].shape == (*shape, 32, 32, 3)
-    images = script["make_images"](model, argparse.Namespace(image_size=32))
+    images = export.make_images(model, argparse.Namespace(image_size=32))
     flat = batches[-1].reshape(-1, 32, 32, 3)
     # Filled up with the first ones.
     np.testing.assert_array_equal(flat, [*images, *images[:2]])
     np.testing.assert_array_equal(batches[0].reshape(-1, 32, 32, 3), images)
 
 
-def test_defaults_are_those_of_the_help(script, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["export.py", "--model", "M"])
-    assert vars(script["parse_args"]()) == {
+def test_defaults_are_those_of_the_help():
+    assert vars(export.parse(["--model", "M"])) == {
         "model": "M",
         "format": ["saved_model"],
         "output": None,
@@ -229,43 +209,37 @@ def test_defaults_are_those_of_the_help(script, monkeypatch):
     }
 
 
-def test_output_is_another_folder(script, saved, exports, monkeypatch):
+def test_output_is_another_folder(saved, exports):
     output = saved.parent / "new/folder"
-    run(script, monkeypatch, "--model", saved, "--output", output)
+    run("--model", saved, "--output", output)
     assert [path.name for path in output.iterdir()] == ["mine_saved_model"]
 
 
 @pytest.mark.parametrize("options", [[], ["--fuse"]])
-def test_fuse_leaves_no_batch_normalization(
-    options, script, saved, exports, monkeypatch
-):
-    run(script, monkeypatch, "--model", saved, *options)
+def test_fuse_leaves_no_batch_normalization(options, saved, exports):
+    run("--model", saved, *options)
     kinds = [type(layer).__name__ for layer in exports[0][0].layers]
     assert ("BatchNormalization" in kinds) == (not options)
 
 
-def test_networks_that_do_not_normalize_get_normalized_images(script):
+def test_networks_that_do_not_normalize_get_normalized_images():
     image = keras.Input((8, 8, 3))
     args = argparse.Namespace(image_size=None)
-    images = script["make_images"](keras.Model(image, image), args)
+    images = export.make_images(keras.Model(image, image), args)
     assert images.shape == (16, 8, 8, 3) and -3 < images.min() < 0
     assert (
-        script["make_images"](
-            make_model(), argparse.Namespace(image_size=8)
-        ).max()
+        export.make_images(make_model(), argparse.Namespace(image_size=8)).max()
         > 250
     )
 
 
 @pytest.mark.large
 @pytest.mark.parametrize("size", [[], ["--batch-size", "3"]])
-def test_every_format_is_as_keras_predicts(
-    size, script, saved, monkeypatch, capsys
-):
+def test_every_format_is_as_keras_predicts(size, saved, capsys):
     pytest.importorskip("onnxruntime")
     formats = ["saved_model", "onnx", "litert", "litert_int8"]
     options = ["--image-size", "48", *size, "--fuse", "--format", *formats]
-    run(script, monkeypatch, "--model", saved, *options)
+    run("--model", saved, *options)
     assert capsys.readouterr().out.count("is as Keras predicts") == 4
     assert sorted(path.name for path in saved.parent.iterdir()) == [
         "mine.keras",
@@ -276,11 +250,10 @@ def test_every_format_is_as_keras_predicts(
     ]
 
 
-def test_a_model_that_is_not_there_is_named(script, monkeypatch):
+def test_a_model_that_is_not_there_is_named():
     with pytest.raises(SystemExit, match="export: .*none.keras"):
-        run(script, monkeypatch, "--model", "none.keras")
+        run("--model", "none.keras")
 
 
-def test_every_option_has_a_test(script, monkeypatch, saved):
-    monkeypatch.setattr(sys, "argv", ["export.py", "--model", str(saved)])
-    assert set(vars(script["parse_args"]())) == OPTIONS
+def test_every_option_has_a_test(saved):
+    assert set(vars(export.parse(["--model", str(saved)]))) == OPTIONS

@@ -1,9 +1,7 @@
-"""Each option of the script and each field of its recipe reaches its use."""
+"""Each option and each field of the recipe reaches its use."""
 
 import dataclasses
 import functools
-import importlib.util
-import pathlib
 import types
 
 import keras
@@ -11,14 +9,15 @@ import numpy as np
 import pytest
 
 from keras_epsanet import training
+from keras_epsanet.classification.imagenet import models
+from keras_epsanet.commands import train_imagenet
 from keras_epsanet.data import imagenet
 
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+    pytest.skip("ImageNet is read by TensorFlow", allow_module_level=True)
 
 import tensorflow as tf
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_imagenet.py"
 NUM_TRAIN = 48
 TOP1 = (0.2, 0.9, 0.5)  # Of the epochs: the second is the best.
 
@@ -50,7 +49,7 @@ OPTIONS = {
 
 
 class Seen(types.SimpleNamespace):
-    """What the script hands over in one training."""
+    """What the command hands over in one training."""
 
     @property
     def checkpointing(self):
@@ -130,19 +129,9 @@ USES = {
 }
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location("train_imagenet", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
 def run(monkeypatch, output, *arguments, chief=True, bad=()):
-    """Runs the script up to its end with data and steps that cost nothing."""
-    script, seen = load_script(), Seen(deterministic=False)
-    monkeypatch.setattr(
-        "sys.argv", ["train_imagenet", "--output", str(output), *arguments]
-    )
+    """Trains up to the end with data and steps that cost nothing."""
+    seen = Seen(deterministic=False)
 
     def make_network(name):
         def make(input_shape, classes, **kwargs):
@@ -158,8 +147,8 @@ def run(monkeypatch, output, *arguments, chief=True, bad=()):
 
         return make
 
-    models = {name: make_network(name) for name in script.MODELS}
-    monkeypatch.setattr(script, "MODELS", models)
+    for name in models.MODELS:
+        monkeypatch.setitem(models.MODELS, name, make_network(name))
 
     def open_source(path):
         seen.data = path
@@ -205,10 +194,10 @@ def run(monkeypatch, output, *arguments, chief=True, bad=()):
         "enable_op_determinism",
         lambda: setattr(seen, "deterministic", True),
     )
-    args = script.parse_args()
-    recipe = script.choose_recipe(args)
+    args = train_imagenet.parse(["--output", str(output), *arguments])
+    recipe = train_imagenet.choose_recipe(args)
     seen.parts, seen.batch_size = recipe.accumulation_steps, recipe.batch_size
-    script.train(args)
+    train_imagenet.train(args)
     return seen
 
 
@@ -283,11 +272,8 @@ SHORT = ("--epochs", "1", "--batch-size", "16")
 
 
 def test_every_other_option_has_a_test():
-    parser = load_script().parse_args
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("sys.argv", ["x", "--data", "A", "--output", "B"])
-        names = set(vars(parser()))
-    assert names == {
+    args = train_imagenet.parse(["--data", "A", "--output", "B"])
+    assert set(vars(args)) == {
         "data",  # test_the_data_and_the_interval_of_checkpoints
         "smoke",  # tests/examples/test_train_imagenet.py
         "output",  # every test
@@ -355,60 +341,63 @@ def test_resume_takes_the_recipe_and_needs_a_checkpoint(tmp_path, monkeypatch):
         (["--smoke", "--checkpoint-steps", "1"], 1),
     ],
 )
-def test_the_interval_of_checkpoints_has_defaults(
-    monkeypatch, arguments, interval
-):
-    arguments = ["x", "--output", "B", *arguments]
-    monkeypatch.setattr("sys.argv", arguments)
-    script = load_script()
-    assert script.parse_args().checkpoint_steps == interval
-    assert not script.parse_args().resume
+def test_the_interval_of_checkpoints_has_defaults(arguments, interval):
+    args = train_imagenet.parse(["--output", "B", *arguments])
+    assert args.checkpoint_steps == interval
+    assert not args.resume
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("--data A --output B --checkpoint-steps 0", "must be positive"),
+        (
+            "--data A --output B --checkpoint-steps 0",
+            "must be a positive integer",
+        ),
         ("--data A", "required: --output"),
         ("--output B", "--data --smoke is required"),
         ("--data A --smoke --output B", "not allowed with"),
         ("--data A --output B --model resnet", "invalid choice"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(
-    monkeypatch, capsys, arguments, message
-):
-    monkeypatch.setattr("sys.argv", ["x", *arguments.split()])
+def test_options_that_do_not_fit_are_refused(capsys, arguments, message):
     with pytest.raises(SystemExit):
-        load_script().parse_args()
+        train_imagenet.parse(arguments.split())
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "error", [FloatingPointError, ImportError, OSError, ValueError]
-)
-def test_errors_end_with_a_line(monkeypatch, error):
-    def fail(args):
-        raise error("reason")
-
-    script = load_script()
-    monkeypatch.setattr(script, "train", fail)
-    monkeypatch.setattr("sys.argv", ["x", "--data", "A", "--output", "B"])
-    with pytest.raises(SystemExit, match="^train_imagenet: reason$"):
-        script.main()
+def test_an_error_ends_with_a_line(tmp_path):
+    arguments = ["--data", f"{tmp_path}/none", "--output", f"{tmp_path}/run"]
+    with pytest.raises(SystemExit, match=f"^mine: .*{tmp_path}/none"):
+        train_imagenet.main(arguments, "mine")
 
 
 def test_ctrl_c_before_the_training_ends_with_a_line(monkeypatch, capsys):
     def fail(args):
         raise KeyboardInterrupt
 
-    script = load_script()
-    monkeypatch.setattr(script, "train", fail)
-    monkeypatch.setattr("sys.argv", ["x", "--data", "A", "--output", "B"])
+    monkeypatch.setattr(train_imagenet, "choose_recipe", fail)
     with pytest.raises(SystemExit) as error:
-        script.main()
+        train_imagenet.main(["--data", "A", "--output", "B"])
     assert error.value.code == 130
-    assert "train_imagenet: interrupted" in capsys.readouterr().err
+    assert "train_imagenet: interrupted. The same" in capsys.readouterr().err
+
+
+def test_a_signal_in_the_training_ends_with_a_line(
+    monkeypatch, tmp_path, capsys
+):
+    def fit(model, average, strategy, source, run, state, interruption, steps):
+        state.step = 2
+        interruption._request(15, None)
+        raise SystemExit(75)
+
+    monkeypatch.setattr(train_imagenet.fitting, "fit", fit)
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, tmp_path, "--data", "X", *SHORT)
+    assert error.value.code == 75
+    assert "train_imagenet: stopped after step 2 of 3. The same" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path, monkeypatch):
@@ -416,34 +405,6 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path, monkeypatch):
     run(monkeypatch, tmp_path / "a", *arguments, str(NUM_TRAIN))
     with pytest.raises(ValueError, match="batch_size=49, 48 images"):
         run(monkeypatch, tmp_path / "b", *arguments, str(NUM_TRAIN + 1))
-
-
-def test_images_of_a_smoke_run_are_written_once(tmp_path):
-    script = load_script()
-    path = tmp_path / "images"
-    for _ in range(2):  # The second time another one was sooner.
-        script.write_smoke_images(str(path), train=30, val=20)
-        assert list(tmp_path.iterdir()) == [path]
-        source = imagenet.open_source(str(path))
-        assert (source.num_train, source.num_val) == (30, 20)
-    assert len(source.class_names) == 10
-
-
-def test_pixels_are_normalized_as_those_of_imagenet(monkeypatch):
-    from keras_epsanet import preprocess_input
-
-    script = load_script()
-    monkeypatch.setitem(
-        script.MODELS,
-        "tiny",
-        lambda input_shape, **_: keras.Sequential([keras.Input(input_shape)]),
-    )
-    _, model = script.build_model(script.SMOKE, 10)
-    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
-    images = images.astype("float32")
-    np.testing.assert_allclose(
-        model(images), preprocess_input(images), rtol=0, atol=1e-5
-    )
 
 
 def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path, monkeypatch):

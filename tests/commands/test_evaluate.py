@@ -1,8 +1,5 @@
 import csv
-import pathlib
-import runpy
 import shutil
-import sys
 
 import keras
 import numpy as np
@@ -10,12 +7,15 @@ import pytest
 
 import keras_epsanet
 from keras_epsanet import EPSANet
+from keras_epsanet.classification.imagenet import evaluation as table_2
+from keras_epsanet.classification.results import Results
+from keras_epsanet.commands import evaluate
+from keras_epsanet.data import imagenet
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("the script needs TensorFlow", allow_module_level=True)
+    pytest.skip("images are decoded by TensorFlow", allow_module_level=True)
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/evaluate.py"
 CLASSES = 7
 
 
@@ -53,7 +53,7 @@ def smallest(**kwargs):
 @pytest.fixture
 def small_weights(tmp_path, monkeypatch, randomize):
     """File and network, which stands for EPSANet-50 Small."""
-    monkeypatch.setattr(keras_epsanet, "EPSANet50Small", smallest)
+    monkeypatch.setitem(table_2.MODELS, "epsanet50_small", smallest)
     network = randomize(smallest(input_shape=(32, 32, 3), classes=CLASSES))
     # Otherwise all images look alike to so small a network.
     network.layers[-1].kernel.assign(100 * network.layers[-1].kernel)
@@ -62,9 +62,8 @@ def small_weights(tmp_path, monkeypatch, randomize):
     return path, network
 
 
-def run(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-    return runpy.run_path(str(SCRIPT), run_name="__main__")
+def run(*arguments):
+    evaluate.main(list(map(str, arguments)))
 
 
 def accuracies(network, folder):
@@ -85,10 +84,10 @@ def accuracies(network, folder):
     return 100 * correct / count
 
 
-def row_of(monkeypatch, capsys, weights, images):
+def row_of(capsys, weights, images):
     """The line that is printed of ImageNet, without the name."""
     arguments = f"--weights {weights} --data {images} --batch-size 4"
-    run(monkeypatch, *arguments.split(), "--image-size", "32")
+    run(*arguments.split(), "--image-size", "32")
     title, _, row = capsys.readouterr().out.splitlines()[-3:]
     assert title.startswith("Table 2")
     name, *numbers = row.split()
@@ -96,16 +95,14 @@ def row_of(monkeypatch, capsys, weights, images):
     return numbers
 
 
-def test_accuracies_are_those_of_a_plain_loop(
-    images, small_weights, monkeypatch, capsys
-):
+def test_accuracies_are_those_of_a_plain_loop(images, small_weights, capsys):
     path, network = small_weights
     top1, top5 = accuracies(network, images)
     assert 0 < top1 < top5 < 100
     counts = keras_epsanet.complexity(
         smallest(classes=CLASSES, weights=None), (224, 224, 3)
     )
-    assert row_of(monkeypatch, capsys, path, images) == [
+    assert row_of(capsys, path, images) == [
         f"{counts.parameters / 1e6:.2f}",
         "22.56",
         f"{counts.flops / 1e9:.2f}",
@@ -119,7 +116,7 @@ def test_accuracies_are_those_of_a_plain_loop(
 
 @pytest.mark.large
 def test_checkpoints_of_pytorch_are_evaluated(
-    images, golden_state_dict, monkeypatch, capsys, tmp_path
+    images, golden_state_dict, capsys, tmp_path
 ):
     file = write_golden(golden_state_dict("epsanet50_small"), tmp_path)
     network = keras_epsanet.EPSANet50Small(
@@ -127,7 +124,7 @@ def test_checkpoints_of_pytorch_are_evaluated(
     )
     top1, top5 = accuracies(network, images)
     assert 0 < top1 < top5 < 100
-    assert row_of(monkeypatch, capsys, file, images) == [
+    assert row_of(capsys, file, images) == [
         "20.53",  # Of seven classes.
         *("22.56", "3.62", "3.62", f"{top1:.2f}", "77.49"),
         *(f"{top5:.2f}", "93.54"),
@@ -135,9 +132,7 @@ def test_checkpoints_of_pytorch_are_evaluated(
 
 
 def test_the_table_has_the_paper_s_networks():
-    script = runpy.run_path(str(SCRIPT))
-    names = set(MODEL_CONFIGS)
-    assert set(script["TABLE_2"]) == set(script["NETWORKS"]) == names
+    assert set(table_2.TABLE_2) == set(MODEL_CONFIGS) < set(table_2.MODELS)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +143,7 @@ def test_the_table_has_the_paper_s_networks():
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
-    file, message, images, small_weights, tmp_path, monkeypatch
+    file, message, images, small_weights, tmp_path
 ):
     folder = tmp_path / "three"
     for split in ("train", "val"):
@@ -159,7 +154,7 @@ def test_weights_that_do_not_fit_are_refused(
             (path / "0.jpeg").write_bytes(image.read_bytes())
     with pytest.raises(SystemExit) as caught:
         arguments = ["--weights", tmp_path / file, "--data", folder]
-        run(monkeypatch, *arguments, "--image-size", "32")
+        run(*arguments, "--image-size", "32")
     assert caught.value.code.startswith("evaluate: ")
     assert message in caught.value.code
 
@@ -225,13 +220,13 @@ def plain_loop(model, names, folder):
 
 
 def test_classes_of_a_model_are_matched_by_name(
-    classifier, colors, monkeypatch, capsys, tmp_path
+    classifier, colors, capsys, tmp_path
 ):
     path, model, names = classifier
     loss, top1 = plain_loop(model, names, colors / "val")
     table = tmp_path / "confusion.csv"
     arguments = ["--model", path, "--data", colors, "--batch-size", 5]
-    run(monkeypatch, *arguments, "--confusion", table)
+    run(*arguments, "--confusion", table)
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == (
         f"18 images: loss {loss:.4f}, top-1 {top1:.2%}, top-5 100.00%"
@@ -250,31 +245,28 @@ def test_classes_of_a_model_are_matched_by_name(
 
 
 def test_folders_of_some_classes_are_enough(
-    classifier, colors, monkeypatch, capsys, tmp_path
+    classifier, colors, capsys, tmp_path
 ):
     for name in ("red", "green"):
         (tmp_path / name).mkdir()
         image = (colors / "val" / name / "0.png").read_bytes()
         (tmp_path / name / "0.png").write_bytes(image)
-    run(monkeypatch, "--model", classifier[0], "--data", tmp_path)
+    run("--model", classifier[0], "--data", tmp_path)
     first, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith("2 images") and len(lines) == 2
     (tmp_path / "red").rename(tmp_path / "pink")
     with pytest.raises(SystemExit, match="Received: images of pink"):
-        run(monkeypatch, "--model", classifier[0], "--data", tmp_path)
+        run("--model", classifier[0], "--data", tmp_path)
 
 
 def test_a_class_is_taken_for_the_three_most_frequent_others(capsys):
-    script = runpy.run_path(str(SCRIPT))
     # Of class a: 5 b, 1 c, 2 d and 2 e; of b two are taken for a.
     labels = np.array(12 * [0] + 2 * [1] + 3 * [2])
     predicted = np.array([0, 0] + 5 * [1] + [2, 3, 3, 4, 4] + 5 * [0])
     predicted[-3:] = 2
-    confusion = np.zeros((5, 5), int)
-    np.add.at(confusion, (labels, predicted), 1)
     # Sure of each by 0.9.
     probabilities = 0.875 * np.eye(5)[predicted] + 0.025
-    script["print_result"]("edcba"[::-1], labels, probabilities, confusion)
+    evaluate.print_results(Results("abcde", labels, probabilities))
     first, *lines = capsys.readouterr().out.splitlines()
     loss = -np.mean(np.log(np.where(labels == predicted, 0.9, 0.025)))
     assert first == f"17 images: loss {loss:.4f}, top-1 {5 / 17:.2%}"
@@ -286,17 +278,13 @@ def test_a_class_is_taken_for_the_three_most_frequent_others(capsys):
 
 
 def test_the_loss_of_what_is_taken_for_impossible_is_bounded(capsys):
-    script = runpy.run_path(str(SCRIPT))
-    probabilities, labels = np.array([[1, 0], [0.999, 0.001]]), np.ones(2, int)
-    confusion = np.array([[0, 0], [2, 0]])
-    script["print_result"]("ab", labels, probabilities, confusion)
+    probabilities = [[1, 0], [0.999, 0.001]]
+    evaluate.print_results(Results("ab", [1, 1], probabilities))
     loss = -np.mean(np.log([1e-7, 1e-3]))
     assert f"loss {loss:.4f}" in capsys.readouterr().out
 
 
-def test_images_are_resized_for_a_model_of_one_size(
-    tmp_path, monkeypatch, capsys
-):
+def test_images_are_resized_for_a_model_of_one_size(tmp_path, capsys):
     image = keras.Input((4, 6, 3))
     x = keras.layers.GlobalAveragePooling2D()(image)
     names = keras_epsanet.layers.ClassNames(["blue", "green", "red"])
@@ -305,69 +293,38 @@ def test_images_are_resized_for_a_model_of_one_size(
     for name in set(COLORS) - {"blue", "red"}:
         shutil.rmtree(tmp_path / "images" / name)
     arguments = ["--model", tmp_path / "model.keras"]
-    run(monkeypatch, *arguments, "--data", tmp_path / "images")
+    run(*arguments, "--data", tmp_path / "images")
     assert capsys.readouterr().out.startswith("4 images: ")
 
 
 @pytest.mark.parametrize("classes", [5, 6])
 def test_the_five_first_count_of_more_than_five_classes(classes, capsys):
-    script = runpy.run_path(str(SCRIPT))
     # The classes in their order; true is the fifth, then the sixth.
     probabilities = np.array([np.arange(classes, 0, -1)] * 2) / 30
     labels = np.array([4, classes - 1])
-    confusion = np.zeros((classes, classes), int)
-    script["print_result"]("abcdef"[:classes], labels, probabilities, confusion)
+    evaluate.print_results(Results("abcdef"[:classes], labels, probabilities))
     line = capsys.readouterr().out.splitlines()[0]
     assert ("top-5 50.00%" in line) == (classes > 5)
-
-
-@pytest.mark.parametrize(
-    "folders, expected",
-    [
-        (("val", "train"), "val"),
-        (("test", "train"), "test"),
-        (("val", "test", "train"), "val"),
-        (("val", "test"), ""),
-        (("cat", "dog"), ""),
-    ],
-)
-def test_the_part_for_evaluation_is_taken(
-    folders, expected, tmp_path, monkeypatch
-):
-    script = runpy.run_path(str(SCRIPT))
-    for name in folders:
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr(keras_epsanet.data, "image_folder", str)
-    found = script["open_images"](str(tmp_path))
-    assert pathlib.Path(found) == tmp_path / expected
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ("--weights W", "--weights needs --data"),
-        ("--model M --batch-size 0", "--batch-size must be positive"),
+        ("--model M --batch-size 0", "must be a positive integer"),
         ("--model M --weights W", "not allowed with"),
         ("", "one of the arguments"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(
-    arguments, message, monkeypatch, capsys
-):
-    script = runpy.run_path(str(SCRIPT))
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments.split()])
+def test_options_that_do_not_fit_are_refused(arguments, message, capsys):
     with pytest.raises(SystemExit):
-        script["parse_args"]()
+        evaluate.parse(arguments.split())
     assert message in capsys.readouterr().err
 
 
-def test_defaults_are_those_of_the_help(monkeypatch):
-    script = runpy.run_path(str(SCRIPT))
-    arguments = ["evaluate.py", "--model", "M", "--batch-size", "1"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    assert script["parse_args"]().batch_size == 1
-    monkeypatch.setattr(sys, "argv", arguments[:3])
-    assert vars(script["parse_args"]()) == {
+def test_defaults_are_those_of_the_help():
+    assert evaluate.parse(["--model", "M", "--batch-size", "1"]).batch_size == 1
+    assert vars(evaluate.parse(["--model", "M"])) == {
         "model": "M",
         "weights": None,
         "data": None,
@@ -378,45 +335,27 @@ def test_defaults_are_those_of_the_help(monkeypatch):
     }
 
 
-@pytest.mark.parametrize("error", [ImportError, OSError, TypeError, ValueError])
-def test_errors_end_with_a_line(error, monkeypatch):
-    def fail(args):
-        raise error("reason")
-
-    script = runpy.run_path(str(SCRIPT))
-    names = script["main"].__globals__
-    for option, name in (("model", "model"), ("weights", "weights")):
-        monkeypatch.setitem(names, f"evaluate_{name}", fail)
-        arguments = ["x", f"--{option}", "F", "--data", "D"]
-        monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit, match="^evaluate: reason$"):
-            script["main"]()
+def test_a_model_that_cannot_be_used_is_named(tmp_path):
+    (tmp_path / "model.keras").write_text("no model")
+    for name in ("model.keras", "none.keras"):
+        message = f"^mine: {tmp_path}/{name} cannot be used: "
+        with pytest.raises(SystemExit, match=message):
+            evaluate.main(["--model", f"{tmp_path}/{name}"], "mine")
 
 
 def test_five_classes_have_no_top_5(capsys):
-    script = runpy.run_path(str(SCRIPT))
-    probabilities = np.eye(5)
-    confusion = np.eye(5, dtype=int)
-    labels = np.arange(5)
-    script["print_result"](list("abcde"), labels, probabilities, confusion)
+    evaluate.print_results(Results("abcde", np.arange(5), np.eye(5)))
     assert "top-5" not in capsys.readouterr().out
 
 
-def test_without_data_the_embedded_images_are_evaluated(monkeypatch):
-    script = runpy.run_path(str(SCRIPT))
-    assert script["open_images"](None).num_images == 2000
-
-
-def test_a_model_without_class_names_is_refused(tmp_path, monkeypatch):
+def test_a_model_without_class_names_is_refused(tmp_path):
     image = keras.Input((32, 32, 3))
     keras.Model(image, image).save(tmp_path / "model.keras")
     with pytest.raises(SystemExit, match="evaluate: .*ClassNames"):
-        run(monkeypatch, "--model", tmp_path / "model.keras")
+        run("--model", tmp_path / "model.keras")
 
 
 def test_options_of_imagenet_reach_the_network_and_the_batches(monkeypatch):
-    script = runpy.run_path(str(SCRIPT))
-    names = script["evaluate_weights"].__globals__
     asked = {}
 
     def build(**options):
@@ -435,14 +374,14 @@ def test_options_of_imagenet_reach_the_network_and_the_batches(monkeypatch):
         image = np.zeros((1, image_size, image_size, 3), "uint8")
         return tf.data.Dataset.from_tensors((image, np.eye(3)[:1]))
 
-    monkeypatch.setitem(names["NETWORKS"], "epsanet50_large", build)
-    monkeypatch.setattr(names["imagenet"], "evaluation_batches", batches)
-    monkeypatch.setattr(names["imagenet"], "open_source", lambda path: Source)
-    monkeypatch.setitem(names, "print_row", lambda *row: asked.update(row=row))
+    monkeypatch.setitem(table_2.MODELS, "epsanet50_large", build)
+    monkeypatch.setattr(imagenet, "evaluation_batches", batches)
+    monkeypatch.setattr(imagenet, "open_source", lambda path: Source)
+    monkeypatch.setattr(
+        table_2, "table_row", lambda *row: asked.update(row=row)
+    )
     options = "--weights W --data D --network epsanet50_large"
-    options += " --batch-size 7 --image-size 40"
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *options.split()])
-    script["main"]()
+    run(*options.split(), "--batch-size", 7, "--image-size", 40)
     assert asked.pop("row")[0] == "epsanet50_large"
     assert asked == {
         "weights": "W",
@@ -454,10 +393,8 @@ def test_options_of_imagenet_reach_the_network_and_the_batches(monkeypatch):
     }
 
 
-def test_every_option_has_a_test(monkeypatch):
-    script = runpy.run_path(str(SCRIPT))
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", "--model", "FILE"])
-    assert set(vars(script["parse_args"]())) == {
+def test_every_option_has_a_test():
+    assert set(vars(evaluate.parse(["--model", "FILE"]))) == {
         *("model", "data", "batch_size", "confusion"),
         *("weights", "network", "image_size"),
     }

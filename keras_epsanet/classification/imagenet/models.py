@@ -1,0 +1,70 @@
+"""Networks for ImageNet, from bytes to logits."""
+
+import keras
+
+from keras_epsanet import training
+from keras_epsanet.classification.models import MODELS
+from keras_epsanet.models.preprocessing import rescale
+
+
+def build_model(recipe, classes):
+    """Builds a network and a model of it that takes images of bytes.
+
+    Args:
+        recipe: `ImageNetRecipe`.
+        classes: Integer.
+
+    Returns:
+        The network, for normalized images, and a `keras.Model` from RGB
+        images from 0 to 255, `(N, image_size, image_size, 3)`, to logits,
+        float32 `(N, classes)`. They share their weights.
+
+    Example:
+
+    >>> from keras_epsanet.training import ImageNetRecipe
+    >>> recipe = ImageNetRecipe(model="tiny", image_size=32)
+    >>> network, model = build_model(recipe, classes=10)
+    >>> model.output_shape
+    (None, 10)
+    """
+    size = recipe.image_size
+    network = MODELS[recipe.model](
+        input_shape=(size, size, 3),
+        classes=classes,
+        classifier_activation=None,
+        synchronized=training.synchronized(recipe),
+        dtype=recipe.precision,
+    )
+    image = keras.Input((size, size, 3), name="image")
+    # Loss and metrics are computed in float32 whatever the network is in.
+    logits = keras.layers.Activation("linear", dtype="float32")(
+        network(rescale(image, "channels_last"))
+    )
+    return network, keras.Model(image, logits, name=recipe.model)
+
+
+def metrics():
+    """Returns the metrics `top1` and `top5` of one-hot labels.
+
+    To be given as `weighted_metrics`, for the last batch of an evaluation may
+    be padded.
+    """
+    return [
+        keras.metrics.CategoricalAccuracy(name="top1"),
+        keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
+    ]
+
+
+def compile_model(model, recipe, steps_per_epoch):
+    """Compiles a model as its recipe says.
+
+    Args:
+        model: What `build_model` returned.
+        recipe: `ImageNetRecipe`.
+        steps_per_epoch: Integer, as in `keras_epsanet.training.make_schedule`.
+    """
+    model.compile(
+        optimizer=training.make_optimizer(recipe, steps_per_epoch),
+        loss=training.make_loss(recipe),
+        weighted_metrics=metrics(),
+    )

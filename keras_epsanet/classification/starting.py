@@ -1,0 +1,99 @@
+"""What a classifier's training starts with: anew, or from its run folder."""
+
+import os
+from typing import NamedTuple
+
+import keras
+
+from keras_epsanet import training
+from keras_epsanet.classification import batches, fitting, models, run_folder
+from keras_epsanet.distribution import check_batch_size
+
+
+class Started(NamedTuple):
+    """A training that can go on.
+
+    Attributes:
+        classifier: What `build_classifier` returned.
+        model: What `compile_trained_part` returned.
+        run: `RunFolder`.
+        average: `WeightAverage` of the model, or `None`.
+        state: `State`, which the training keeps up to date.
+    """
+
+    classifier: keras.Model
+    model: keras.Model
+    run: training.RunFolder
+    average: object
+    state: training.State
+
+
+def make_strategy():
+    """Takes all devices of this machine, on TensorFlow.
+
+    Returns:
+        `tf.distribute.Strategy`.
+
+    Raises:
+        ValueError: If TF_CONFIG names several workers.
+    """
+    import tensorflow as tf
+
+    if keras.backend.backend() != "tensorflow":
+        return tf.distribute.get_strategy()
+    strategy = training.make_strategy()
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ValueError(
+            "A classifier is trained on one machine. Received: TF_CONFIG="
+            f"{os.environ['TF_CONFIG']}"
+        )
+    return strategy
+
+
+def start(path, recipe, images, weights, strategy):
+    """Builds a classifier, and restores it if its training goes on.
+
+    Args:
+        path: Folder of the training. It is made if need be.
+        recipe: `ClassifierRecipe`.
+        images: `Images`.
+        weights: Path of trained weights, or `None`. A training that goes on
+            has its weights in its checkpoints.
+        strategy: What `make_strategy` returned.
+
+    Returns:
+        `Started`.
+
+    Raises:
+        ValueError: If the weights do not fit, the devices cannot share a
+            batch, or the folder belongs to another training.
+    """
+    check_batch_size(recipe.step_batch_size, strategy)
+    steps = batches.steps_per_epoch(images.train, recipe)
+    if run_folder.has_checkpoints(path):
+        weights = None
+    with strategy.scope():
+        classifier = models.build_classifier(
+            recipe, images.class_names, weights
+        )
+        model = models.compile_trained_part(classifier, recipe, steps)
+        run = run_folder.open_run(path, recipe, images)
+        average = training.make_average(model, recipe)
+        state = run.restore(model, steps, average=average)
+    return Started(classifier, model, run, average, state)
+
+
+def take_best(started, evaluation, strategy):
+    """Gives a classifier that was trained the weights of its best epoch.
+
+    Args:
+        started: `Started`, after the training.
+        evaluation: Batches of the held-out images.
+        strategy: What `make_strategy` returned.
+    """
+    _, model, run, average, state = started
+    with strategy.scope():
+        fitting.restore_best(model, average, run, state)
+        if state.best_value is None:
+            # Its checkpoint was damaged: the last one is what is left.
+            fitting.note_best(model, state, evaluation)

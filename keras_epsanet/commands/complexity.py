@@ -1,0 +1,104 @@
+"""Counts the parameters and operations of a network, layer by layer."""
+
+import argparse
+
+import keras
+
+import keras_epsanet
+from keras_epsanet.classification.models import MODELS
+from keras_epsanet.commands.options import positive
+from keras_epsanet.commands.reporting import one_line_errors, usable
+from keras_epsanet.graph.operations import CONVENTIONS
+
+
+def main(arguments=None, program="complexity"):
+    """Runs the command.
+
+    Args:
+        arguments: List of strings; `None` for those of the process.
+        program: Name of the command in messages.
+
+    Raises:
+        SystemExit: With a message if the model cannot be used or counted.
+    """
+    args = parse(arguments, program)
+    with one_line_errors(program):
+        model = open_model(args, program)
+        shape = image_shape(model, args.image_size)
+        print(keras_epsanet.complexity(model, shape, args.convention))
+
+
+def parse(arguments=None, program="complexity"):
+    """Reads the command line.
+
+    Args:
+        arguments: List of strings; `None` for those of the process.
+        program: Name of the command in messages.
+
+    Returns:
+        `argparse.Namespace`.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=__doc__,
+        usage="%(prog)s [options] MODEL",
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help=f"{', '.join(MODELS)}, or a file that ends in .keras",
+    )
+    parser.add_argument(
+        "--image-size",
+        nargs="+",
+        type=positive("image_size"),
+        metavar="N",
+        help="side of an image in pixels, or height and width (default: that "
+        "of the model, or 224)",
+    )
+    parser.add_argument(
+        "--convention",
+        choices=list(CONVENTIONS),
+        default="table2",
+        help="the table of the paper whose FLOPs are counted (default: table2)",
+    )
+    args = parser.parse_args(arguments)
+    if args.model not in MODELS and not args.model.endswith(".keras"):
+        parser.error(
+            f"{args.model} is none of {', '.join(MODELS)} and does not end "
+            "in .keras"
+        )
+    if args.image_size is not None and len(args.image_size) > 2:
+        parser.error("--image-size is one side, or height and width")
+    return args
+
+
+def open_model(args, program):
+    """Builds the network of a name, or opens a file."""
+    if args.model in MODELS:
+        return MODELS[args.model](input_shape=(None, None, 3))
+    with usable(program, args.model):
+        return keras.saving.load_model(args.model, compile=False)
+
+
+def image_shape(model, size=None):
+    """The shape of the image for which operations are counted.
+
+    Args:
+        model: `keras.Model`.
+        size: List of one or two integers, or `None` for what the model takes,
+            or 224 where it takes any.
+
+    Returns:
+        Tuple of height, width and channels.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((None, 96, 3))])
+    >>> image_shape(model), image_shape(model, [64, 96])
+    ((224, 96, 3), (64, 96, 3))
+    """
+    height, width, channels = model.input_shape[1:]
+    if size is None:
+        return height or 224, width or 224, channels
+    return size[0], size[-1], channels

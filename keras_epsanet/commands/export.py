@@ -1,0 +1,175 @@
+"""Exports a trained model for other runtimes, and checks what was exported."""
+
+import argparse
+import os
+
+import keras
+import numpy as np
+
+import keras_epsanet
+from keras_epsanet.atomic import whole
+from keras_epsanet.commands.options import positive
+from keras_epsanet.commands.reporting import one_line_errors, usable
+
+ENDINGS = {
+    "saved_model": "_saved_model",
+    "onnx": ".onnx",
+    "litert": ".tflite",
+    "litert_int8": "_int8.tflite",
+}
+
+
+def main(arguments=None, program="export"):
+    """Runs the command.
+
+    Args:
+        arguments: List of strings; `None` for those of the process.
+        program: Name of the command in messages.
+
+    Raises:
+        SystemExit: With a message if the model cannot be used, or what was
+            exported does not predict as it does.
+    """
+    args = parse(arguments, program)
+    with one_line_errors(program):
+        with usable(program, args.model):
+            model = keras.saving.load_model(args.model, compile=False)
+        if args.fuse:
+            model = keras_epsanet.fuse(model)
+        images = make_images(model, args)
+        for name in args.format:
+            print(f"{export(model, images, name, args)} is as Keras predicts")
+
+
+def parse(arguments=None, program="export"):
+    """Reads the command line.
+
+    Args:
+        arguments: List of strings; `None` for those of the process.
+        program: Name of the command in messages.
+
+    Returns:
+        `argparse.Namespace`.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
+    parser.add_argument("--model", metavar="FILE", required=True)
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=ENDINGS,
+        default=["saved_model"],
+        help="default: saved_model; onnx needs keras-epsanet[export]",
+    )
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="default: that of the model"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=positive("batch_size"),
+        metavar="N",
+        help="default: any",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=positive("image_size"),
+        metavar="N",
+        default=224,
+        help="side of the images in pixels, of a model for any, with which "
+        "it is compared; LiteRT takes this size alone (default: 224)",
+    )
+    parser.add_argument(
+        "--fuse",
+        action="store_true",
+        help="fold every BatchNorm into the convolution before it",
+    )
+    return parser.parse_args(arguments)
+
+
+def make_images(model, args):
+    """Random and embedded images, `(16, height, width, 3)`, float32."""
+    import tensorflow as tf
+
+    size = [side or args.image_size for side in model.input_shape[1:3]]
+    random = np.random.default_rng(0).uniform(0, 255, (8, *size, 3))
+    embedded = [x for x, _ in keras_epsanet.data.fashion_mnist("test").take(8)]
+    embedded = tf.image.grayscale_to_rgb(tf.stack(embedded))
+    images = np.concatenate([random, tf.image.resize(embedded, size)])
+    images = images.astype("float32")
+    if isinstance(model.layers[-1], keras_epsanet.layers.ClassNames):
+        return images  # It normalizes them itself.
+    return np.asarray(keras_epsanet.preprocess_input(images))
+
+
+def export(model, images, name, args):
+    """Writes one format, if it is as the model, and returns its path."""
+    folder = args.output or os.path.dirname(args.model) or "."
+    os.makedirs(folder, exist_ok=True)
+    file = os.path.splitext(os.path.basename(args.model))[0] + ENDINGS[name]
+    path = os.path.join(folder, file)
+    # Batches, the last filled up with the first images.
+    size = args.batch_size or 2
+    places = np.arange(-(-len(images) // size) * size) % len(images)
+    batches = images[places.reshape(-1, size)]
+    expected = np.stack([model.predict(x, verbose=0) for x in batches])
+    with whole(path, replace_folder=True) as temporary:
+        write(model, batches, name, temporary, args.batch_size)
+        run = load(temporary, name, batches.shape[1:])
+        found = np.stack([run(x) for x in batches])
+        difference = np.abs(found - expected).max() / np.abs(expected).max()
+        # Not `>`, which is false for NaN.
+        if not difference <= (0.1 if name == "litert_int8" else 1e-4):
+            raise RuntimeError(
+                f"{name} differs from Keras by {difference:.1e} of the largest"
+            )
+    return path
+
+
+def write(model, batches, name, path, size):
+    """Writes one format, for batches of `size` or, if it is `None`, of any."""
+    sides = model.input_shape[1:3]
+    if name.startswith("litert"):
+        sides = batches.shape[2:4]
+    if name == "litert_int8":
+        size = batches.shape[1]
+    form = name if name in ("onnx", "litert") else "tf_saved_model"
+    signature = [keras.InputSpec("float32", (size, *sides, 3))]
+    target = f"{path}.float" if name == "litert_int8" else path
+    options = {"verbose": False, "input_signature": signature}
+    model.export(target, format=form, **options)
+    if name == "litert_int8":
+        import tensorflow as tf
+
+        converter = tf.lite.TFLiteConverter.from_saved_model(target)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([x] for x in batches)
+        kinds = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.target_spec.supported_ops = kinds
+        with open(path, "wb") as file:
+            file.write(converter.convert())
+
+
+def load(path, name, shape):
+    """Returns the function of the runtime from images to outputs."""
+    import tensorflow as tf
+
+    if name == "saved_model":
+        loaded = tf.saved_model.load(path)
+        return lambda images: loaded.serve(images).numpy()
+    if name == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path)
+        key = session.get_inputs()[0].name
+        return lambda images: session.run(None, {key: images})[0]
+    interpreter = tf.lite.Interpreter(path)
+    (image,) = interpreter.get_input_details()
+    (output,) = interpreter.get_output_details()
+    interpreter.resize_tensor_input(image["index"], shape)
+    interpreter.allocate_tensors()
+
+    def run(images):
+        interpreter.set_tensor(image["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(output["index"])
+
+    return run

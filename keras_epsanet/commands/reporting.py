@@ -1,0 +1,197 @@
+"""How all commands speak: of progress, errors, interruptions and bad files."""
+
+import contextlib
+import sys
+
+from keras_epsanet import data, training
+from keras_epsanet.data.file_names import printable
+from keras_epsanet.distribution import num_replicas
+
+ERRORS = (FloatingPointError, ImportError, OSError, RuntimeError, ValueError)
+GOES_ON = "The same command goes on from"
+
+
+@contextlib.contextmanager
+def one_line_errors(program, advice=None):
+    """Ends the process with a line instead of a traceback.
+
+    Args:
+        program: Name of the command in messages.
+        advice: String, what to do after Ctrl-C, or `None`.
+
+    Raises:
+        SystemExit: With a message after an error, 130 after Ctrl-C.
+
+    Example:
+
+    >>> with one_line_errors("keras-epsanet predict"):
+    ...     raise ValueError("There is no image")
+    Traceback (most recent call last):
+    SystemExit: keras-epsanet predict: There is no image
+    """
+    try:
+        yield
+    except ERRORS as error:
+        sys.exit(f"{program}: {error}")
+    except KeyboardInterrupt:
+        line = f"\n{program}: interrupted" + (f". {advice}" if advice else "")
+        print(line, file=sys.stderr)
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def usable(program, path):
+    """Ends the process with a line if a file cannot be used.
+
+    Args:
+        program: Name of the command in messages.
+        path: The file that is opened within.
+
+    Raises:
+        SystemExit: With a message that names the file.
+    """
+    try:
+        yield
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        sys.exit(f"{program}: {path} cannot be used: {error}")
+
+
+def training_errors(program):
+    """`one_line_errors` of a training, which goes on when it is run again."""
+    return one_line_errors(program, f"{GOES_ON} the last checkpoint")
+
+
+@contextlib.contextmanager
+def interruptible(program, recipe, state, is_chief=True):
+    """Lets Ctrl-C and SIGTERM save a training and end it with a line.
+
+    Args:
+        program: Name of the command in messages.
+        recipe: `Recipe`.
+        state: `State` of the training, which is kept up to date.
+        is_chief: Whether this process is the one that prints.
+
+    Yields:
+        `Interruption`, to be given to `Checkpointing`.
+
+    Raises:
+        SystemExit: 130 after Ctrl-C, 75 after a SIGTERM.
+    """
+    interruption = training.Interruption()
+    try:
+        yield interruption
+    except SystemExit:
+        if is_chief:
+            total = recipe.epochs * state.steps_per_epoch
+            print(
+                f"\n{program}: stopped after step {state.step:,} of "
+                f"{total:,}. {GOES_ON} there",
+                file=sys.stderr,
+            )
+        sys.exit(interruption.exit_code)
+    finally:
+        interruption.stop()
+
+
+def end_if_interrupted(interruption):
+    """Ends a training that was to end in its last epoch, which is saved.
+
+    Args:
+        interruption: What `interruptible` yielded.
+
+    Raises:
+        SystemExit: If Ctrl-C or a SIGTERM has come.
+    """
+    if interruption.requested:
+        raise SystemExit(interruption.exit_code)
+
+
+def report_start(what, strategy, images, recipe, state):
+    """Says what a training starts with, and from where it goes on.
+
+    Args:
+        what: String, what is trained.
+        strategy: What `make_strategy` returned.
+        images: String, what it is trained with.
+        recipe: `Recipe`.
+        state: `State` at the start.
+    """
+    print(f"{what} on {num_replicas(strategy)} device(s): {images}")
+    total = recipe.epochs * state.steps_per_epoch
+    if state.step:
+        print(
+            f"Going on after step {state.step:,} of {total:,}"
+            + (
+                f", in epoch {state.epoch + 1} of {recipe.epochs}"
+                if state.step < total
+                else ""
+            )
+        )
+    if state.step < total:
+        print(
+            "The first step takes up to a minute, in which TensorFlow makes "
+            "its graph",
+            flush=True,
+        )
+
+
+def report_longer(recipe, before):
+    """Says what more epochs than before mean for the learning rate.
+
+    Args:
+        recipe: `Recipe`.
+        before: `Recipe` of the training that goes on, or `None`.
+    """
+    if before is not None and before.epochs < recipe.epochs:
+        print(
+            f"{recipe.epochs} epochs instead of {before.epochs}: from here "
+            "the learning rate is that of the longer training"
+        )
+
+
+def report_bad(names):
+    """Names the images that could not be decoded.
+
+    Args:
+        names: List of strings.
+    """
+    if names:
+        print(f"{len(names)} images are bad:", *names, sep="\n")
+
+
+def decoded(files, skipped, program):
+    """Decodes images one by one; bad ones are named and noted.
+
+    Args:
+        files: List of paths.
+        skipped: List to which the paths of bad files are added.
+        program: Name of the command in messages.
+
+    Yields:
+        Pairs of a path and an image, uint8 `(H, W, 3)`.
+    """
+    for path in files:
+        try:
+            yield path, data.decode_image(path)
+        except ValueError as error:
+            print(f"{program}: {error}", file=sys.stderr)
+            skipped.append(path)
+
+
+def end_if_skipped(program, files, skipped, folders):
+    """Ends the process with a line if images were skipped or there are none.
+
+    Args:
+        program: Name of the command in messages.
+        files: List of the paths of all images.
+        skipped: List of those that were skipped.
+        folders: List of strings, where images were looked for.
+
+    Raises:
+        SystemExit: With a message.
+    """
+    if not files:
+        where = ", ".join(map(printable, folders))
+        sys.exit(f"{program}: no images in {where}")
+    if skipped:
+        sys.exit(f"{program}: {len(skipped)} of {len(files)} images skipped")

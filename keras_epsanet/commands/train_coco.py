@@ -1,0 +1,190 @@
+"""Trains a detector with an EPSANet as its backbone, and looks at it."""
+
+import argparse
+import importlib.util
+import os
+
+import keras
+
+from keras_epsanet import detection, distribution, training
+from keras_epsanet.commands import options, reporting
+from keras_epsanet.detection import (
+    demo,
+    finishing,
+    fitting,
+    from_recipe,
+    sources,
+)
+from keras_epsanet.models.variants import MODEL_CONFIGS
+
+# What a training needs beside TensorFlow, for its evaluation and its picture.
+PACKAGES = ("pycocotools", "matplotlib")
+
+
+def main(arguments=None, program="train_coco"):
+    """Runs the command.
+
+    Args:
+        arguments: List of strings; `None` for those of the process.
+        program: Name of the command in messages.
+
+    Raises:
+        SystemExit: With a message if the training fails, 130 after Ctrl-C,
+            75 after a SIGTERM.
+    """
+    args = parse(arguments, program)
+    with reporting.training_errors(program):
+        train(args, program)
+
+
+def parse(arguments=None, program="train_coco"):
+    """Reads the command line.
+
+    Args:
+        arguments: List of strings; `None` for those of the process.
+        program: Name of the command in messages.
+
+    Returns:
+        `argparse.Namespace`. What is not given of a recipe is not in it.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program, description=__doc__, usage="%(prog)s [options]"
+    )
+    parser.add_argument(
+        "--data", metavar="COCO", help="folder of COCO's form (default: scenes)"
+    )
+    parser.add_argument(
+        "--weights", metavar="FILE", help="trained classifier to start from"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="RUN",
+        default="runs/detector",
+        help="folder for the results, where the same command goes on "
+        "(default: runs/detector)",
+    )
+    parser.add_argument(
+        "--scenes",
+        type=options.positive("scenes"),
+        metavar="N",
+        help="number of composed scenes to train on (default: "
+        f"{demo.NUM_SCENES}, for R-CNNs {demo.NUM_SCENES_RCNN})",
+    )
+    options.add_training_options(
+        parser,
+        training.CocoRecipe,
+        MODEL_CONFIGS,
+        checkpoint_steps=1000,
+        default="that of the training in RUN, of the scenes or, with --data, "
+        "of the paper (keras_epsanet.training.CocoRecipe)",
+    )
+    args = parser.parse_args(arguments)
+    if args.data and args.scenes:
+        parser.error("--scenes are composed without --data only")
+    return args
+
+
+def train(args, program="train_coco"):
+    """Trains to the end, and leaves the detector.
+
+    Args:
+        args: What `parse` returned.
+        program: Name of the command in messages.
+    """
+    check_machine(args)
+    options.make_deterministic(args)
+    strategy = training.make_strategy()
+    recipe = choose_recipe(args)
+    distribution.check_batch_size(recipe.step_batch_size, strategy)
+    keras.utils.set_random_seed(recipe.seed)
+    annotations = open_data(args, recipe)
+    steps = fitting.count_steps(annotations["train"], recipe)
+    names = annotations["train"].class_names
+    with strategy.scope():
+        model = from_recipe.make_detector(
+            recipe, len(names), args.weights, class_names=names
+        )
+        from_recipe.compile_detector(model, recipe, steps)
+        # Nothing that a wrong option leaves behind is in the way of the next.
+        run = training.open_run(args.output, recipe)
+        average = training.make_average(model, recipe)
+        state = run.restore(model, steps, average=average)
+    report_start(recipe, strategy, annotations, state)
+    evaluation = from_recipe.make_batches(annotations["val"], recipe)
+    evaluator = detection.CocoEvaluator(
+        evaluation,
+        annotations["val"],
+        iou_types=("bbox", "segm")[: 1 + from_recipe.has_masks(recipe)],
+        path=f"{run.path}/results.json",
+        beside=from_recipe.paper_rows_beside(recipe, names),
+    )
+    with reporting.interruptible(program, recipe, state) as interruption:
+        fitting.fit(
+            model,
+            average,
+            annotations,
+            run,
+            state,
+            evaluator,
+            interruption,
+            args.checkpoint_steps,
+        )
+        reporting.end_if_interrupted(interruption)
+    if average:
+        average.swap_in()
+    finishing.finish(model, run, names, evaluation)
+
+
+def check_machine(args):
+    """Refuses what would only fail after hours."""
+    if "TF_CONFIG" in os.environ:
+        raise ValueError(
+            "The devices of one machine train. "
+            f"Received: TF_CONFIG={os.environ['TF_CONFIG']}"
+        )
+    missing = [x for x in PACKAGES if importlib.util.find_spec(x) is None]
+    if missing:
+        raise ImportError(
+            f"A detector's training needs {' and '.join(missing)}: "
+            "pip install keras-epsanet[detection]"
+        )
+    if args.weights and not os.path.isfile(args.weights):
+        raise ValueError(
+            "--weights must be the file of a trained classifier. "
+            f"Received: --weights {args.weights}"
+        )
+
+
+def choose_recipe(args):
+    """The recipe of the training in the folder, of the paper or the scenes."""
+    theirs = training.read_recipe(args.output, training.CocoRecipe)
+    if theirs is not None:
+        recipe = training.resume_recipe(args.output, theirs, args)
+        reporting.report_longer(recipe, theirs)
+        return recipe
+    if args.data:
+        return training.COCO.with_options(args)
+    recipe = demo.scenes_recipe(
+        getattr(args, "detector", "retinanet"),
+        getattr(args, "library", "keras_epsanet"),
+    )
+    return recipe.with_options(args)
+
+
+def open_data(args, recipe):
+    """Opens COCO, or composes the scenes of a training."""
+    if args.data:
+        return sources.open_annotations(args.data, "2017")
+    return demo.open_scenes(f"{args.output}/scenes", recipe, args.scenes)
+
+
+def report_start(recipe, strategy, annotations, state):
+    """Says what is trained, with what, and from where it goes on."""
+    train, val = (len(annotations[x].images) for x in ("train", "val"))
+    reporting.report_start(
+        f"{recipe.detector} on {recipe.model}",
+        strategy,
+        f"{train:,} images to train, {val:,} to evaluate",
+        recipe,
+        state,
+    )

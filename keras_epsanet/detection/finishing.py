@@ -1,0 +1,28 @@
+"""What is left when a detector's training ends: files and a picture."""
+
+import json
+
+from keras_epsanet import distribution
+from keras_epsanet.detection import drawing
+
+
+def finish(model, run, class_names, evaluation):
+    """Saves the trained detector, and draws what it finds.
+
+    Args:
+        model: Trained detector.
+        run: `RunFolder`.
+        class_names: List of strings.
+        evaluation: Batches of the images to evaluate with.
+    """
+    print(f"SHA-256 {run.export(model, 'last.weights.h5')}  last.weights.h5")
+    model.save(f"{run.path}/model.keras")
+    with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
+        json.dump(class_names, file)
+    batch = next(iter(evaluation))
+    drawing.draw_beside(
+        batch,
+        distribution.predict(model, [batch["images"]]),
+        class_names,
+        path=f"{run.path}/predictions.png",
+    )

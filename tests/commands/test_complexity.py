@@ -1,0 +1,91 @@
+import keras
+import pytest
+
+import keras_epsanet
+from keras_epsanet.commands import complexity
+from keras_epsanet.layers import ClassNames
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Files of two models, for images of any size and of one."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, size in (("any", None), ("fixed", 40)):
+        image = keras.Input((size, size, 3))
+        x = keras.layers.Conv2D(8, 3, padding="same", name="conv")(image)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        x = keras.layers.Dense(2, name="dense")(x)
+        model = keras.Model(image, ClassNames(["cat", "dog"])(x))
+        model.save(folder / f"{name}.keras")
+    return folder
+
+
+def totals(capsys):
+    """Parameters, multiply-adds and FLOPs of the last row."""
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("total ")
+    return [int(x.replace(",", "")) for x in line.split()[1:]]
+
+
+def test_a_named_network_has_the_table_of_its_layers(capsys):
+    complexity.main(["tiny", "--image-size", "32"])
+    network = keras_epsanet.EPSANet(
+        (1, 1), (64, 128), (3, 5), (1, 4), input_shape=(32, 32, 3)
+    )
+    expected = keras_epsanet.complexity(network)
+    text = capsys.readouterr().out
+    assert text == f"{expected}\n" and "conv2_block1_psa" in text
+
+
+@pytest.mark.parametrize(
+    "name, options, pixels",
+    [
+        ("any", (), 224 * 224),
+        ("any", ("--image-size", "48"), 48 * 48),
+        ("any", ("--image-size", "48", "64"), 48 * 64),
+        ("fixed", (), 40 * 40),
+    ],
+)
+def test_operations_are_those_of_the_size(name, options, pixels, files, capsys):
+    complexity.main([f"{files}/{name}.keras", *options])
+    parameters = 3 * 9 * 8 + 8 + 8 * 2 + 2
+    macs = pixels * 3 * 9 * 8 + 8 * 2
+    assert totals(capsys) == [parameters, macs, macs]
+
+
+def test_height_comes_before_width(files, capsys):
+    complexity.main([f"{files}/any.keras", "--image-size", "48", "64"])
+    assert "(1, 48, 64, 8)" in capsys.readouterr().out
+
+
+def test_the_convention_is_that_of_the_table(files, capsys):
+    complexity.main([f"{files}/fixed.keras", "--convention", "table3"])
+    _, macs, flops = totals(capsys)
+    # Biases and the elements that are pooled count there.
+    assert flops == macs + 2 * 40 * 40 * 8 + 2
+
+
+def test_a_size_that_a_model_does_not_take_ends_with_a_line(files):
+    with pytest.raises(SystemExit, match="^mine: .*Received: input_shape"):
+        file = f"{files}/fixed.keras"
+        complexity.main([file, "--image-size", "32"], "mine")
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="none.keras cannot be used: "):
+        complexity.main([f"{tmp_path}/none.keras"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("resnet50", "resnet50 is none of epsanet50_small, "),
+        ("tiny --image-size 0", "must be a positive integer"),
+        ("tiny --image-size 1 2 3", "is one side, or height and width"),
+        ("tiny --convention table4", "invalid choice"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        complexity.parse(arguments.split())
+    assert message in capsys.readouterr().err

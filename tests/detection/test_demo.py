@@ -1,0 +1,62 @@
+import keras
+import pytest
+
+from keras_epsanet.data import scenes
+from keras_epsanet.detection import demo
+
+pytest.importorskip("pycocotools")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("made of tf.data", allow_module_level=True)
+
+
+@pytest.mark.parametrize(
+    "detector, library, batch_size, start",
+    [
+        ("retinanet", "keras_epsanet", 4, "he_normal"),
+        ("retinanet", "keras_hub", 4, None),
+        ("faster_rcnn", "keras_epsanet", 2, None),
+        ("mask_rcnn", "keras_epsanet", 2, None),
+    ],
+)
+def test_each_detector_has_its_recipe(detector, library, batch_size, start):
+    recipe = demo.scenes_recipe(detector, library)
+    assert recipe.batch_size == batch_size
+    assert recipe.head_initializer == start
+    # The same rate, in proportion to the batch.
+    assert recipe.peak_learning_rate == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize(
+    "detector, number, expected",
+    [
+        ("retinanet", None, (1600, 200)),
+        ("mask_rcnn", None, (2400, 200)),
+        ("retinanet", 9, (9, 9)),
+    ],
+)
+def test_as_many_scenes_are_composed_as_are_needed(
+    detector, number, expected, monkeypatch, tmp_path
+):
+    asked = []
+
+    def write(path, train, val, size):
+        asked.append((train, val, size))
+        scenes_write(path, 2, 1, size)
+
+    scenes_write = scenes.write
+    monkeypatch.setattr(scenes, "write", write)
+    recipe = demo.scenes_recipe(detector)
+    path = f"{tmp_path}/scenes"
+    if number is None:
+        demo.open_scenes(path, recipe)
+    else:
+        with pytest.raises(ValueError, match="9 scenes of 192 pixels, not 2"):
+            demo.open_scenes(path, recipe, number)
+    assert asked == [(*expected, 192)]
+
+
+def test_scenes_of_another_size_are_refused(tmp_path):
+    path = f"{tmp_path}/scenes"
+    scenes.write(path, 2, 1, image_size=64)
+    with pytest.raises(ValueError, match="2 scenes of 192 pixels, not 2 of 64"):
+        demo.open_scenes(path, demo.SCENES)

@@ -1,0 +1,152 @@
+import importlib.metadata
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+
+import keras_epsanet_command
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = {path.stem for path in (ROOT / "keras_epsanet/commands").glob("*.py")}
+SHARED = {"__init__", "options", "reporting"}
+
+
+def run(*arguments, code="import keras_epsanet_command as c; c.main()"):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_every_word_has_a_file_and_every_file_a_word():
+    words = {word.replace("-", "_") for word in keras_epsanet_command.WORDS}
+    assert words == FILES - SHARED
+
+
+def test_the_help_lists_the_words_and_imports_nothing():
+    code = """
+import json, sys
+import keras_epsanet_command
+try:
+    keras_epsanet_command.main()
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+    result = run("--help", code=code)
+    assert result.returncode == 0
+    for word, text in keras_epsanet_command.WORDS.items():
+        (line,) = (x for x in result.stdout.splitlines() if x.endswith(text))
+        assert line.split()[0] == word
+    imported = {name.partition(".")[0] for name in json.loads(result.stderr)}
+    assert not imported & {"keras", "keras_epsanet", "numpy", "tensorflow"}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [([], "required: WORD"), (["nothing"], "invalid choice: 'nothing'")],
+)
+def test_an_unknown_word_is_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        keras_epsanet_command.main(arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "keras-epsanet: error: " in error and message in error
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """What the module of a word is called with, and with which variables."""
+    called = types.SimpleNamespace(result=None)
+
+    def main(arguments, program):
+        called.arguments, called.program = arguments, program
+        if called.result is not None:
+            raise called.result
+
+    def import_module(name):
+        called.name = name
+        called.variables = {
+            x: os.environ.get(x) for x in keras_epsanet_command.VARIABLES
+        }
+        return types.SimpleNamespace(main=main)
+
+    for name in keras_epsanet_command.VARIABLES:
+        monkeypatch.setenv(name, "to be restored")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(
+        keras_epsanet_command.importlib, "import_module", import_module
+    )
+    return called
+
+
+def test_the_module_of_the_word_gets_the_rest(called):
+    keras_epsanet_command.main(["train-coco", "--help", "--epochs", "3"])
+    assert called.name == "keras_epsanet.commands.train_coco"
+    assert called.arguments == ["--help", "--epochs", "3"]
+    assert called.program == "keras-epsanet train-coco"
+
+
+def test_arguments_come_from_the_process_unless_they_are_given(
+    called, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["keras-epsanet", "export", "--fuse"])
+    keras_epsanet_command.main()
+    assert called.program == "keras-epsanet export"
+    assert called.arguments == ["--fuse"]
+
+
+def test_variables_are_set_before_tensorflow_unless_they_are(
+    called, monkeypatch
+):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    keras_epsanet_command.main(["predict"])
+    assert called.variables == {
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+    }
+
+
+def test_ctrl_c_ends_with_130(called):
+    called.result = KeyboardInterrupt()
+    with pytest.raises(SystemExit) as caught:
+        keras_epsanet_command.main(["predict"])
+    assert caught.value.code == 130
+
+
+def test_a_word_runs_its_command_alone():
+    code = """
+import sys
+import keras_epsanet_command
+try:
+    keras_epsanet_command.main()
+finally:
+    print([x for x in sys.modules if x.startswith("keras_epsanet.commands.")])
+"""
+    result = run("complexity", "tiny", "--image-size", "32", code=code)
+    assert result.returncode == 0, result.stderr[-2000:]
+    *_, total, modules = result.stdout.splitlines()
+    assert total.startswith("total ")
+    names = {name.rpartition(".")[2] for name in eval(modules)}
+    assert names == {"complexity", "options", "reporting"}
+
+
+def test_messages_have_the_name_of_the_word():
+    result = run("complexity", "none.keras")
+    assert result.returncode == 1
+    assert "keras-epsanet complexity: none.keras cannot" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_command_is_installed_under_its_name():
+    text = (ROOT / "setup.cfg").read_text()
+    (line,) = (x for x in text.splitlines() if "keras-epsanet =" in x)
+    entry = importlib.metadata.EntryPoint(
+        *(x.strip() for x in line.split("=")), group="console_scripts"
+    )
+    assert entry.load() is keras_epsanet_command.main
