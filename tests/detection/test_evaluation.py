@@ -249,10 +249,11 @@ def test_an_image_that_cannot_be_read_has_objects_that_are_not_found(tmp_path):
     assert annotations.bad == [str(folder / "val/000000000002.jpg")]
 
 
-def test_padded_predictions_are_left_out():
+@pytest.mark.parametrize("number", [0, 4])
+def test_padded_predictions_are_left_out(number):
     batch = {
         "images": np.zeros((1, 64, 64, 3)),
-        "image_id": [4],
+        "image_id": [number],
         "original_size": [[50, 100]],
         "image_size": [[32, 64]],
     }
@@ -263,7 +264,12 @@ def test_padded_predictions_are_left_out():
         "num_detections": [1],
     }
     assert to_results(predictions, batch, [3, 9]) == [
-        {"image_id": 4, "category_id": 9, "bbox": [0, 0, 50, 25], "score": 0.5}
+        {
+            "image_id": number,
+            "category_id": 9,
+            "bbox": [0, 0, 50, 25],
+            "score": 0.5,
+        }
     ]
 
 

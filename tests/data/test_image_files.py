@@ -1,0 +1,14 @@
+from keras_epsanet.data.image_files import list_files
+
+
+def test_files_are_named_or_found_in_folders(tmp_path):
+    names = ["b/2.JPG", "b/1.webp", "a/c/3.png", "4.gif", "5.bmp"]
+    others = ["notes.txt", ".hidden.png", ".cache/6.png", "b/.7.jpg"]
+    for name in names + others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = list_files([str(tmp_path), "missing.txt"])
+    expected = ["4.gif", "5.bmp", "a/c/3.png", "b/1.webp", "b/2.JPG"]
+    assert found == [str(tmp_path / name) for name in expected] + [
+        "missing.txt"
+    ]

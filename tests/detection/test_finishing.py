@@ -1,0 +1,43 @@
+import json
+
+from keras_epsanet.detection import finishing
+
+
+class Run:
+    def __init__(self, path):
+        self.path = str(path)
+
+    def export(self, model, name):
+        return f"digits of {name}"
+
+
+class Model:
+    def save(self, path):
+        self.path = path
+
+
+def test_files_and_a_picture_of_the_first_batch_are_left(
+    tmp_path, monkeypatch, capsys
+):
+    drawn = {}
+
+    def draw(batch, found, names, path):
+        drawn.update(batch=batch, found=found, names=names, path=path)
+
+    monkeypatch.setattr(finishing.drawing, "draw_beside", draw)
+    monkeypatch.setattr(
+        finishing.distribution, "predict", lambda model, x: ("found in", x)
+    )
+    model, batches = Model(), [{"images": "first"}, {"images": "second"}]
+    finishing.finish(model, Run(tmp_path), ["hat", "bäg"], batches)
+    assert model.path == f"{tmp_path}/model.keras"
+    assert json.loads((tmp_path / "class_names.json").read_text()) == [
+        *("hat", "bäg")
+    ]
+    assert drawn == {
+        "batch": batches[0],
+        "found": ("found in", ["first"]),
+        "names": ["hat", "bäg"],
+        "path": f"{tmp_path}/predictions.png",
+    }
+    assert "SHA-256 digits of last.weights.h5" in capsys.readouterr().out
