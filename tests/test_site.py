@@ -111,7 +111,10 @@ def test_names_that_are_imported_on_first_use_are_read(docstrings):
 
 def test_composed_docstrings_are_those_of_the_functions(docstrings):
     path = "keras_epsanet.models.variants.EPSANet101Large"
-    assert "EPSANet-101 Large" in docstrings.composed_docstrings()[path]
+    assert (
+        "Builds EPSANet101Large: 49.59 M"
+        in docstrings.composed_docstrings()[path]
+    )
 
 
 def test_examples_become_code(docstrings):
