@@ -1,14 +1,17 @@
 import pathlib
+import sys
 
 import keras
 import numpy as np
 import pytest
 
+# For the modules that tests of this folder share.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
 
 @pytest.fixture
-def plain(monkeypatch):
+def plain():
     """The module `plain_boxes` of this folder."""
-    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
     import plain_boxes
 
     return plain_boxes

@@ -1,50 +1,16 @@
-"""What all detectors must do, one test for each property."""
+"""Faster and Mask R-CNN: sizes, samples of proposals, heads."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from small_detectors import make_batch, make_detector
 
 from keras_epsanet import EPSANetBackbone, complexity
-from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
+from keras_epsanet.detection import FasterRCNN, MaskRCNN
 
-CLASSES = 3
 TWO_STAGE = (FasterRCNN, MaskRCNN)
 TENSORFLOW = keras.backend.backend() == "tensorflow"
-
-
-def make_detector(cls, seed=0, **options):
-    keras.utils.set_random_seed(seed)
-    backbone = EPSANetBackbone(
-        (1, 1, 1, 1),
-        (16, 16, 16, 16),
-        (3, 5, 7, 9),
-        (1, 4, 4, 4),
-        reduction=4,
-        norm_eval=True,
-    )
-    if cls is not RetinaNet:
-        options = {"num_samples": 32, "seed": seed, **options}
-    return cls(backbone, CLASSES, **options)
-
-
-def make_batch(boxes=2, images=2, size=(64, 96), seed=0):
-    """Boxes that are filled by their masks; padded by one object."""
-    random = np.random.default_rng(seed)
-    corners = random.uniform(0, 30, (images, boxes + 1, 2))
-    sides = random.uniform(8, 34, (images, boxes + 1, 2))
-    corners = np.concatenate((corners, corners + sides), -1)
-    labels = random.integers(0, CLASSES, (images, boxes + 1))
-    labels[:, boxes:] = -1
-    corners[labels < 0] = -1
-    y, x = np.mgrid[: size[0], : size[1]] + 0.5
-    x1, y1, x2, y2 = np.moveaxis(corners, -1, 0)[..., None, None]
-    return {
-        "images": random.normal(size=(images, *size, 3)).astype("float32"),
-        "boxes": corners.astype("float32"),
-        "labels": labels.astype("int32"),
-        "masks": ((x1 < x) & (x < x2) & (y1 < y) & (y < y2)).astype("uint8"),
-    }
 
 
 def make_backbone(name):

@@ -1,5 +1,3 @@
-import pathlib
-
 import keras
 import numpy as np
 import pytest
@@ -13,9 +11,8 @@ BOXES = 6  # Of every object.
 
 
 @pytest.fixture
-def plain_masks(monkeypatch):
+def plain_masks():
     """The module `plain_masks` of this folder."""
-    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
     import plain_masks
 
     return plain_masks

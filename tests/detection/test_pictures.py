@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 from PIL import Image
+from small_detectors import make_backbone
 
 import keras_epsanet
-from keras_epsanet import EPSANetBackbone
 from keras_epsanet.detection import (
     MaskRCNN,
     RetinaNet,
@@ -26,12 +26,7 @@ random = np.random.default_rng(0)
 
 def make_detector(cls=RetinaNet, image_shape=(None, None, 3), **options):
     keras.utils.set_random_seed(0)
-    backbone = EPSANetBackbone(
-        (1, 1, 1, 1),
-        (16, 16, 16, 16),
-        (3, 5, 7, 9),
-        (1, 4, 4, 4),
-        reduction=4,
+    backbone = make_backbone(
         image_shape=image_shape,
         data_format="channels_last",
     )

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
+from small_detectors import make_backbone
 
-from keras_epsanet import EPSANetBackbone
 from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -16,12 +16,7 @@ SIZE = (48, 64)
 
 def make_detector(cls, image_shape=(None, None, 3), **options):
     keras.utils.set_random_seed(0)
-    backbone = EPSANetBackbone(
-        (1, 1, 1, 1),
-        (16, 16, 16, 16),
-        (3, 5, 7, 9),
-        (1, 4, 4, 4),
-        reduction=4,
+    backbone = make_backbone(
         image_shape=image_shape,
     )
     # No score is left out, so that all that is found is compared.

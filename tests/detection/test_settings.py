@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
+from small_detectors import make_backbone
 
-from keras_epsanet import EPSANetBackbone
 from keras_epsanet.detection import FasterRCNN, RetinaNet
 from keras_epsanet.detection.settings import (
     Setting,
@@ -30,10 +30,7 @@ class Scaled(keras.Model):
 
 
 def make_detector(cls=RetinaNet, **options):
-    backbone = EPSANetBackbone(
-        (1, 1, 1, 1), (16, 16, 16, 16), (3, 5, 7, 9), (1, 4, 4, 4), reduction=4
-    )
-    return cls(backbone, **{"num_classes": 3, **options})
+    return cls(make_backbone(), **{"num_classes": 3, **options})
 
 
 @pytest.mark.parametrize("method", ["predict", "evaluate"])
