@@ -1,5 +1,6 @@
-"""What the tests of optimizers share."""
+"""What the tests of trainings share."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -8,6 +9,9 @@ import pytest
 from keras import ops
 
 from keras_epsanet.training import lock
+
+# For the module that tests of this folder share.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @pytest.fixture
