@@ -92,13 +92,23 @@ def image_shape(model, size=None):
     Returns:
         Tuple of height, width and channels.
 
+    Raises:
+        ValueError: If the model has another input than images.
+
     Example:
 
-    >>> model = keras.Sequential([keras.Input((None, 96, 3))])
+    >>> image = keras.Input((None, 96, 3))
+    >>> model = keras.Model(image, keras.layers.ReLU()(image))
     >>> image_shape(model), image_shape(model, [64, 96])
     ((224, 96, 3), (64, 96, 3))
     """
-    height, width, channels = model.input_shape[1:]
+    shapes = [x.shape for x in model.inputs]
+    if list(map(len, shapes)) != [4]:
+        raise ValueError(
+            "The model must take images, (N, height, width, channels). "
+            f"Received: a model with inputs of the shapes {shapes}"
+        )
+    height, width, channels = shapes[0][1:]
     if size is None:
         return height or 224, width or 224, channels
     return size[0], size[-1], channels

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import tempfile
 
 import keras
 import numpy as np
@@ -133,13 +134,15 @@ def write(model, batches, name, path, size):
         size = batches.shape[1]
     form = name if name in ("onnx", "litert") else "tf_saved_model"
     signature = [keras.InputSpec("float32", (size, *sides, 3))]
-    target = f"{path}.float" if name == "litert_int8" else path
     options = {"verbose": False, "input_signature": signature}
-    model.export(target, format=form, **options)
-    if name == "litert_int8":
-        import tensorflow as tf
+    if name != "litert_int8":
+        model.export(path, format=form, **options)
+        return
+    import tensorflow as tf
 
-        converter = tf.lite.TFLiteConverter.from_saved_model(target)
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, format=form, **options)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([x] for x in batches)
         kinds = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -71,6 +71,14 @@ def test_a_size_that_a_model_does_not_take_ends_with_a_line(files):
         complexity.main([file, "--image-size", "32"], "mine")
 
 
+def test_a_model_of_no_images_ends_with_a_line(tmp_path):
+    vector = keras.Input((4,))
+    model = keras.Model(vector, keras.layers.Dense(2)(vector))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(SystemExit, match=r"must take images.*\(None, 4\)"):
+        complexity.main([f"{tmp_path}/model.keras"])
+
+
 def test_a_file_that_cannot_be_used_is_named(tmp_path):
     with pytest.raises(SystemExit, match="none.keras cannot be used: "):
         complexity.main([f"{tmp_path}/none.keras"])
