@@ -7,6 +7,7 @@ import pytest
 from keras_epsanet import data, preprocess_input
 from keras_epsanet.classification.imagenet import models
 from keras_epsanet.classification.imagenet.smoke import SMOKE
+from keras_epsanet.classification.models import tiny
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("ImageNet is read by TensorFlow", allow_module_level=True)
@@ -27,7 +28,9 @@ def test_pixels_are_normalized_as_those_of_imagenet(monkeypatch):
 
 
 @pytest.mark.large
-def test_the_recipe_overfits_64_images():
+def test_the_recipe_overfits_64_images(monkeypatch):
+    # Not the smaller one of the other tests.
+    monkeypatch.setitem(models.MODELS, "tiny", tiny)
     recipe = dataclasses.replace(
         SMOKE, epochs=40, decay_epochs=10, learning_rate=0.8
     )
