@@ -21,13 +21,15 @@ def keras_cv_retinanet(backbone, num_classes):
     """
     import keras_cv
 
-    model = keras_cv.models.RetinaNet(
-        backbone, num_classes=num_classes, bounding_box_format="xyxy"
+    return keras_cv.models.RetinaNet(
+        backbone,
+        num_classes=num_classes,
+        bounding_box_format="xyxy",
+        # Not set afterwards, which has no effect on PyTorch.
+        prediction_decoder=keras_cv.layers.NonMaxSuppression(
+            "xyxy", from_logits=True, confidence_threshold=LEAST_SCORE
+        ),
     )
-    model.prediction_decoder = keras_cv.layers.NonMaxSuppression(
-        "xyxy", from_logits=True, confidence_threshold=LEAST_SCORE
-    )
-    return model
 
 
 def keras_hub_retinanet(backbone, num_classes):
