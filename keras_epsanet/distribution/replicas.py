@@ -79,6 +79,39 @@ def true_on_all_replicas(flag):
     return ops.equal(sum_over_replicas([missing])[0], 0)
 
 
+def share_statistics(model):
+    """Gives every replica the means of the BatchNorm statistics of all.
+
+    In a training each replica moves its own, of which Keras evaluates all and
+    saves the first. They move linearly, so that it does not matter when, or
+    how often, the means are taken. Equal ones stay as they are.
+
+    Args:
+        model: Built `keras.Model`.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if num_replicas(strategy) == 1:
+        return
+    variables = [
+        variable
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        for variable in (layer.moving_mean, layer.moving_variance)
+    ]
+    import tensorflow as tf
+
+    def share():
+        # In float64 the mean of equal numbers is the same number.
+        means = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.MEAN,
+            [tf.cast(variable.value, "float64") for variable in variables],
+        )
+        for variable, mean in zip(variables, means):
+            variable.assign(tf.cast(mean, variable.dtype))
+
+    tf.function(lambda: strategy.run(share))()
+
+
 def assign_on_replicas(updates):
     """Assigns to each variable its new value, the same on all replicas.
 

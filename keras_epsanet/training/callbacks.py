@@ -7,6 +7,7 @@ import signal
 import keras
 import numpy as np
 
+from keras_epsanet.distribution.replicas import share_statistics
 from keras_epsanet.training.checkpoints import add_to_metrics, read_metrics
 
 # EX_TEMPFAIL of sysexits.h: try again.
@@ -89,7 +90,8 @@ class Checkpointing(keras.callbacks.Callback):
     `state.step`; with steps left of an epoch, `fit` first runs these alone.
     The callback adds to the metrics the sums that they had, as is right for
     means and accuracies. Put it behind the callbacks that write logs, whose
-    lines belong to the checkpoint.
+    lines belong to the checkpoint. What is saved and evaluated has the means
+    of the BatchNorm statistics of all replicas.
 
     Args:
         run: `RunFolder`.
@@ -186,7 +188,11 @@ class Checkpointing(keras.callbacks.Callback):
         requested = self.preemption is not None and self.preemption.requested
         return self.agree(requested)
 
+    def on_test_begin(self, logs=None):
+        share_statistics(self.model)
+
     def _save(self, metrics):
+        share_statistics(self.model)
         state = dataclasses.replace(self.state, metrics=metrics)
         self.run.save(self.model, state, self.average)
         self._saved = state.step

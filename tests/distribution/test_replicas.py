@@ -71,3 +71,51 @@ def test_a_flag_must_be_true_on_all_replicas(flags, monkeypatch):
     for flag in flags:
         found = true_on_all_replicas(keras.ops.convert_to_tensor(flag))
         assert bool(found) == all(flags)
+
+
+STATISTICS = """
+import keras, numpy as np, tensorflow as tf
+
+from keras_epsanet.distribution.replicas import share_statistics
+from keras_epsanet.layers import BatchNormalization
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, 3 * [tf.config.LogicalDeviceConfiguration()]
+)
+strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(3)])
+with strategy.scope():
+    frozen = BatchNormalization(trainable=False)
+    layers = [frozen, BatchNormalization(), keras.layers.BatchNormalization()]
+    image = keras.Input((4, 4, 3))
+    outputs = keras.layers.Average()([layer(image) for layer in layers])
+    model = keras.Model(image, outputs)
+    model.compile("sgd", "mse")
+frozen.moving_mean.assign([0.1, 0.7, 1.3])
+x = np.random.default_rng(0).normal(size=(6, 4, 4, 3)).astype("float32")
+model.fit(x, x, batch_size=6, epochs=2, verbose=0)
+
+def local(layer):
+    variables = layer.moving_mean, layer.moving_variance
+    return np.array([
+        [part.numpy() for part in strategy.experimental_local_results(v.value)]
+        for v in variables
+    ])
+
+before = [local(layer) for layer in layers]
+share_statistics(model)
+after = [local(layer) for layer in layers]
+np.testing.assert_array_equal(after[0], before[0])  # Bit for bit.
+for old, new in zip(before[1:], after[1:]):
+    assert np.ptp(old, axis=1).max() > 1e-3
+    means = old.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(new, np.tile(means, (3, 1)), rtol=1e-6)
+    np.testing.assert_array_equal(new, new[:, :1].repeat(3, axis=1))
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="replicas of TensorFlow"
+)
+def test_all_replicas_get_the_means_of_the_statistics(run_python):
+    run_python(STATISTICS)

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from keras_epsanet import training
-from keras_epsanet.training import SGDL2, ImageNetRecipe, RunFolder
+from keras_epsanet.training import (
+    SGDL2,
+    ImageNetRecipe,
+    RunFolder,
+    callbacks,
+)
 
 tf = pytest.importorskip("tensorflow")
 
@@ -258,6 +263,19 @@ def test_metrics_are_saved_in_an_epoch_and_the_average_always():
     # A step that ends an epoch is saved once.
     run_steps(callback, 1, STEPS)
     assert [step for step, *_ in saved[3:]] == [6, 8] and state.step == 10
+
+
+def test_statistics_are_shared_before_they_are_evaluated_or_saved(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        callbacks, "share_statistics", lambda model: seen.append(model)
+    )
+    callback, saved, _ = checkpointing(interval=2)
+    callback.on_test_begin()
+    assert seen == [callback.model] and not saved
+    callback.run.save = lambda *_: saved.append(len(seen))
+    run_steps(callback, 0, 2)
+    assert saved == [2]
 
 
 def test_restored_metrics_are_added_once():
