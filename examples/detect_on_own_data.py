@@ -6,11 +6,9 @@ FOLDER has COCO's form: `annotations/instances_train.json` and
 `instances_val.json`, and the images in `train` and `val`. Without it small
 scenes are composed of the embedded pictures of clothes. On 2 cores of an AMD
 EPYC processor with AVX2 that had other work too they took 6 minutes 47 seconds
-(4 minutes of processor time). The AP50 rose from 0.2% to 1.3%, the AP of the
-larger items to 7.5%: detectors take longer, and better weights to start with.
+(4 of processor time); AP50 rose from 0.2% to 1.3%. Detectors take longer.
 
-`train_coco.py` does the same with all that a long training needs. Needs
-`pip install keras-epsanet[detection]`.
+Needs `pip install keras-epsanet[detection]`.
 """
 
 import os
@@ -42,7 +40,7 @@ def load(folder, image_size, number):
     )
 
 
-def build(num_classes):
+def build(class_names, sides):
     # Small, for minutes on a CPU, and from scratch. With time and weights:
     # `from_variant("epsanet50_small", weights=FILE, freeze_stages=1)`.
     backbone = EPSANetBackbone(
@@ -50,9 +48,14 @@ def build(num_classes):
         stackwise_num_filters=(64, 64, 128, 128),
         kernel_sizes=(3, 5),
         groups=(1, 4),
-        image_shape=(None, None, 3),
     )
-    return RetinaNet(backbone, num_classes, head_initializer="he_normal")
+    return RetinaNet(
+        backbone,
+        num_classes=len(class_names),
+        head_initializer="he_normal",
+        image_size=sides,
+        class_names=class_names,
+    )
 
 
 def main(folder=None, image_size=64, number=480, epochs=2, batch_size=4):
@@ -64,7 +67,7 @@ def main(folder=None, image_size=64, number=480, epochs=2, batch_size=4):
 
     # Model
     keras.utils.set_random_seed(0)
-    detector = build(len(train.class_names))
+    detector = build(train.class_names, sides)
 
     # Fit
     steps = len(coco.training_images(train)) // batch_size
@@ -85,9 +88,8 @@ def main(folder=None, image_size=64, number=480, epochs=2, batch_size=4):
     detector.save("detector.keras")
     batch = next(iter(evaluation))
     found = detector.predict(batch["images"], verbose=0)
-    names, path = val.class_names, "detections.png"
-    draw_beside(batch, found, names, path=path, min_score=0.2)
-    print("Saved detector.keras and detections.png")
+    draw_beside(batch, found, val.class_names, path="found.png", min_score=0.2)
+    print("Saved detector.keras and found.png")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@
 
 trains a small network on the embedded pictures of clothes, writes it as ONNX
 without its BatchNorms, and classifies pictures by ONNX Runtime. On 2 cores of
-an AMD EPYC processor with AVX2 that had other work too it took 2 minutes 57
-seconds (83 seconds of processor time) and ended with
+an AMD EPYC processor with AVX2 and other work it took 2 minutes 57 seconds:
 
     77.70% right by ONNX Runtime
     1e-06 the largest difference
@@ -13,7 +12,7 @@ seconds (83 seconds of processor time) and ended with
     python examples/export_and_run.py clothes.onnx PICTURE...
 
 names what other pictures show, by numpy, Pillow and onnxruntime alone.
-`export.py` exports trained files. Needs `pip install keras-epsanet[export]`.
+Needs `pip install keras-epsanet[export]`.
 """
 
 import sys

@@ -41,8 +41,9 @@ def imports(module):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = names & set(MODULES)
-            found |= modules if modules else {node.module}
+            found |= names & set(MODULES)
+            if names - set(MODULES):
+                found.add(node.module)
     return {name for name in found if name in MODULES} - {module}
 
 
@@ -85,11 +86,8 @@ def test_every_module_has_a_file_of_tests(module):
 
 
 def test_every_file_of_tests_has_its_room():
-    rooms = {path.parent.name for path in MODULES.values()} - {"keras_epsanet"}
-    others = {"benchmarks", "examples", "golden", "tools", "former"}
-    folders = {
-        path.parent.name
-        for path in (ROOT / "tests").rglob("test_*.py")
-        if path.parent != ROOT / "tests"
-    }
+    rooms = {path.parent.relative_to(PACKAGE) for path in MODULES.values()}
+    others = {pathlib.Path(x) for x in ("benchmarks", "examples", "tools")}
+    tests = ROOT / "tests"
+    folders = {x.parent.relative_to(tests) for x in tests.rglob("test_*.py")}
     assert folders <= rooms | others

@@ -3,14 +3,20 @@
 import argparse
 import json
 import os
-import sys
 
 import numpy as np
 
 from keras_epsanet import detection
 from keras_epsanet.atomic import write_file
-from keras_epsanet.commands.predict import decoded, list_files
+from keras_epsanet.commands.reporting import (
+    decoded,
+    end_if_no_files,
+    end_if_skipped,
+    one_line_errors,
+    usable,
+)
 from keras_epsanet.data.file_names import picture_names, printable
+from keras_epsanet.data.image_files import list_files
 from keras_epsanet.detection.from_recipe import load_detector
 from keras_epsanet.detection.mask_head import run_lengths
 
@@ -27,23 +33,16 @@ def main(arguments=None, program="detect"):
             cannot be written, or images were skipped.
     """
     args = parse(arguments, program)
-    try:
-        detector = load_detector(args.run)
-    except (KeyError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"{program}: {args.run} cannot be used: {error}")
-    files = list_files(args.images)
-    if not files:
-        sys.exit(f"{program}: no images in {', '.join(args.images)}")
-    skipped = []
-    try:
+    with one_line_errors(program):
+        files, skipped = list_files(args.images), []
+        end_if_no_files(program, files, args.images)
+        with usable(program, args.run):
+            detector = load_detector(args.run)
         found = run(args, detector, files, decoded(files, skipped, program))
         if args.json is not None:
             write_file(args.json, json.dumps(found, indent=1) + "\n")
-    except (ImportError, OSError) as error:
-        sys.exit(f"{program}: {error}")
-    print(f"Saved the pictures of {len(found)} in {args.output}")
-    if skipped:
-        sys.exit(f"{program}: {len(skipped)} of {len(files)} images skipped")
+        print(f"Saved the pictures of {len(found)} in {args.output}")
+        end_if_skipped(program, files, skipped)
 
 
 def parse(arguments=None, program="detect"):

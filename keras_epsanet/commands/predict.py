@@ -17,6 +17,7 @@ from keras_epsanet.classification.inference import (
 from keras_epsanet.commands.options import positive
 from keras_epsanet.commands.reporting import (
     decoded,
+    end_if_no_files,
     end_if_skipped,
     one_line_errors,
     usable,
@@ -50,10 +51,11 @@ def predict(args, program):
         args: What `parse` returned.
         program: Name of the command in messages.
     """
+    files, skipped, found = list_files(args.images), [], []
+    end_if_no_files(program, files, args.images)
     with usable(program, args.model):
         model = keras.saving.load_model(args.model, compile=False)
         names = find_class_names(model)
-    files, skipped, found = list_files(args.images), [], []
     images = decoded(files, skipped, program)
     for paths, batch in same_shapes(images, args.batch_size, resizing(model)):
         predictions = names.decode(model(batch, training=False), args.top)
@@ -68,7 +70,7 @@ def predict(args, program):
         except OSError as error:
             sys.exit(f"{program}: {args.output} cannot be written: {error}")
         print(f"Saved the predictions of {len(found)} in {args.output}")
-    end_if_skipped(program, files, skipped, args.images)
+    end_if_skipped(program, files, skipped)
 
 
 def parse(arguments=None, program="predict"):

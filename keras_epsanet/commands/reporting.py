@@ -31,6 +31,8 @@ def one_line_errors(program, advice=None):
     """
     try:
         yield
+    except (NotImplementedError, RecursionError):
+        raise  # Mistakes in the code.
     except ERRORS as error:
         sys.exit(f"{program}: {error}")
     except KeyboardInterrupt:
@@ -178,13 +180,12 @@ def decoded(files, skipped, program):
             skipped.append(path)
 
 
-def end_if_skipped(program, files, skipped, folders):
-    """Ends the process with a line if images were skipped or there are none.
+def end_if_no_files(program, files, folders):
+    """Ends the process with a line, before any work, if there is no image.
 
     Args:
         program: Name of the command in messages.
         files: List of the paths of all images.
-        skipped: List of those that were skipped.
         folders: List of strings, where images were looked for.
 
     Raises:
@@ -193,5 +194,18 @@ def end_if_skipped(program, files, skipped, folders):
     if not files:
         where = ", ".join(map(printable, folders))
         sys.exit(f"{program}: no images in {where}")
+
+
+def end_if_skipped(program, files, skipped):
+    """Ends the process with a line if images were skipped.
+
+    Args:
+        program: Name of the command in messages.
+        files: List of the paths of all images.
+        skipped: List of those that were skipped.
+
+    Raises:
+        SystemExit: With a message.
+    """
     if skipped:
         sys.exit(f"{program}: {len(skipped)} of {len(files)} images skipped")

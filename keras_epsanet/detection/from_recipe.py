@@ -103,7 +103,7 @@ def load_detector(run):
     )
     # Older files do not know them.
     detector.image_size = recipe.image_size, recipe.longer_side
-    with open(os.path.join(run, "class_names.json")) as file:
+    with open(os.path.join(run, "class_names.json"), encoding="utf-8") as file:
         detector.class_names = json.load(file)
     return detector
 

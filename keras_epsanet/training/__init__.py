@@ -1,4 +1,4 @@
-"""Optimizer, devices and recipe of the paper's training on ImageNet.
+"""Recipes, optimizer, checkpoints and logs of trainings.
 
 What needs TensorFlow imports it when it is used.
 """

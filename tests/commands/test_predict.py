@@ -131,8 +131,13 @@ def test_bad_files_are_named_and_skipped(model, folder, tmp_path, capsys):
 
 
 def test_a_folder_without_images_is_no_success(model, tmp_path):
+    output = tmp_path / "found.json"
+    output.write_text("of before")
+    options = ["--model", model, "--output", str(output)]
+    (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit, match="no images in"):
-        predict.main([str(tmp_path), "--model", model])
+        predict.main([str(tmp_path / "empty"), *options])
+    assert output.read_text() == "of before"
 
 
 def test_images_of_one_shape_go_together_without_a_resizing_layer():

@@ -7,6 +7,7 @@ from keras import ops
 
 import keras_epsanet
 from keras_epsanet.models import variants
+from keras_epsanet.paper import TABLE_5
 
 BACKEND = keras.backend.backend()
 # Trainable parameters; table 2 of the paper rounds them.
@@ -170,7 +171,7 @@ def test_every_trainable_parameter_gets_a_gradient(
 
 def test_groups_of_table_5_are_one_argument():
     counts = {}
-    for groups in ((4, 8, 16, 16), (16, 16, 16, 16), (1, 4, 8, 16)):
+    for groups in TABLE_5:
         model = keras_epsanet.EPSANet50Small(
             groups=groups,
             include_top=False,
