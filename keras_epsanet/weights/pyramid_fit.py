@@ -1,0 +1,181 @@
+"""The branches of PSA modules, fitted to the convolutions that they replace."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_epsanet.weights.graph_parts import (
+    GraphPart,
+    first_outputs,
+    run_to_each,
+)
+
+# Output pixels that a module is fitted to, at most.
+PIXELS = 12288
+# Of the mean square of an input, added to the squares of all inputs.
+RIDGE = 1e-3
+
+
+class Pair(NamedTuple):
+    """A module and what its output is to be.
+
+    Attributes:
+        psa: `PSA` layer.
+        source: Layer of the source model.
+        order: Array of integers: output n of the module is output
+            `order[n]` of the source's layer.
+    """
+
+    psa: keras.layers.Layer
+    source: keras.layers.Layer
+    order: np.ndarray
+
+
+def fit_pyramids(model, source, pairs, batches, seed=0, verbose=True):
+    """Fits PSA modules one after another, each to what reaches it.
+
+    The attention must be neutral: then a module is linear in its kernels,
+    and those of every group of every branch solve a least-squares problem of
+    their own. What a module does not make of its input, those behind it
+    learn to make up for, as they are fitted to their own inputs.
+
+    Args:
+        model: Functional model, whose modules are given new kernels.
+        source: Functional model for the same images.
+        pairs: List of `Pair`.
+        batches: List of arrays of images, as both models take them.
+        seed: Integer; which pixels the modules are fitted to follows from it.
+        verbose: Whether a progress bar is shown.
+
+    Returns:
+        Dictionary from names of modules to the share of the variance of
+        their targets that they explain.
+    """
+    generator = np.random.default_rng(seed)
+    targets = _sample_targets(source, pairs, batches, generator)
+    progress = keras.utils.Progbar(
+        len(pairs), verbose=int(verbose), unit_name="module"
+    )
+    explained = {}
+    for psa, inputs in run_to_each(model, [pair.psa for pair in pairs], batches):
+        name = psa.name
+        explained[name] = _fit(psa, inputs, *targets.pop(name))
+        progress.add(1)
+    return explained
+
+
+def _sample_targets(source, pairs, batches, generator):
+    """Draws output pixels of each layer of the source, with their values."""
+    outputs = GraphPart(
+        source.inputs, first_outputs(source, [pair.source for pair in pairs])
+    )
+    count = sum(len(batch) for batch in batches)
+    places, values = [[] for _ in pairs], [[] for _ in pairs]
+    for batch in batches:
+        for i, (pair, features) in enumerate(zip(pairs, outputs.run([batch]))):
+            features = _channels_last(features, pair.psa)
+            place = _draw(features.shape, -(-PIXELS // count), generator)
+            places[i].append(place)
+            values[i].append(
+                features[place[0], place[1], place[2]][:, pair.order]
+            )
+    return {
+        pair.psa.name: (place, value)
+        for pair, place, value in zip(pairs, places, values)
+    }
+
+
+def _draw(shape, number, generator):
+    """Draws so many pixels of every image: images, rows and columns."""
+    images, height, width, _ = shape
+    number = min(number, height * width)
+    pixels = generator.random((images, height * width)).argsort(-1)
+    pixels = pixels[:, :number].reshape(-1)
+    return np.arange(images).repeat(number), pixels // width, pixels % width
+
+
+def _channels_last(features, layer):
+    if layer.data_format == "channels_first":
+        features = np.moveaxis(features, 1, -1)
+    return np.asarray(features, "float32")
+
+
+def _fit(psa, inputs, places, values):
+    """Fits one module; returns the share of the variance it explains."""
+    scales = len(psa.kernel_sizes)
+    channels = inputs[0].shape[-1 if psa.data_format == "channels_last" else 1]
+    squares = residuals = 0.0
+    for branch, convolution in enumerate(psa.spc.convolutions):
+        width = psa.spc.scale_filters
+        outputs = slice(branch * width, (branch + 1) * width)
+        first, seen = 0, channels
+        if psa.split_input:
+            seen = channels // scales
+            first = branch * seen
+        kernel, residual = _fit_branch(
+            convolution,
+            [_channels_last(x, psa)[..., first : first + seen] for x in inputs],
+            places,
+            [scales * value[:, outputs] for value in values],
+        )
+        convolution.kernel.assign(kernel)
+        residuals += residual
+        target = np.concatenate([scales * value[:, outputs] for value in values])
+        squares += np.square(target - target.mean(0)).sum()
+    return 1.0 - residuals / squares
+
+
+def _fit_branch(convolution, inputs, places, targets):
+    """Solves the normal equations of every group of one convolution.
+
+    The kernel that is there counts as known: what is fitted, with a small
+    ridge, is what has to be added to it.
+    """
+    groups = convolution.groups
+    kernel = keras.ops.convert_to_numpy(convolution.kernel).astype("float32")
+    kernel = np.stack(np.split(kernel, groups, axis=-1))
+    shape = kernel.shape
+    kernel = kernel.reshape(groups, -1, shape[-1])
+    unknowns = kernel.shape[1]
+    gram = np.zeros((groups, unknowns, unknowns), "float32")
+    right = np.zeros((groups, unknowns, shape[-1]), "float32")
+    square = 0.0
+    for image, place, target in zip(inputs, places, targets):
+        patches = _patches(image, place, convolution, groups)
+        target = target.reshape(len(target), groups, -1).transpose(1, 0, 2)
+        left = target - patches @ kernel
+        square += np.square(left, dtype="float64").sum()
+        for group in range(groups):
+            gram[group] += patches[group].T @ patches[group]
+            right[group] += patches[group].T @ left[group]
+    from scipy.linalg import solve
+
+    for group in range(groups):
+        diagonal = np.einsum("ii->i", gram[group])
+        ridge = RIDGE * diagonal.mean() + np.finfo("float32").tiny
+        diagonal += ridge
+        change = solve(gram[group], right[group], assume_a="pos")
+        kernel[group] += change
+        # |y - Xd|² = |y|² - 2 d.r + d.(X'X)d, where (X'X + ridge) d = r.
+        square -= (change * right[group]).sum(dtype="float64")
+        square -= ridge * np.square(change, dtype="float64").sum()
+    kernel = kernel.reshape(shape)
+    return np.concatenate(list(kernel), axis=-1), square
+
+
+def _patches(image, place, convolution, groups):
+    """What a convolution multiplies with its kernel: groups, pixels, inputs."""
+    heights, widths = convolution.kernel_size
+    padding = [(0, 0), (heights // 2,) * 2, (widths // 2,) * 2, (0, 0)]
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(image, padding), (heights, widths), axis=(1, 2)
+    )
+    # Channels last, as they lie in memory: the copy is faster.
+    windows = windows.transpose(0, 1, 2, 4, 5, 3)
+    images, rows, columns = place
+    down, right = convolution.strides
+    patches = windows[images, rows * down, columns * right]
+    patches = patches.reshape(len(images), heights * widths, groups, -1)
+    patches = np.ascontiguousarray(patches.transpose(2, 0, 1, 3))
+    return patches.reshape(groups, len(images), -1)
