@@ -15,8 +15,8 @@ def plan_layers(model, source):
     Args:
         model: Functional model.
         source: Keras model. Where `model` has a `PSA` it may have a
-            convolution of as many filters and the same strides, or another
-            `PSA`.
+            convolution of as many filters and the same strides, or a `PSA`
+            of other scales.
 
     Returns:
         `Plan`.
@@ -45,7 +45,7 @@ def _plan(model, source, plan, is_inner):
             continue
         if isinstance(layer, keras.Model) and isinstance(other, keras.Model):
             _plan(layer, other, plan, is_inner=True)
-        elif isinstance(layer, PSA) and isinstance(other, keras.layers.Conv2D):
+        elif isinstance(layer, PSA) and _is_convolution(other, layer):
             _plan_module(layer, other, plan, is_inner)
         elif _shapes(layer) == _shapes(other):
             plan.assignments.extend(
@@ -69,14 +69,24 @@ def _shapes(layer):
     return [tuple(variable.shape) for variable in layer.weights]
 
 
-def _plan_module(psa, convolution, plan, is_inner):
-    kernel = keras.ops.convert_to_numpy(convolution.kernel).astype("float32")
-    _check_stands_for(psa, convolution)
-    channels = kernel.shape[2] * convolution.groups
+def _is_convolution(layer, psa):
+    """Whether a module can stand for a layer, but has not its weights."""
+    if isinstance(layer, PSA):
+        return _shapes(layer) != _shapes(psa)
+    return isinstance(layer, keras.layers.Conv2D)
+
+
+def _plan_module(psa, other, plan, is_inner):
+    _check_stands_for(psa, other)
+    dense = _dense_kernel_of(other)
     pyramid = Pyramid(
-        channels, psa.filters, psa.kernel_sizes, psa.groups, psa.split_input
+        dense.shape[2],
+        psa.filters,
+        psa.kernel_sizes,
+        psa.groups,
+        psa.split_input,
     )
-    kernels, share = embed(dense_kernel(kernel, convolution.groups), pyramid)
+    kernels, share = embed(dense, pyramid)
     plan.assignments.extend(
         (branch.kernel, kernel)
         for branch, kernel in zip(psa.spc.convolutions, kernels)
@@ -86,30 +96,56 @@ def _plan_module(psa, convolution, plan, is_inner):
         (variable, np.zeros(variable.shape, "float32"))
         for variable in psa.se.fc2.weights
     )
-    if share == 1.0:
+    if share == 1.0 and not isinstance(other, PSA):
         plan.exact.append(psa.name)
         return
     plan.partly[psa.name] = share
     if not is_inner:
-        order = np.arange(psa.filters)
-        plan.pairs.append((psa, convolution.name, order))
+        plan.pairs.append((psa, other.name, np.arange(psa.filters)))
 
 
-def _check_stands_for(psa, convolution):
+def _dense_kernel_of(layer):
+    """The kernel of a convolution, or of a module of neutral attention."""
+    if not isinstance(layer, PSA):
+        return _ungrouped(layer)
+    size = max(layer.kernel_sizes)
+    parts = []
+    for branch, convolution in enumerate(layer.spc.convolutions):
+        dense = _ungrouped(convolution) / len(layer.kernel_sizes)
+        margin = (size - len(dense)) // 2
+        seen = dense.shape[2]
+        before = branch * seen if layer.split_input else 0
+        channels = seen * (len(layer.kernel_sizes) if layer.split_input else 1)
+        around = (margin, margin)
+        after = channels - before - seen
+        parts.append(np.pad(dense, [around, around, (before, after), (0, 0)]))
+    return np.concatenate(parts, axis=-1)
+
+
+def _ungrouped(convolution):
+    kernel = keras.ops.convert_to_numpy(convolution.kernel)
+    return dense_kernel(kernel.astype("float32"), convolution.groups)
+
+
+def _check_stands_for(psa, other):
     strides = psa.spc.convolutions[0].strides
-    found = convolution.filters, tuple(convolution.strides)
-    height, width = convolution.kernel_size
+    if isinstance(other, PSA):
+        other_strides, kernel_size = other.spc.convolutions[0].strides, (3, 3)
+        dilation = (1, 1)
+    else:
+        other_strides, kernel_size = other.strides, other.kernel_size
+        dilation = other.dilation_rate
+    height, width = kernel_size
     if (
-        found != (psa.filters, strides)
-        or tuple(convolution.dilation_rate) != (1, 1)
+        (other.filters, tuple(other_strides)) != (psa.filters, tuple(strides))
+        or tuple(dilation) != (1, 1)
         or height != width
         or height % 2 == 0
     ):
         raise ValueError(
             f"{psa.name} stands for a convolution of {psa.filters} filters "
-            f"with strides {strides} and an odd, square, undilated kernel. "
-            f"Received: filters={convolution.filters}, "
-            f"strides={convolution.strides}, "
-            f"kernel_size={convolution.kernel_size}, "
-            f"dilation_rate={convolution.dilation_rate}"
+            f"with strides {tuple(strides)} and an odd, square, undilated "
+            f"kernel. Received: filters={other.filters}, "
+            f"strides={tuple(other_strides)}, kernel_size={kernel_size}, "
+            f"dilation_rate={tuple(dilation)}"
         )
