@@ -103,7 +103,8 @@ def _model_layers(model):
         elif hasattr(layer, "spc"):
             kernels = [x.kernel for x in layer.spc.convolutions]
             arrays = [to_numpy(kernel.numpy()) for kernel in kernels]
-            yield Layer(layer.name, "psa", arrays)
+            kind = "fused_psa" if _kind(layer) == "fused_psa" else "psa"
+            yield Layer(layer.name, kind, arrays)
         elif layer.weights:
             strides = getattr(layer, "strides", None)
             if isinstance(strides, (tuple, list)):
@@ -197,7 +198,6 @@ def _rename(layers, received):
         # A classifier of another name is left out.
         elif layer.kind not in _NOT_OF_THE_NETWORK:
             unknown.append(layer.name or layer.kind)
-    _check_strides(layers, received)
     if unknown or not state:
         raise ValueError(
             "The source must be a ResNet of bottleneck blocks with one "
@@ -205,6 +205,9 @@ def _rename(layers, received):
             "keras-applications or this package. Other layers with weights: "
             f"{', '.join(unknown[:6]) or 'none'}. Received: {received}"
         )
+    # Basic blocks have their strides elsewhere, and are refused as such.
+    if any(key.endswith("conv3.weight") for key in state):
+        _check_strides(layers, received)
     return state
 
 
