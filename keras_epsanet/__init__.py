@@ -21,7 +21,11 @@ from keras_epsanet.models import (
 )
 from keras_epsanet.moved import keep_former_names
 from keras_epsanet.training import loss_scale, schedule, sgd_l2
-from keras_epsanet.weights import load_torch_weights, save_torch_weights
+from keras_epsanet.weights import (
+    inherit_weights,
+    load_torch_weights,
+    save_torch_weights,
+)
 
 __version__ = "0.1.0"
 
@@ -45,6 +49,7 @@ __all__ = [
     "detection",
     "distribution",
     "fuse",
+    "inherit_weights",
     "layers",
     "load_torch_weights",
     "models",

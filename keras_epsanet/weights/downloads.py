@@ -30,7 +30,7 @@ def fetch(file, timeout):
         OSError: If the file cannot be downloaded as a whole, or its hash is
             wrong. Nothing of it is left.
     """
-    path = os.path.join(_cache(), file.file_name)
+    path = os.path.join(cache_folder(), file.file_name)
     if os.path.isfile(path):
         with open(path, "rb") as content:
             if _digest(_chunks(content), file.digest) == file.digest:
@@ -53,7 +53,7 @@ def fetch(file, timeout):
     return path
 
 
-def _cache():
+def cache_folder():
     """The folder in Keras' cache, found as `keras.utils.get_file` does."""
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
     folder = os.path.join(os.path.expanduser(home), _FOLDER)

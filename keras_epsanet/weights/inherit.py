@@ -9,6 +9,10 @@ import numpy as np
 from keras_epsanet.layers import PSA
 from keras_epsanet.weights.inherit_layers import plan_layers
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
+from keras_epsanet.weights.public_resnets import (
+    is_public_name,
+    read_public_resnet,
+)
 from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
 from keras_epsanet.weights.resnet_names import read_resnet
 
@@ -85,7 +89,10 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
         source: Path of a ResNet's or ResNeXt's weights (`.pth`, `.pt`,
             `.pth.tar`, `.safetensors`, `.weights.h5`, `.keras` or `.h5`) in
             the names of torchvision, timm, MMPretrain or Keras; a
-            dictionary of its tensors; or a Keras model.
+            dictionary of its tensors; a Keras model; or the name of a
+            public file, such as `"resnet50.tv2"` (all are in the docs), or
+            `"resnext"` for the one that EPSANet Large of this depth starts
+            from exactly. It is downloaded once.
         images: Images to fit modules to, as `model` takes them: an array
             `(N, H, W, C)`, or batches of them, with or without labels, such
             as a `tf.data.Dataset`. Labels are not used. A few hundred are
@@ -101,6 +108,7 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
         ValueError: If the source is not a ResNet of this depth and width
             with the stride in its 3×3 convolutions, has no layer in common
             with the model, or cannot be read. The model is left as it was.
+        OSError: If a public file cannot be downloaded.
         ImportError: If PyTorch or safetensors is needed and not installed.
 
     Example:
@@ -116,7 +124,10 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
     """
     batches = None if images is None else _read_batches(images, model)
     if is_network(model) and not _has_same_layers(model, source):
-        weights = read_resnet(source)
+        if is_public_name(source):
+            weights = read_public_resnet(model, source)
+        else:
+            weights = read_resnet(source)
         plan = plan_resnet(model, weights)
         name = weights.name
     else:

@@ -61,7 +61,7 @@ def plan_resnet(model, weights):
             input channels.
     """
     layers = network_layers(model)
-    _check_fits(layers, weights)
+    check_fits(layers, weights)
     plan = Plan([], [], {}, [], [])
     kernels, orders = {}, {}
     for name, layer in layers.items():
@@ -157,8 +157,16 @@ def _skips_classifier(layers, weights):
     return classifier is not None and classifier.units != weights.classes
 
 
-def _check_fits(layers, weights):
-    """Raises unless the ResNet has the depth and width of the network."""
+def check_fits(layers, weights):
+    """Raises unless a ResNet has the depth and width of a network.
+
+    Args:
+        layers: What `network_layers` returned of the network.
+        weights: `ResNetWeights`, of whose state the stem is enough.
+
+    Raises:
+        ValueError: If it has another depth, width or number of channels.
+    """
     modules = {
         name: layer
         for name, layer in layers.items()

@@ -11,8 +11,10 @@ from keras_epsanet.weights.graph_parts import (
     run_to_each,
 )
 
-# Output pixels that a module is fitted to, at most.
-PIXELS = 12288
+# Output pixels that a module is fitted to: so many, ...
+LEAST_PIXELS, MOST_PIXELS = 4096, 8192
+# ... and between these so many for each unknown of an output.
+PIXELS_PER_UNKNOWN = 3
 # Of the mean square of an input, added to the squares of all inputs.
 RIDGE = 1e-3
 
@@ -75,7 +77,8 @@ def _sample_targets(source, pairs, batches, generator):
     for batch in batches:
         for i, (pair, features) in enumerate(zip(pairs, outputs.run([batch]))):
             features = _channels_last(features, pair.psa)
-            place = _draw(features.shape, -(-PIXELS // count), generator)
+            number = -(-_pixels(pair.psa) // count)
+            place = _draw(features.shape, number, generator)
             places[i].append(place)
             values[i].append(
                 features[place[0], place[1], place[2]][:, pair.order]
@@ -84,6 +87,15 @@ def _sample_targets(source, pairs, batches, generator):
         pair.psa.name: (place, value)
         for pair, place, value in zip(pairs, places, values)
     }
+
+
+def _pixels(psa):
+    unknowns = max(
+        np.prod(convolution.kernel.shape[:3])
+        for convolution in psa.spc.convolutions
+    )
+    wanted = PIXELS_PER_UNKNOWN * int(unknowns)
+    return min(max(wanted, LEAST_PIXELS), MOST_PIXELS)
 
 
 def _draw(shape, number, generator):
@@ -149,13 +161,15 @@ def _fit_branch(convolution, inputs, places, targets):
         for group in range(groups):
             gram[group] += patches[group].T @ patches[group]
             right[group] += patches[group].T @ left[group]
-    from scipy.linalg import solve
+    # Imported where it is used: the package itself needs NumPy alone.
+    from scipy.linalg import cho_factor, cho_solve
 
     for group in range(groups):
         diagonal = np.einsum("ii->i", gram[group])
         ridge = RIDGE * diagonal.mean() + np.finfo("float32").tiny
         diagonal += ridge
-        change = solve(gram[group], right[group], assume_a="pos")
+        factor = cho_factor(gram[group], check_finite=False)
+        change = cho_solve(factor, right[group], check_finite=False)
         kernel[group] += change
         # |y - Xd|² = |y|² - 2 d.r + d.(X'X)d, where (X'X + ridge) d = r.
         square -= (change * right[group]).sum(dtype="float64")

@@ -6,10 +6,10 @@ from keras_epsanet import EPSANet, EPSANetBackbone
 from keras_epsanet.weights.inherit import MOST_IMAGES, inherit_weights
 
 SIZES = {"input_shape": (32, 32, 3), "classes": 5}
-STAGES = {"stackwise_num_blocks": (1, 1), "stackwise_num_filters": (64, 128)}
+STAGES = {"stackwise_num_blocks": (2,), "stackwise_num_filters": (64,)}
 RESNET = {**STAGES, "kernel_sizes": (3,), "groups": (1,)}
 SMALL = {**STAGES, "kernel_sizes": (3, 5, 7, 9), "groups": (1, 4, 8, 16)}
-MODULES = ["conv2_block1_psa", "conv3_block1_psa"]
+MODULES = ["conv2_block1_psa", "conv2_block2_psa"]
 
 
 def make_resnet(**kwargs):
@@ -183,7 +183,7 @@ def test_an_error_leaves_the_model_as_it_was(source, monkeypatch):
 @pytest.mark.parametrize(
     "make_source, reason",
     [
-        (lambda: make_resnet(stackwise_num_blocks=(1, 2)), "does not fit"),
+        (lambda: make_resnet(stackwise_num_blocks=(1,)), "does not fit"),
         (lambda: keras.Sequential([keras.layers.Dense(3)]), "Received"),
         (lambda: "nothing.pth", "no file"),
     ],
