@@ -31,11 +31,13 @@ class Images:
     @property
     def undecodable(self):
         """List of the files that could not be decoded so far."""
-        return [
-            file
-            for part in (self.train, self.held_out)
-            for file in getattr(part, "undecodable", ())
-        ]
+        train = getattr(self.train, "undecodable", ())
+        return [*train, *self.undecodable_held_out]
+
+    @property
+    def undecodable_held_out(self):
+        """List of those that are held out."""
+        return list(getattr(self.held_out, "undecodable", ()))
 
     def describe(self):
         """Returns what must stay the same while a training goes on."""
