@@ -12,7 +12,7 @@ from keras_epsanet import training
 from keras_epsanet.atomic import write_file
 from keras_epsanet.classification import evaluation, inference
 from keras_epsanet.classification.imagenet import evaluation as table_2
-from keras_epsanet.commands.options import positive
+from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.reporting import one_line_errors, usable
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.variants import MODEL_CONFIGS
@@ -33,10 +33,10 @@ def main(arguments=None, program="evaluate"):
     # Keras says so after batches whose number it is not told.
     warnings.filterwarnings("ignore", "Your input ran out of data")
     with one_line_errors(program):
-        if args.model:
-            evaluate_model(args, program)
-        else:
+        if args.weights:
             evaluate_weights(args)
+        else:
+            evaluate_model(args, program)
 
 
 def parse(arguments=None, program="evaluate"):
@@ -52,11 +52,14 @@ def parse(arguments=None, program="evaluate"):
     parser = argparse.ArgumentParser(
         prog=program,
         description=__doc__,
-        usage="%(prog)s (--model FILE | --weights FILE) [options]",
+        usage="%(prog)s [--model FILE | --weights FILE] [options]",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--model", metavar="FILE", help="trained classifier (model.keras)"
+        "--model",
+        metavar="FILE",
+        default=MODEL,
+        help=f"trained classifier (default: {MODEL})",
     )
     source.add_argument(
         "--weights", metavar="FILE", help="weights for ImageNet"

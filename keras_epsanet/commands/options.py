@@ -2,6 +2,9 @@
 
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
 
+# What `keras-epsanet train` leaves by default.
+MODEL = "runs/classifier/model.keras"
+
 
 def positive(name):
     """Makes the `type` of an option that is a positive integer.

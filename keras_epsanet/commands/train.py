@@ -167,6 +167,7 @@ def train(args, recipe, images, program):
         )
     starting.take_best(started, evaluation, strategy)
     finishing.finish(classifier, held_out, run, state, images)
+    reporting.report_next("predict", f"--model {args.output}/model.keras")
 
 
 def report_start(recipe, strategy, images, state):
@@ -175,6 +176,12 @@ def report_start(recipe, strategy, images, state):
         f"{len(images.class_names)} classes, {images.train.num_images:,} "
         f"images to train, {images.held_out.num_images:,} held out"
     )
+    size = recipe.step_batch_size
+    missing = -images.train.num_images % size
+    if missing:
+        counts += f"\nThe last of the {state.steps_per_epoch} step(s) of an "
+        counts += f"epoch, {size} images each, is filled up with {missing} "
+        counts += "that the epoch had already"
     if images.left_out:
         reasons = ", ".join(f"{n} {why}" for why, n in images.left_out.items())
         counts += f"\nLeft out: {sum(images.left_out.values())} files "

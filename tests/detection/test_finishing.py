@@ -40,4 +40,8 @@ def test_files_and_a_picture_of_the_first_batch_are_left(
         "names": ["hat", "bäg"],
         "path": f"{tmp_path}/predictions.png",
     }
-    assert "SHA-256 digits of last.weights.h5" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "SHA-256 digits of last.weights.h5  last.weights.h5",
+        f"Saved in {tmp_path}: model.keras, last.weights.h5, "
+        "predictions.png, log.csv",
+    ]
