@@ -126,16 +126,18 @@ def interruptible(program, recipe, state, is_chief=True):
         interruption.stop()
 
 
-def end_if_interrupted(interruption):
+def end_if_interrupted(interruption, agree=bool):
     """Ends a training that was to end in its last epoch, which is saved.
 
     Args:
         interruption: What `interruptible` yielded.
+        agree: Function of a boolean that returns whether it is true for any
+            of several workers, all of which call this.
 
     Raises:
         SystemExit: If Ctrl-C or a SIGTERM has come.
     """
-    if interruption.requested:
+    if agree(interruption.requested):
         raise SystemExit(interruption.exit_code)
 
 

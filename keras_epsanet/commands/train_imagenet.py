@@ -164,6 +164,10 @@ def train(args, program="train_imagenet"):
             interruption,
             args.checkpoint_steps,
         )
+        # Together, for all workers take part in what follows.
+        reporting.end_if_interrupted(
+            interruption, training.any_worker(strategy)
+        )
     reporting.report_bad(source.bad)
     finishing.export(network, model, average, run, state)
 

@@ -101,6 +101,19 @@ def test_a_signal_in_the_last_epoch_ends_a_training_too(capsys):
     assert "after step 6 of 6" in capsys.readouterr().err
 
 
+def test_a_signal_to_another_worker_ends_this_one_too():
+    asked = []
+
+    def agree(requested):
+        asked.append(requested)
+        return True
+
+    with pytest.raises(SystemExit) as caught:
+        with reporting.interruptible("mine", RECIPE, State()) as interruption:
+            reporting.end_if_interrupted(interruption, agree)
+    assert caught.value.code == 75 and asked == [False]
+
+
 @pytest.mark.parametrize(
     "step, lines",
     [
