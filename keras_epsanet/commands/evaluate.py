@@ -1,15 +1,12 @@
 """Evaluates a classifier on a folder of images, or weights on ImageNet."""
 
 import argparse
-import csv
-import io
 import warnings
 
 import keras
 import numpy as np
 
 from keras_epsanet import training
-from keras_epsanet.atomic import write_file
 from keras_epsanet.classification import evaluation, inference
 from keras_epsanet.classification.imagenet import evaluation as table_2
 from keras_epsanet.commands.options import MODEL, positive
@@ -110,7 +107,8 @@ def evaluate_model(args, program):
     results = evaluation.evaluate(model, images, args.batch_size, strategy)
     print_results(results)
     if args.confusion:
-        write_confusion(args.confusion, results)
+        results.save_confusion(args.confusion)
+        print(f"Saved {args.confusion}")
 
 
 def print_results(results):
@@ -139,24 +137,6 @@ def print_results(results):
             f"  {names[i]}: {counts[i] / counts.sum():.2%} of {counts.sum()}"
             + (f", taken for {taken}" if taken else "")
         )
-
-
-def write_confusion(path, results):
-    """Writes a row for each true class, a column for each predicted one.
-
-    Args:
-        path: Path of the CSV file.
-        results: `Results`.
-    """
-    names = results.class_names
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["true \\ predicted", *names])
-    writer.writerows(
-        [name, *row] for name, row in zip(names, results.confusion)
-    )
-    write_file(path, text.getvalue())
-    print(f"Saved {path}")
 
 
 def evaluate_weights(args):

@@ -237,6 +237,8 @@ def test_classes_of_a_model_are_matched_by_name(
     assert "  red: 100.00% of 3" in lines
     with open(table) as file:
         header, *rows = csv.reader(file)
+    # As that of a training.
+    assert header[0] == "true class"
     assert header[1:] == names == [row[0] for row in rows]
     counts = np.array([row[1:] for row in rows], int)
     assert (counts.sum(axis=1) == 3).all()
