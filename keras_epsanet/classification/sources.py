@@ -113,7 +113,7 @@ def check_classes(images, number):
     if number not in (None, len(names)):
         raise ValueError(
             f"The images have {len(names)} classes: {names}. "
-            f"Received: --classes {number}"
+            f"Received: number={number}"
         )
 
 

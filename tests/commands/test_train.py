@@ -300,7 +300,7 @@ def test_errors_end_with_a_line(error, monkeypatch):
 
 def test_classes_must_be_as_many(calls):
     run("--classes 3")
-    with pytest.raises(SystemExit, match="have 3 classes.*--classes 4"):
+    with pytest.raises(SystemExit, match="have 3 classes.*number=4"):
         run("--classes 4 --output other")
 
 
