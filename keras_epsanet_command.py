@@ -31,6 +31,12 @@ VARIABLES = {
 }
 
 
+def set_variables():
+    """Sets the variables of TensorFlow that are not set, before its import."""
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+
+
 def make_parser():
     """Makes the parser of the first word, which imports nothing."""
     width = max(map(len, WORDS))
@@ -80,8 +86,7 @@ def main(arguments=None):
     if arguments is None:
         arguments = sys.argv[1:]
     word = make_parser().parse_args(arguments[:1]).word
-    for name, value in VARIABLES.items():
-        os.environ.setdefault(name, value)
+    set_variables()
     name = f"keras_epsanet.commands.{word.replace('-', '_')}"
     only_help = {"-h", "--help"} & {*arguments[1:]}
     try:
