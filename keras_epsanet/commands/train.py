@@ -130,12 +130,11 @@ def run(args, program):
 def train(args, recipe, images, program):
     """Trains to the end, and leaves the best epoch."""
     strategy = starting.make_strategy()
-    goes_on = run_folder.has_checkpoints(args.output)
     before = run_folder.read_recipe(args.output)
     started = starting.start(
         args.output, recipe, images, args.weights, strategy
     )
-    classifier, model, run, average, state = started
+    classifier, model, run, average, state, goes_on = started
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
