@@ -1,7 +1,5 @@
 """What is left when a detector's training ends: files and a picture."""
 
-import json
-
 from keras_epsanet import distribution
 from keras_epsanet.detection import drawing
 
@@ -19,8 +17,6 @@ def finish(model, run, class_names, evaluation):
     """
     digits = run.export(model, "last.weights.h5")
     model.save(f"{run.path}/model.keras")
-    with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
-        json.dump(class_names, file)
     batch = next(iter(evaluation))
     drawing.draw_beside(
         batch,

@@ -20,6 +20,7 @@ class Model:
     """Finds two objects, in pixels of what it is given."""
 
     bounding_box_format = "xyxy"
+    class_names = None  # As in a file of an older version.
     input_shape = (None, None, None, 3)
     detect = Detector.detect
     masks = {}
