@@ -209,7 +209,7 @@ def test_predictions_stand_beside_the_truth(tmp_path, monkeypatch, key):
     picture = read(path)
     height, width = picture.shape[:2]
     assert width == 1280 and height > 960
-    # The images have their own colours again.
+    # The images have their own colors again.
     for y, value in ((0.3, 128), (0.8, 30)):
         for x in (0.35, 0.85):
             pixel = picture[int(y * height), int(x * width)]
