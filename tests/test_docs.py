@@ -117,7 +117,11 @@ def test_code_of_the_readme_runs(run, eagerly, names, tmp_path):
     run("README.md", names, shorter)
     assert names["attention"].shape == (None, 4, 32)
     assert set(names["features"].output) == {"P2", "P3", "P4", "P5"}
-    assert np.isfinite(names["detector"].history.history["loss"]).all()
+    detector = names["detector"]
+    assert np.isfinite(detector.history.history["loss"]).all()
+    # Those of the training, not 800 and 1333 pixels and numbers.
+    assert detector.image_size == (64, 64)
+    assert list(detector.class_names) == names["train"].class_names
     assert (tmp_path / "epsanet50.pth").is_file()
 
 
@@ -174,6 +178,15 @@ def test_code_of_the_detection_page_runs(run, tmp_path):
     for model in (names["detector"], names["segmenter"]):
         assert np.isfinite(model.history.history["loss"]).all()
     assert (tmp_path / "scenes/annotations/instances_val.json").is_file()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/detection.md"])
+def test_detectors_are_told_the_size_and_the_classes_of_their_training(page):
+    code = "\n".join(blocks(page, "python"))
+    made = re.findall(r"= (?:RetinaNet|MaskRCNN)\((.*?)\n\)", code, re.S)
+    assert len(made) == code.count("= RetinaNet(") + code.count("= MaskRCNN(")
+    for arguments in made:
+        assert "image_size=" in arguments and "class_names=" in arguments
 
 
 def test_every_page_with_code_is_run():

@@ -19,6 +19,8 @@ class Started(NamedTuple):
         run: `RunFolder`.
         average: `WeightAverage` of the model, or `None`.
         state: `State`, which the training keeps up to date.
+        goes_on: Whether the folder held checkpoints, so that the weights
+            that were given are not read.
     """
 
     classifier: keras.Model
@@ -26,6 +28,7 @@ class Started(NamedTuple):
     run: training.RunFolder
     average: object
     state: training.State
+    goes_on: bool
 
 
 def make_strategy():
@@ -70,7 +73,8 @@ def start(path, recipe, images, weights, strategy):
     """
     check_batch_size(recipe.step_batch_size, strategy)
     steps = batches.steps_per_epoch(images.train, recipe)
-    if run_folder.has_checkpoints(path):
+    goes_on = run_folder.has_checkpoints(path)
+    if goes_on:
         weights = None
     with strategy.scope():
         classifier = models.build_classifier(
@@ -80,7 +84,7 @@ def start(path, recipe, images, weights, strategy):
         run = run_folder.open_run(path, recipe, images)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps, average=average)
-    return Started(classifier, model, run, average, state)
+    return Started(classifier, model, run, average, state, goes_on)
 
 
 def take_best(started, evaluation, strategy):
@@ -91,7 +95,7 @@ def take_best(started, evaluation, strategy):
         evaluation: Batches of the held-out images.
         strategy: What `make_strategy` returned.
     """
-    _, model, run, average, state = started
+    _, model, run, average, state, _ = started
     with strategy.scope():
         fitting.restore_best(model, average, run, state)
         if state.best_value is None:

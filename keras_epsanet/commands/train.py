@@ -130,12 +130,11 @@ def run(args, program):
 def train(args, recipe, images, program):
     """Trains to the end, and leaves the best epoch."""
     strategy = starting.make_strategy()
-    goes_on = run_folder.has_checkpoints(args.output)
     before = run_folder.read_recipe(args.output)
     started = starting.start(
         args.output, recipe, images, args.weights, strategy
     )
-    classifier, model, run, average, state = started
+    classifier, model, run, average, state, goes_on = started
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
@@ -167,6 +166,7 @@ def train(args, recipe, images, program):
         )
     starting.take_best(started, evaluation, strategy)
     finishing.finish(classifier, held_out, run, state, images)
+    reporting.report_next("predict", f"--model {args.output}/model.keras")
 
 
 def report_start(recipe, strategy, images, state):
@@ -175,6 +175,12 @@ def report_start(recipe, strategy, images, state):
         f"{len(images.class_names)} classes, {images.train.num_images:,} "
         f"images to train, {images.held_out.num_images:,} held out"
     )
+    size = recipe.step_batch_size
+    missing = -images.train.num_images % size
+    if missing:
+        counts += f"\nThe last of the {state.steps_per_epoch} step(s) of an "
+        counts += f"epoch, {size} images each, is filled up with {missing} "
+        counts += "that the epoch had already"
     if images.left_out:
         reasons = ", ".join(f"{n} {why}" for why, n in images.left_out.items())
         counts += f"\nLeft out: {sum(images.left_out.values())} files "

@@ -376,6 +376,24 @@ def test_a_longer_training_says_what_happens_to_the_rate(
     assert "3 epochs instead of 2: from here" in text
 
 
+@pytest.mark.parametrize("library", ["keras_epsanet", "keras_hub"])
+def test_the_end_says_how_to_try_it(library, monkeypatch, tmp_path, capsys):
+    arguments = ("--data", "COCO", "--library", library)
+    run(monkeypatch, tmp_path, *arguments)
+    hint = f"To try it: keras-epsanet detect --run {tmp_path} IMAGE...\n"
+    # Which loads this package's detectors alone.
+    assert capsys.readouterr().out.endswith(hint) == (
+        library == "keras_epsanet"
+    )
+
+
+def test_the_help_tells_of_the_scenes_to_evaluate_with(capsys):
+    with pytest.raises(SystemExit):
+        train_coco.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "as many, but at most 200, are composed to evaluate with" in text
+
+
 def test_a_signal_in_the_last_epoch_ends_with_a_line(
     monkeypatch, tmp_path, capsys
 ):

@@ -400,6 +400,27 @@ def test_a_signal_in_the_training_ends_with_a_line(
     )
 
 
+@pytest.mark.parametrize("to_this_one", [True, False])
+def test_a_signal_in_the_last_epoch_ends_all_workers(
+    to_this_one, monkeypatch, tmp_path, capsys
+):
+    def fit(model, average, strategy, source, run, state, interruption, steps):
+        state.step = 3
+        if to_this_one:
+            interruption._request(15, None)
+
+    monkeypatch.setattr(train_imagenet.fitting, "fit", fit)
+    # Another worker has it in any case.
+    monkeypatch.setattr(
+        training, "any_worker", lambda strategy: lambda requested: True
+    )
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, tmp_path, "--data", "X", *SHORT)
+    assert error.value.code == 75
+    assert "stopped after step 3 of 3. The same" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.weights.h5"))
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path, monkeypatch):
     arguments = ("--data", "X", "--epochs", "1", "--batch-size")
     run(monkeypatch, tmp_path / "a", *arguments, str(NUM_TRAIN))

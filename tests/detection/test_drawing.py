@@ -91,6 +91,20 @@ def test_classes_and_scores_are_written(tmp_path, monkeypatch):
     assert texts == []
 
 
+@pytest.mark.parametrize("top", [1, 7, 30])
+def test_a_caption_is_whole_in_a_flat_picture_too(tmp_path, top):
+    """Above its box or, where there is no room for all of it, inside."""
+    image = np.full((120, 640, 3), 200)
+    names = ["Ägypten"]
+    path = tmp_path / "a.png"
+    draw(image, [[50, top, 300, 110]], [0], class_names=names, path=path)
+    lines = (np.abs(read(path) - 200) > 8).any(-1)[:, 60:90].all(axis=1)
+    draw(image, [[50, 60, 300, 110]], [0], class_names=names, path=path)
+    whole = (np.abs(read(path) - 200) > 8).any(-1)[:, 60:90].all(axis=1)
+    # Rows of the caption and of the edges of the box.
+    assert abs(lines.sum() - whole.sum()) <= 2
+
+
 def test_padding_low_scores_and_infinite_boxes_are_left_out(
     tmp_path, monkeypatch
 ):
@@ -195,7 +209,7 @@ def test_predictions_stand_beside_the_truth(tmp_path, monkeypatch, key):
     picture = read(path)
     height, width = picture.shape[:2]
     assert width == 1280 and height > 960
-    # The images have their own colours again.
+    # The images have their own colors again.
     for y, value in ((0.3, 128), (0.8, 30)):
         for x in (0.35, 0.85):
             pixel = picture[int(y * height), int(x * width)]
