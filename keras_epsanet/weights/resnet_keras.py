@@ -31,7 +31,7 @@ _TORCH = {
 }
 _NORMALIZED = ("weight", "bias", "running_mean", "running_var")
 _EPSILON = 1e-5  # Of PyTorch's BatchNorm, and of all that is returned.
-# keras-applications, resnet_common.py; ResNeXt's files leave it out.
+# keras-applications, resnet_common.py; no file of weights holds it.
 _EPSILON_OF_APPLICATIONS = 1.001e-5
 _NOT_OF_THE_NETWORK = ("dense", "normalization")
 _BEFORE_ACTIVATION = ("preact_bn", "pre_activation_bn", "post_bn")
@@ -170,7 +170,7 @@ def _former_layers(group):
         if arrays[0].ndim == 4:
             is_depthwise = "depthwise_kernel" in names[0]
             kind = "depthwise_conv2d" if is_depthwise else "conv2d"
-        yield Layer(name, kind, arrays, epsilon=_EPSILON_OF_APPLICATIONS)
+        yield Layer(name, kind, arrays)
 
 
 def _text(name):
