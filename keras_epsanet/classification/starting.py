@@ -8,6 +8,11 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.classification import batches, fitting, models, run_folder
 from keras_epsanet.distribution import check_batch_size
+from keras_epsanet.weights import inherit_weights
+
+
+# What modules are fitted to that cannot compute a ResNet's convolutions.
+FITTED_IMAGES = 512
 
 
 class Started(NamedTuple):
@@ -53,7 +58,7 @@ def make_strategy():
     return strategy
 
 
-def start(path, recipe, images, weights, strategy):
+def start(path, recipe, images, weights, inherit, strategy):
     """Builds a classifier, and restores it if its training goes on.
 
     Args:
@@ -62,6 +67,7 @@ def start(path, recipe, images, weights, strategy):
         images: `Images`.
         weights: Path of trained weights, or `None`. A training that goes on
             has its weights in its checkpoints.
+        inherit: What `inherit_weights` takes as its source, or `None`.
         strategy: What `make_strategy` returned.
 
     Returns:
@@ -80,11 +86,21 @@ def start(path, recipe, images, weights, strategy):
         classifier = models.build_classifier(
             recipe, images.class_names, weights
         )
+    if inherit is not None and not goes_on:
+        _inherit(classifier, inherit, images.train, recipe)
+    with strategy.scope():
         model = models.compile_trained_part(classifier, recipe, steps)
         run = run_folder.open_run(path, recipe, images)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps, average=average)
     return Started(classifier, model, run, average, state, goes_on)
+
+
+def _inherit(classifier, source, images, recipe):
+    """Starts a classifier from a ResNet, fitted to some of its images."""
+    needed = -(-FITTED_IMAGES // recipe.step_batch_size)
+    shown = batches.evaluation_batches(images, recipe).take(needed)
+    inherit_weights(classifier, source, shown, recipe.seed)
 
 
 def take_best(started, evaluation, strategy):

@@ -48,9 +48,18 @@ def parse(arguments=None, program="train_classifier"):
     """
     parser = make_parser(program)
     args = parser.parse_args(arguments)
-    if getattr(args, "freeze", False) and args.weights is None:
-        parser.error("--freeze needs --weights to keep")
+    if getattr(args, "freeze", False) and trained_start(args) is None:
+        parser.error("--freeze needs --weights or --inherit to keep")
     return args
+
+
+def trained_start(args):
+    """Returns the option that gives trained weights to start from, or `None`."""
+    for option in ("weights", "inherit"):
+        value = getattr(args, option)
+        if value is not None:
+            return f"--{option} {value}"
+    return None
 
 
 def make_parser(program):
@@ -84,8 +93,16 @@ def make_parser(program):
         help="folder for the results, where the same command goes on "
         "(default: runs/classifier)",
     )
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         "--weights", metavar="FILE", help="trained weights to start from"
+    )
+    start.add_argument(
+        "--inherit",
+        metavar="RESNET",
+        help="trained ResNet to start from: a file, or the name of a public "
+        "one, such as resnext (for EPSANet Large, exactly) or resnet50.tv2 "
+        f"(fitted to {starting.FITTED_IMAGES} of the images)",
     )
     parser.add_argument(
         "--classes",
@@ -113,7 +130,7 @@ def run(args, program):
     """
     pictures.import_pyplot()
     recipe = run_folder.choose_recipe(
-        args.output, args, fine_tuning=args.weights is not None
+        args.output, args, fine_tuning=trained_start(args) is not None
     )
     keras.utils.set_random_seed(recipe.seed)
     images = sources.open_images(args.data, args.tfds, recipe.val_share)
@@ -132,18 +149,19 @@ def train(args, recipe, images, program):
     strategy = starting.make_strategy()
     before = run_folder.read_recipe(args.output)
     started = starting.start(
-        args.output, recipe, images, args.weights, strategy
+        args.output, recipe, images, args.weights, args.inherit, strategy
     )
     classifier, model, run, average, state, goes_on = started
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
-    if goes_on and args.weights is not None:
-        print(f"--weights {args.weights} is not read: the training goes on")
+    option = trained_start(args)
+    if goes_on and option is not None:
+        print(f"{option} is not read: the training goes on")
     reporting.report_longer(recipe, before)
     start = time.time()
     with reporting.interruptible(program, recipe, state) as interruption:
-        if args.weights is not None and not goes_on:
+        if option is not None and not goes_on:
             with strategy.scope():
                 fitting.keep_start(model, average, run, state, evaluation)
             print(f"Before training: held-out top-1 {state.best_value:.2%}")

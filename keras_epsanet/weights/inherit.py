@@ -43,12 +43,13 @@ class Inheritance(NamedTuple):
     def __str__(self):
         parts = [f"{len(self.exact)} layers exactly"]
         for shares, what in (
-            (self.fitted, "PSA modules fitted (variance explained: {:.0%})"),
-            (self.partly, "PSA modules in part (energy kept: {:.0%})"),
+            (self.fitted, "fitted (variance explained: {:.0%})"),
+            (self.partly, "in part (energy kept: {:.0%})"),
         ):
             if shares:
                 mean = sum(shares.values()) / len(shares)
-                parts.append(f"{len(shares)} {what.format(mean)}")
+                modules = f"{len(shares)} PSA module" + "s" * (len(shares) > 1)
+                parts.append(f"{modules} {what.format(mean)}")
         if self.left:
             names = ", ".join(self.left[:4])
             more = ", ..." if len(self.left) > 4 else ""
@@ -134,7 +135,7 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
         _check_is_model(source)
         plan = plan_layers(model, source)
         weights, name = None, source.name
-    fits = batches is not None and plan.partly
+    fits = batches is not None and plan.pairs
     before = [(v, v.numpy()) for v, _ in plan.assignments]
     try:
         for variable, array in plan.assignments:
@@ -152,7 +153,7 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
         name,
         tuple(plan.exact),
         explained,
-        {} if fits else plan.partly,
+        {k: v for k, v in plan.partly.items() if k not in explained},
         tuple(plan.left),
     )
     if verbose:
@@ -230,6 +231,7 @@ def _read_batches(images, model):
             batch = keras.utils.unpack_x_y_sample_weight(tuple(batch))[0]
         batch = keras.ops.convert_to_numpy(batch[:left])
         _check_batch(batch, model)
+        batch = batch.astype("float32")
         batches += [
             batch[i : i + _BATCH] for i in range(0, len(batch), _BATCH)
         ]

@@ -274,6 +274,22 @@ def test_weights_that_are_not_read_are_named(calls, monkeypatch, capsys):
     assert "is not read" not in capsys.readouterr().out
 
 
+def test_a_trained_start_is_one_option(calls, capsys, monkeypatch):
+    with pytest.raises(SystemExit):
+        run("--weights file.keras --inherit resnext")
+    assert "not allowed with" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("--freeze")
+    assert "--weights or --inherit" in capsys.readouterr().err
+    monkeypatch.setattr(starting, "_inherit", lambda *arguments: calls.inherited.append(arguments[1]))
+    calls.inherited = []
+    run("--inherit resnet50.tv2 --freeze")
+    assert calls.inherited == ["resnet50.tv2"] and calls.kept
+    monkeypatch.setattr(run_folder, "has_checkpoints", lambda path: True)
+    run("--inherit resnet50.tv2 --freeze")
+    assert "--inherit resnet50.tv2 is not read" in capsys.readouterr().out
+
+
 def test_a_training_goes_on_with_the_same_images_only(calls, monkeypatch):
     run("--epochs 1")
     others = sources.Images(make_dataset(8), make_dataset(3), "others")

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet import EPSANet, EPSANetBackbone
+from keras_epsanet.layers import PSA, GroupedConv2D
 from keras_epsanet.weights.inherit import MOST_IMAGES, inherit_weights
 
 SIZES = {"input_shape": (32, 32, 3), "classes": 5}
@@ -215,3 +216,19 @@ def test_half_precision_is_fitted(source):
     images = make_images(64)
     inherit_weights(model, source, images, verbose=False)
     assert error(model, source, images) < 0.5
+
+
+def test_modules_of_inner_models_are_not_fitted():
+    def nest(layer):
+        image = keras.Input((8, 8, 16))
+        inner = keras.Model(image, layer(image), name="inner")
+        outer = keras.Input((8, 8, 16))
+        return keras.Model(outer, inner(outer))
+
+    source = nest(GroupedConv2D(16, 3, name="conv"))
+    model = nest(
+        PSA(16, groups=(1, 2, 4, 4), reduction=1, name="conv")
+    )
+    images = np.ones((4, 8, 8, 16), "float32")
+    inherited = inherit_weights(model, source, images, verbose=False)
+    assert list(inherited.partly) == ["conv"] and not inherited.fitted
