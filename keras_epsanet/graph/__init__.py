@@ -1,1 +1,2 @@
-"""What walks over a model: counts its operations, folds its BatchNorms."""
+"""What walks over a model: counts its operations, folds its BatchNorms, sets
+their statistics."""
