@@ -1,2 +1,3 @@
 """What walks over a model: counts its operations, folds its BatchNorms, sets
-their statistics."""
+their statistics, replaces its convolutions.
+"""
