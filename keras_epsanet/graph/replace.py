@@ -17,7 +17,7 @@ from keras_epsanet.graph.replacement import (
     by_reason,
 )
 from keras_epsanet.graph.visit import check_functional
-from keras_epsanet.layers import PSA
+from keras_epsanet.layers import PSA, GroupedConv2D
 
 
 def replace_convolutions(
@@ -97,7 +97,7 @@ def replace_convolutions(
             "`images` are for what the layers inherit. "
             f"Received: inherit={inherit}, images={type(images).__name__}"
         )
-    new, report = _replace(model, where, layer, kwargs)
+    new, report, chosen = _replace(model, where, layer, kwargs)
     if not report.replaced:
         reasons = "; ".join(by_reason(report.left)) or "it has none"
         raise ValueError(
@@ -108,7 +108,8 @@ def replace_convolutions(
     if inherit:
         from keras_epsanet.weights.inherit import inherit_weights
 
-        inherit_weights(new, model, images=images, verbose=bool(verbose))
+        source = _with_bare_convolutions(model, chosen)
+        inherit_weights(new, source, images=images, verbose=bool(verbose))
     if verbose:
         print(report)
     return new
@@ -142,11 +143,12 @@ def replacement_report(model, where=None, layer=PSA, **kwargs):
     trainable parameters 896 → 896
     multiply-adds 777,600 → 777,600
     """
-    return _replace(model, where, layer, kwargs)[1]
+    _, report, _ = _replace(model, where, layer, kwargs)
+    return report
 
 
 def _replace(model, where, layer, kwargs):
-    """Returns the new model, if there is one, and a `Replacement`."""
+    """Returns a new model, `Replacement` and the chosen convolutions."""
     check_functional(model)
     convolutions = find_convolutions(model)
     choose(convolutions, where, model)
@@ -174,7 +176,34 @@ def _replace(model, where, layer, kwargs):
         (before[0], after[0]),
         None if before[1] is None else (before[1], after[1]),
     )
-    return new, report
+    return new, report, chosen
+
+
+def _with_bare_convolutions(model, chosen):
+    """Copies a model with bias and activation behind its convolutions.
+
+    So that each layer of the new model has one of the same name to inherit
+    from, which computes the same.
+    """
+    made = {}
+
+    def make(convolution):
+        layer = convolution.layer
+        made[layer] = GroupedConv2D(
+            layer.filters,
+            layer.kernel_size,
+            strides=layer.strides,
+            groups=layer.groups,
+            data_format=layer.data_format,
+            dtype=layer.dtype_policy,
+            name=layer.name,
+        )
+        return made[layer]
+
+    copy = rebuild(model, chosen, make)
+    for layer, bare in made.items():
+        bare.kernel.assign(layer.kernel)
+    return copy
 
 
 def _count(model):

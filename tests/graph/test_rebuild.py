@@ -101,6 +101,13 @@ def test_models_in_models(randomize, embed, assert_same_calls, tmp_path):
     assert_same_calls(reloaded, new, x)
 
 
+def test_inputs_keep_names_that_nobody_gave():
+    image = keras.Input((6, 6, 16))
+    model = keras.Model(image, conv()(image))
+    new = replace_convolutions(model, inherit=False, verbose=0)
+    assert new.layers[0].name == model.layers[0].name
+
+
 def test_models_may_share_layers(randomize, embed, assert_same_calls):
     small, image = keras.Input((6, 6, 64)), keras.Input((6, 6, 64))
     shared, plain = conv(name="shared"), layers.Dense(64, name="plain")

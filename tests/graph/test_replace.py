@@ -1,3 +1,6 @@
+import sys
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -136,10 +139,11 @@ def test_the_result_is_saved_and_loaded_elsewhere(
 
 
 def test_the_result_trains():
+    keras.utils.set_random_seed(0)
     image = keras.Input((6, 6, 3))
     x = conv(activation="relu")(layers.Conv2D(16, 1)(image))
     model = keras.Model(image, layers.GlobalAveragePooling2D()(x))
-    new = replace_convolutions(model, inherit=False, verbose=0)
+    new = replace_convolutions(model, inherit=False, verbose=0, reduction=2)
     new.compile("sgd", "mse")
     before = new.get_weights()
     new.fit(images(4, 6, 6, 3), images(4, 64), verbose=0)
@@ -261,6 +265,36 @@ def test_refuses_what_it_cannot_do():
         replace_convolutions(model, inherit=False, images=images(1, 6, 6, 16))
     with pytest.raises(ValueError, match="nothing: no such layer"):
         replacement_report(model, ["nothing"])
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_layers_inherit_from_bare_convolutions(
+    randomize, monkeypatch, assert_same_calls, data_format
+):
+    calls = []
+    module = types.ModuleType("keras_epsanet.weights.inherit")
+    module.inherit_weights = lambda *args, **kwargs: calls.append(
+        (args, kwargs)
+    )
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    model, x = network(data_format)
+    randomize(model)
+    new = replace_convolutions(
+        model, ["same", "valid"], groups=(1, 1, 1, 1), images=x, verbose=0
+    )
+    (((to, source), arguments),) = calls
+    assert to is new
+    assert arguments == {"images": x, "verbose": False}
+    assert_same_calls(source, model, x)
+    assert [x.name for x in source.layers] == [x.name for x in new.layers]
+    outputs = source.get_layer("valid").output
+    bare = array(keras.Model(source.input, outputs)(x))
+    assert bare.min() < 0  # The activation follows.
+    for name in ("same_bias", "valid_bias"):
+        bias = model.get_layer(name.removesuffix("_bias")).bias
+        np.testing.assert_array_equal(
+            array(source.get_layer(name).bias), array(bias)
+        )
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
