@@ -8,6 +8,11 @@ from keras_epsanet import distribution, layers, models
 from keras_epsanet.detection import faster_rcnn, mask_rcnn, retinanet
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.graph.fuse import fuse
+from keras_epsanet.graph.recalibrate import recalibrate_batch_norm
+from keras_epsanet.graph.replace import (
+    replace_convolutions,
+    replacement_report,
+)
 from keras_epsanet.lazy import attach
 from keras_epsanet.models import (
     EPSANet,
@@ -54,6 +59,9 @@ __all__ = [
     "load_torch_weights",
     "models",
     "preprocess_input",
+    "recalibrate_batch_norm",
+    "replace_convolutions",
+    "replacement_report",
     "save_torch_weights",
     "training",
 ]
