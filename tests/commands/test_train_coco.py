@@ -408,3 +408,21 @@ def test_a_signal_in_the_last_epoch_ends_with_a_line(
     assert "train_coco: stopped after step 240 of 240. The same" in (
         capsys.readouterr().err
     )
+
+
+def test_a_finished_training_saves_its_average_again(monkeypatch, tmp_path):
+    """Its checkpoint brings back the weights of the training."""
+    saved = []
+
+    def fit(model, average, *others):
+        assert not average.is_in_place
+        for variable in average.variables[: len(model.weights)]:
+            variable.assign(tf.fill(variable.shape, 2.0))
+
+    def finish(model, *others):
+        saved.extend(model.get_weights())
+
+    monkeypatch.setattr(train_coco.fitting, "fit", fit)
+    monkeypatch.setattr(train_coco.finishing, "finish", finish)
+    run(monkeypatch, tmp_path, "--data", "COCO", "--ema", "0.75")
+    assert len(saved) == 2 and all((array == 2).all() for array in saved)

@@ -333,6 +333,16 @@ def test_resume_takes_the_recipe_and_needs_a_checkpoint(tmp_path, monkeypatch):
     assert seen.batch_size == 16 and not hasattr(seen, "fit")
 
 
+def test_resume_does_not_hide_the_recipe_of_a_file(tmp_path):
+    recipe = training.ImageNetRecipe(epochs=1, batch_size=8, momentum=0.5)
+    file = tmp_path / "mine.json"
+    file.write_text(recipe.to_json())
+    training.RunFolder(tmp_path / "run", training.ImageNetRecipe())
+    arguments = f"--data X --output {tmp_path}/run --resume --recipe {file}"
+    args = train_imagenet.parse(arguments.split())
+    assert train_imagenet.choose_recipe(args) == recipe
+
+
 @pytest.mark.parametrize(
     "arguments, interval",
     [

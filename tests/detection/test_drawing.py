@@ -127,6 +127,13 @@ def test_padding_low_scores_and_infinite_boxes_are_left_out(
     assert texts == ["4 0.80"]
 
 
+def test_a_box_that_begins_outside_is_no_padding(tmp_path, monkeypatch):
+    texts = captions(monkeypatch)
+    boxes = [[-1, 4, 20, 30], [-1, -1, -1, -1], [5, -1, 30, 20]]
+    draw(np.zeros((64, 64, 3)), boxes, [0, 1, 2], path=tmp_path / "a.png")
+    assert sorted(texts) == ["0", "2"]
+
+
 def test_what_has_exactly_the_least_score_is_drawn(tmp_path, monkeypatch):
     texts = captions(monkeypatch)
     below = np.nextafter(np.float32(0.25), np.float32(0))

@@ -182,6 +182,17 @@ def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path):
     training.trim_csv(tmp_path / "none.csv", epochs=2)
 
 
+@pytest.mark.parametrize(
+    "whole, cut", [("", "epoch,lo"), ("epoch,loss\r\n1,0.5\r\n", "1")]
+)
+def test_a_line_that_is_cut_off_is_removed(tmp_path, whole, cut):
+    """Even where its beginning looks like that of another line."""
+    path = tmp_path / "log.csv"
+    path.write_text(whole + cut, newline="")
+    training.trim_csv(path, epochs=12)
+    assert path.read_bytes().decode() == whole
+
+
 @pytest.mark.large
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="devices of TensorFlow"
