@@ -140,6 +140,25 @@ def test_code_of_the_weights_page_runs(run, names, tmp_path):
     assert (tmp_path / "epsanet50.pth").is_file()
 
 
+def test_code_of_the_page_of_trained_starts_runs(run, names, monkeypatch):
+    """With a tiny ResNet in the place of those that are downloaded."""
+    sizes = {"input_shape": (64, 64, 3), "classes": 10}
+    names["tiny"] = keras_epsanet.EPSANet(
+        **{**TINY, "kernel_sizes": (3,), "groups": (1,)}, **sizes
+    )
+    names["images"] = names["images"][:, :64, :64].astype("float32")
+    shorter = [
+        ('weights="resnext"', ""),
+        ('"resnet50.tv2"', "tiny"),
+        ('weights="imagenet"', "weights=None, input_shape=(64, 64, 3)"),
+        ("224, 224", "64, 64"),
+    ]
+    run("docs/trained_start.md", names, shorter)
+    assert len(names["inherited"].fitted) == 4
+    kinds = [type(layer).__name__ for layer in names["model"].layers]
+    assert kinds.count("PSA") == 16
+
+
 def test_code_of_the_imagenet_page_runs(run, tmp_path):
     network = keras_epsanet.EPSANet50Small()
     network.save_weights(tmp_path / "best.weights.h5")

@@ -10,7 +10,6 @@ from keras_epsanet.classification import batches, fitting, models, run_folder
 from keras_epsanet.distribution import check_batch_size
 from keras_epsanet.weights import inherit_weights
 
-
 # What modules are fitted to that cannot compute a ResNet's convolutions.
 FITTED_IMAGES = 512
 

@@ -54,7 +54,7 @@ def parse(arguments=None, program="train_classifier"):
 
 
 def trained_start(args):
-    """Returns the option that gives trained weights to start from, or `None`."""
+    """Returns the option of the trained weights to start from, or `None`."""
     for option in ("weights", "inherit"):
         value = getattr(args, option)
         if value is not None:

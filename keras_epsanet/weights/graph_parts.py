@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_epsanet.layers import Bias
+
 
 class GraphPart(keras.Model):
     """What lies between some tensors of a graph and some later ones."""
@@ -24,7 +26,9 @@ class GraphPart(keras.Model):
     def run(self, inputs):
         """Returns the arrays of all outputs, as a list."""
         outputs = self.predict_on_batch(inputs)
-        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        return (
+            list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        )
 
 
 def run_to_each(model, layers, batches):
@@ -77,6 +81,31 @@ def first_outputs(model, layers):
     return [outputs[id(layer)] for layer in layers]
 
 
+def normalization_behind(model, layer):
+    """Returns the batch normalization that a layer's first output goes to.
+
+    Args:
+        model: Functional model.
+        layer: Layer of its graph.
+
+    Returns:
+        Keras' or this package's `BatchNormalization`, with a `Bias` at most
+        in between, or `None`.
+    """
+    (tensor,) = first_outputs(model, [layer])
+    users = [
+        node
+        for node in _sorted_nodes(model)
+        if any(used is tensor for used in node.input_tensors)
+    ]
+    if len(users) != 1:
+        return None
+    user = users[0].operation
+    if isinstance(user, keras.layers.BatchNormalization):
+        return user
+    return normalization_behind(model, user) if isinstance(user, Bias) else None
+
+
 def _sorted_nodes(model):
     """The calls in a graph, each behind those it takes its inputs from."""
     by_depth = model._nodes_by_depth
@@ -99,4 +128,3 @@ def _live_tensors(model, nodes, place):
             if id(tensor) in made:
                 needed[id(tensor)] = tensor
     return list(needed.values())
-

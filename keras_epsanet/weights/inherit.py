@@ -232,9 +232,7 @@ def _read_batches(images, model):
         batch = keras.ops.convert_to_numpy(batch[:left])
         _check_batch(batch, model)
         batch = batch.astype("float32")
-        batches += [
-            batch[i : i + _BATCH] for i in range(0, len(batch), _BATCH)
-        ]
+        batches += [batch[i : i + _BATCH] for i in range(0, len(batch), _BATCH)]
         left -= len(batch)
         if not left:
             break

@@ -8,6 +8,7 @@ import numpy as np
 from keras_epsanet.weights.graph_parts import (
     GraphPart,
     first_outputs,
+    normalization_behind,
     run_to_each,
 )
 
@@ -17,6 +18,7 @@ LEAST_PIXELS, MOST_PIXELS = 4096, 8192
 PIXELS_PER_UNKNOWN = 3
 # Of the mean square of an input, added to the squares of all inputs.
 RIDGE = 1e-3
+_TINY = np.finfo("float32").tiny
 
 
 class Pair(NamedTuple):
@@ -32,6 +34,13 @@ class Pair(NamedTuple):
     psa: keras.layers.Layer
     source: keras.layers.Layer
     order: np.ndarray
+
+
+class _Statistics(NamedTuple):
+    """Mean and variance of every channel."""
+
+    mean: np.ndarray
+    variance: np.ndarray
 
 
 def fit_pyramids(model, source, pairs, batches, seed=0, verbose=True):
@@ -59,12 +68,35 @@ def fit_pyramids(model, source, pairs, batches, seed=0, verbose=True):
     progress = keras.utils.Progbar(
         len(pairs), verbose=int(verbose), unit_name="module"
     )
+    modules = [pair.psa for pair in pairs]
     explained = {}
-    for psa, inputs in run_to_each(model, [pair.psa for pair in pairs], batches):
-        name = psa.name
-        explained[name] = _fit(psa, inputs, *targets.pop(name))
+    for psa, inputs in run_to_each(model, modules, batches):
+        places, values = targets.pop(psa.name)
+        found, residual = _fit(psa, inputs, places, values)
+        values = np.concatenate(values).astype("float64")
+        wanted = _Statistics(values.mean(0), values.var(0))
+        explained[psa.name] = 1.0 - residual / (wanted.variance.sum() + 1e-12)
+        normalization = normalization_behind(model, psa)
+        if normalization is not None:
+            _correct(normalization, found, wanted)
         progress.add(1)
     return explained
+
+
+def _correct(normalization, found, wanted):
+    """Lets a batch normalization make up for what a module does not explain.
+
+    What it makes of the module's output gets the mean and variance of what
+    it makes of the target, whatever images its own statistics are from.
+    """
+    mean, variance = (
+        keras.ops.convert_to_numpy(x)
+        for x in (normalization.moving_mean, normalization.moving_variance)
+    )
+    ratio = found.variance / np.maximum(wanted.variance, 1e-12)
+    offset = (wanted.mean - mean) * np.sqrt(ratio)
+    normalization.moving_mean.assign(found.mean - offset)
+    normalization.moving_variance.assign(variance * ratio)
 
 
 def _sample_targets(source, pairs, batches, generator):
@@ -114,68 +146,93 @@ def _channels_last(features, layer):
 
 
 def _fit(psa, inputs, places, values):
-    """Fits one module; returns the share of the variance it explains."""
+    """Fits one module.
+
+    Returns the statistics of its output at these places, and the sum over
+    the channels of the mean square of what is wrong with it.
+    """
     scales = len(psa.kernel_sizes)
-    channels = inputs[0].shape[-1 if psa.data_format == "channels_last" else 1]
-    squares = residuals = 0.0
+    width = psa.spc.scale_filters
+    means, variances, residuals = [], [], 0.0
     for branch, convolution in enumerate(psa.spc.convolutions):
-        width = psa.spc.scale_filters
         outputs = slice(branch * width, (branch + 1) * width)
-        first, seen = 0, channels
-        if psa.split_input:
-            seen = channels // scales
-            first = branch * seen
-        kernel, residual = _fit_branch(
+        seen = convolution.kernel.shape[2] * convolution.groups
+        first = branch * seen if psa.split_input else 0
+        kernel, statistics, residual = _fit_branch(
             convolution,
             [_channels_last(x, psa)[..., first : first + seen] for x in inputs],
             places,
             [scales * value[:, outputs] for value in values],
         )
         convolution.kernel.assign(kernel)
-        residuals += residual
-        target = np.concatenate([scales * value[:, outputs] for value in values])
-        squares += np.square(target - target.mean(0)).sum()
-    return 1.0 - residuals / squares
+        means.append(statistics.mean / scales)
+        variances.append(statistics.variance / scales**2)
+        residuals += residual / scales**2
+    found = _Statistics(np.concatenate(means), np.concatenate(variances))
+    return found, residuals
 
 
 def _fit_branch(convolution, inputs, places, targets):
     """Solves the normal equations of every group of one convolution.
 
     The kernel that is there counts as known: what is fitted, with a small
-    ridge, is what has to be added to it.
+    ridge, is what has to be added to it. Returns the kernel, the statistics
+    of the outputs, and the sum of their mean squared errors.
     """
+    # Imported where it is used: the package itself needs NumPy alone.
+    from scipy.linalg import cho_factor, cho_solve
+
     groups = convolution.groups
     kernel = keras.ops.convert_to_numpy(convolution.kernel).astype("float32")
     kernel = np.stack(np.split(kernel, groups, axis=-1))
     shape = kernel.shape
     kernel = kernel.reshape(groups, -1, shape[-1])
-    unknowns = kernel.shape[1]
+    sums = _sum_up(convolution, inputs, places, targets, kernel)
+    count = sum(len(target) for target in targets)
+    square, means, variances = sums.square, [], []
+    for group in range(groups):
+        gram, right = sums.gram[group], sums.right[group]
+        ridge = RIDGE * np.trace(gram) / len(gram) + _TINY
+        damped = gram + ridge * np.eye(len(gram), dtype="float32")
+        factor = cho_factor(damped, overwrite_a=True, check_finite=False)
+        change = cho_solve(factor, right, check_finite=False)
+        kernel[group] += change
+        # |y - Xd|² = |y|² - 2 d.r + d.(X'X)d, where (X'X + ridge) d = r.
+        square -= (change * right).sum(dtype="float64")
+        square -= ridge * np.square(change, dtype="float64").sum()
+        mean = sums.patches[group] @ kernel[group] / count
+        squares = (kernel[group] * (gram @ kernel[group])).sum(0) / count
+        means.append(mean)
+        variances.append(np.maximum(squares - np.square(mean), 0.0))
+    statistics = _Statistics(np.concatenate(means), np.concatenate(variances))
+    kernel = np.concatenate(list(kernel.reshape(shape)), axis=-1)
+    return kernel, statistics, square / count
+
+
+class _Sums(NamedTuple):
+    """Sums over the pixels, for each group of a convolution."""
+
+    gram: np.ndarray  # Of products of two inputs.
+    right: np.ndarray  # Of products of an input and what is still wrong.
+    patches: np.ndarray  # Of inputs.
+    square: float  # Of the square of what is still wrong.
+
+
+def _sum_up(convolution, inputs, places, targets, kernel):
+    groups, unknowns, made = kernel.shape
     gram = np.zeros((groups, unknowns, unknowns), "float32")
-    right = np.zeros((groups, unknowns, shape[-1]), "float32")
-    square = 0.0
+    right = np.zeros((groups, unknowns, made), "float32")
+    sums, square = np.zeros((groups, unknowns)), 0.0
     for image, place, target in zip(inputs, places, targets):
         patches = _patches(image, place, convolution, groups)
         target = target.reshape(len(target), groups, -1).transpose(1, 0, 2)
-        left = target - patches @ kernel
-        square += np.square(left, dtype="float64").sum()
+        wrong = target - patches @ kernel
+        square += np.square(wrong, dtype="float64").sum()
+        sums += patches.sum(1, dtype="float64")
         for group in range(groups):
             gram[group] += patches[group].T @ patches[group]
-            right[group] += patches[group].T @ left[group]
-    # Imported where it is used: the package itself needs NumPy alone.
-    from scipy.linalg import cho_factor, cho_solve
-
-    for group in range(groups):
-        diagonal = np.einsum("ii->i", gram[group])
-        ridge = RIDGE * diagonal.mean() + np.finfo("float32").tiny
-        diagonal += ridge
-        factor = cho_factor(gram[group], check_finite=False)
-        change = cho_solve(factor, right[group], check_finite=False)
-        kernel[group] += change
-        # |y - Xd|² = |y|² - 2 d.r + d.(X'X)d, where (X'X + ridge) d = r.
-        square -= (change * right[group]).sum(dtype="float64")
-        square -= ridge * np.square(change, dtype="float64").sum()
-    kernel = kernel.reshape(shape)
-    return np.concatenate(list(kernel), axis=-1), square
+            right[group] += patches[group].T @ wrong[group]
+    return _Sums(gram, right, sums, square)
 
 
 def _patches(image, place, convolution, groups):

@@ -85,9 +85,7 @@ def test_a_classifier_inherits_and_is_fitted_to_its_images(
         strategy = tf.distribute.MirroredStrategy(
             [name.replace("/device:", "") for name in names]
         )
-    started = start(
-        tmp_path, recipe, images, inherit=path, strategy=strategy
-    )
+    started = start(tmp_path, recipe, images, inherit=path, strategy=strategy)
     text = capsys.readouterr().out
     assert "Initialized from ResNet" in text and "1 PSA module fitted" in text
     np.testing.assert_array_equal(

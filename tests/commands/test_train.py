@@ -281,7 +281,11 @@ def test_a_trained_start_is_one_option(calls, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         run("--freeze")
     assert "--weights or --inherit" in capsys.readouterr().err
-    monkeypatch.setattr(starting, "_inherit", lambda *arguments: calls.inherited.append(arguments[1]))
+    monkeypatch.setattr(
+        starting,
+        "_inherit",
+        lambda *arguments: calls.inherited.append(arguments[1]),
+    )
     calls.inherited = []
     run("--inherit resnet50.tv2 --freeze")
     assert calls.inherited == ["resnet50.tv2"] and calls.kept

@@ -12,7 +12,9 @@ def make_model(layer, dense=3, name="model"):
     image = keras.Input((9, 9, 8))
     x = keras.layers.BatchNormalization(name="norm")(layer(image))
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(image, keras.layers.Dense(dense, name="top")(x), name=name)
+    return keras.Model(
+        image, keras.layers.Dense(dense, name="top")(x), name=name
+    )
 
 
 def psa(**kwargs):

@@ -188,9 +188,7 @@ def test_every_weight_of_the_source_is_used():
 @pytest.mark.parametrize("groups", [(1, 4, 8, 16), (1, 2, 4, 4)])
 def test_small_keeps_the_energy_of_the_best_order(groups):
     weights = make_state((1, 1), (64, 128), 1, 4)
-    model = EPSANet(
-        (1, 1), (64, 128), (3, 5, 7, 9), groups, classes=5, **SIZES
-    )
+    model = EPSANet((1, 1), (64, 128), (3, 5, 7, 9), groups, classes=5, **SIZES)
     plan = inherit(model, weights)
     mean = np.mean([1 / g for g in groups])
     # More than any order would keep of independent numbers.

@@ -71,9 +71,7 @@ class Server:
         self.server = http.server.ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
         )
-        threading.Thread(
-            target=self.server.serve_forever, daemon=True
-        ).start()
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
 
 
@@ -199,9 +197,7 @@ def refuse(*args):
             "channels of an image: 3, the model 1",
         ),
         (
-            lambda: EPSANet(
-                (1, 1), (128, 256), **LARGE, weights="resnext"
-            ),
+            lambda: EPSANet((1, 1), (128, 256), **LARGE, weights="resnext"),
             "does not fit.*blocks",
         ),
     ],
