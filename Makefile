@@ -10,6 +10,12 @@ export TF_ENABLE_ONEDNN_OPTS ?= 1
 
 # Two processes, for much of a test is the tracing of graphs in Python.
 PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --durations 15
+# The core, and one tiny training: two minutes on two cores.
+FAST = tests/graph tests/layers tests/models/test_arguments.py \
+	tests/models/test_epsanet.py tests/models/test_preprocessing.py \
+	tests/models/test_variants.py tests/ops tests/weights \
+	tests/classification/test_fitting.py tests/test_architecture.py \
+	--ignore tests/layers/test_keras_harness.py
 # What does not depend on TensorFlow, for the other two backends.
 PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
 	tests/weights/test_layer_names.py tests/weights/test_load.py \
@@ -30,7 +36,7 @@ PORTABLE_JAX = tests/detection tests/layers tests/ops \
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax
 
-.PHONY: demo demo-detection docs test test-all lint format clean
+.PHONY: demo demo-detection docs test test-fast test-all lint format clean
 
 demo: $(VENV)/examples.done
 	$(BIN)/python examples/train_classifier.py
@@ -46,6 +52,9 @@ test: lint
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large"
 	KERAS_BACKEND=torch $(PYTEST) -m "not large" $(PORTABLE)
 	$(JAX) $(PYTEST) -m "not large" $(PORTABLE_JAX)
+
+test-fast: lint
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large" $(FAST)
 
 test-all: lint
 	KERAS_BACKEND=tensorflow $(PYTEST)

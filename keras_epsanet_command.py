@@ -5,6 +5,7 @@ with it TensorFlow, which reads the variables set here only then.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -30,6 +31,12 @@ VARIABLES = {
 }
 
 
+def set_variables():
+    """Sets the variables of TensorFlow that are not set, before its import."""
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+
+
 def make_parser():
     """Makes the parser of the first word, which imports nothing."""
     width = max(map(len, WORDS))
@@ -47,6 +54,26 @@ def make_parser():
     return parser
 
 
+@contextlib.contextmanager
+def silent_descriptor(number):
+    """Drops what is written to a file descriptor, by C++ too.
+
+    The package imports Keras, whose recipes and networks the options are
+    about, and TensorFlow then tells of devices before it reads its variables.
+
+    Args:
+        number: Integer, 2 for what the process writes to stderr.
+    """
+    kept = os.dup(number)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), number)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+
+
 def main(arguments=None):
     """Runs the command of the first word with the other words.
 
@@ -59,11 +86,12 @@ def main(arguments=None):
     if arguments is None:
         arguments = sys.argv[1:]
     word = make_parser().parse_args(arguments[:1]).word
-    for name, value in VARIABLES.items():
-        os.environ.setdefault(name, value)
+    set_variables()
     name = f"keras_epsanet.commands.{word.replace('-', '_')}"
+    only_help = {"-h", "--help"} & {*arguments[1:]}
     try:
-        module = importlib.import_module(name)
+        with silent_descriptor(2) if only_help else contextlib.nullcontext():
+            module = importlib.import_module(name)
         module.main(arguments[1:], f"keras-epsanet {word}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -10,12 +10,9 @@ saves every picture with boxes, classes and scores as PNG; IMAGE is a file
 decoded are named and skipped, and the command ends with 1.
 """
 
-import os
+import keras_epsanet_command
 
-# On processors without AVX-512 TensorFlow leaves its fast kernels off.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Of TensorFlow, errors alone.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+keras_epsanet_command.set_variables()  # Before TensorFlow is imported.
 
 from keras_epsanet.commands import detect
 

@@ -10,13 +10,9 @@ model should have been trained with such images: those of Fashion-MNIST are
 light clothes on a black background.
 """
 
-import os
+import keras_epsanet_command
 
-# On processors without AVX-512 TensorFlow leaves these kernels off, although
-# they run this network 2.5 times as fast there too.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Of TensorFlow, errors alone.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+keras_epsanet_command.set_variables()  # Before TensorFlow is imported.
 
 from keras_epsanet.commands import predict
 

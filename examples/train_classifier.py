@@ -33,13 +33,9 @@ class, and `results.json`; the log of all epochs in `log.csv` and for
 TensorBoard; the recipe and the checkpoints.
 """
 
-import os
+import keras_epsanet_command
 
-# On processors without AVX-512 TensorFlow leaves these kernels off, although
-# they train this network 2.5 times as fast there too.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Of TensorFlow, errors alone.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+keras_epsanet_command.set_variables()  # Before TensorFlow is imported.
 
 from keras_epsanet.commands import train
 

@@ -19,13 +19,9 @@ in `log.csv` and for TensorBoard, `recipe.json` and the last checkpoints. It
 saves and exits with 75 after a SIGTERM, with 130 after Ctrl-C.
 """
 
-import os
+import keras_epsanet_command
 
-# On processors without AVX-512 TensorFlow leaves these kernels off, although
-# they train this network 2.5 times as fast there too.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Of TensorFlow, errors alone.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+keras_epsanet_command.set_variables()  # Before TensorFlow is imported.
 
 from keras_epsanet.commands import train_imagenet
 

@@ -8,6 +8,11 @@ from keras_epsanet import distribution, layers, models
 from keras_epsanet.detection import faster_rcnn, mask_rcnn, retinanet
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.graph.fuse import fuse
+from keras_epsanet.graph.recalibrate import recalibrate_batch_norm
+from keras_epsanet.graph.replace import (
+    replace_convolutions,
+    replacement_report,
+)
 from keras_epsanet.lazy import attach
 from keras_epsanet.models import (
     EPSANet,
@@ -21,7 +26,11 @@ from keras_epsanet.models import (
 )
 from keras_epsanet.moved import keep_former_names
 from keras_epsanet.training import loss_scale, schedule, sgd_l2
-from keras_epsanet.weights import load_torch_weights, save_torch_weights
+from keras_epsanet.weights import (
+    inherit_weights,
+    load_torch_weights,
+    save_torch_weights,
+)
 
 __version__ = "0.1.0"
 
@@ -45,10 +54,14 @@ __all__ = [
     "detection",
     "distribution",
     "fuse",
+    "inherit_weights",
     "layers",
     "load_torch_weights",
     "models",
     "preprocess_input",
+    "recalibrate_batch_norm",
+    "replace_convolutions",
+    "replacement_report",
     "save_torch_weights",
     "training",
 ]

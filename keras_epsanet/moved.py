@@ -41,6 +41,17 @@ MOVED = {
 }
 
 
+# Modules whose code runs between the line that imports and the warning.
+_BETWEEN = {
+    __name__,
+    "keras_epsanet.lazy",
+    "importlib",
+    "importlib._bootstrap",
+    "importlib._bootstrap_external",
+    "runpy",
+}
+
+
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Gives the module of the new name to who imports the former one."""
 
@@ -71,11 +82,22 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
 
 def _warn(former):
-    warnings.warn(
+    """Warns at the line of the user.
+
+    A `stacklevel` would not do: between that line and this one stand other
+    frames for `import`, `importlib.import_module` and an attribute.
+    """
+    frame = sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__") in _BETWEEN:
+        frame = frame.f_back
+    warnings.warn_explicit(
         f"{former} is {MOVED[former]} now, and its former name "
         "will go after the next version",
         DeprecationWarning,
-        stacklevel=3,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
     )
 
 

@@ -59,6 +59,46 @@ def golden_state_dict():
 
 
 @pytest.fixture
+def resnet_shapes():
+    """Names and shapes of torchvision's and timm's ResNets."""
+    return json.loads((GOLDEN / "resnet_shapes.json").read_text())
+
+
+@pytest.fixture
+def resnet_state():
+    """Function that makes a state dict in torchvision's names, as its files."""
+
+    def make(
+        blocks=(2, 1), filters=(16, 32), groups=4, expansion=2, classes=10
+    ):
+        shapes = {"conv1.weight": (64, 3, 7, 7)}
+        channels, norms = 64, {"bn1": 64}
+        for stage, width in enumerate(filters, start=1):
+            for i in range(blocks[stage - 1]):
+                block, output = f"layer{stage}.{i}", expansion * width
+                inner = width // groups
+                shapes[f"{block}.conv1.weight"] = (width, channels, 1, 1)
+                shapes[f"{block}.conv2.weight"] = (width, inner, 3, 3)
+                shapes[f"{block}.conv3.weight"] = (output, width, 1, 1)
+                norms |= {f"{block}.bn{n}": width for n in (1, 2)}
+                norms[f"{block}.bn3"] = output
+                if i == 0 and (stage > 1 or channels != output):
+                    key = f"{block}.downsample"
+                    shapes[f"{key}.0.weight"] = (output, channels, 1, 1)
+                    norms[f"{key}.1"] = output
+                channels = output
+        for key, size in norms.items():
+            for leaf in ("weight", "bias", "running_mean", "running_var"):
+                shapes[f"{key}.{leaf}"] = (size,)
+            shapes[f"{key}.num_batches_tracked"] = ()
+        if classes:
+            shapes |= {"fc.weight": (classes, channels), "fc.bias": (classes,)}
+        return {key: golden_weight(key, x) for key, x in shapes.items()}
+
+    return make
+
+
+@pytest.fixture
 def set_golden_weights():
     """Function that gives a built PSA or SEWeight its reference weights."""
 

@@ -117,7 +117,11 @@ def test_code_of_the_readme_runs(run, eagerly, names, tmp_path):
     run("README.md", names, shorter)
     assert names["attention"].shape == (None, 4, 32)
     assert set(names["features"].output) == {"P2", "P3", "P4", "P5"}
-    assert np.isfinite(names["detector"].history.history["loss"]).all()
+    detector = names["detector"]
+    assert np.isfinite(detector.history.history["loss"]).all()
+    # Those of the training, not 800 and 1333 pixels and numbers.
+    assert detector.image_size == (64, 64)
+    assert list(detector.class_names) == names["train"].class_names
     assert (tmp_path / "epsanet50.pth").is_file()
 
 
@@ -134,6 +138,25 @@ def test_code_of_the_models_page_runs(run, eagerly, names):
 def test_code_of_the_weights_page_runs(run, names, tmp_path):
     run("docs/weights.md", names)
     assert (tmp_path / "epsanet50.pth").is_file()
+
+
+def test_code_of_the_page_of_trained_starts_runs(run, names, monkeypatch):
+    """With a tiny ResNet in the place of those that are downloaded."""
+    sizes = {"input_shape": (64, 64, 3), "classes": 10}
+    names["tiny"] = keras_epsanet.EPSANet(
+        **{**TINY, "kernel_sizes": (3,), "groups": (1,)}, **sizes
+    )
+    names["images"] = names["images"][:, :64, :64].astype("float32")
+    shorter = [
+        ('weights="resnext"', ""),
+        ('"resnet50.tv2"', "tiny"),
+        ('weights="imagenet"', "weights=None, input_shape=(64, 64, 3)"),
+        ("224, 224", "64, 64"),
+    ]
+    run("docs/trained_start.md", names, shorter)
+    assert len(names["inherited"].fitted) == 4
+    kinds = [type(layer).__name__ for layer in names["model"].layers]
+    assert kinds.count("PSA") == 16
 
 
 def test_code_of_the_imagenet_page_runs(run, tmp_path):
@@ -174,6 +197,15 @@ def test_code_of_the_detection_page_runs(run, tmp_path):
     for model in (names["detector"], names["segmenter"]):
         assert np.isfinite(model.history.history["loss"]).all()
     assert (tmp_path / "scenes/annotations/instances_val.json").is_file()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/detection.md"])
+def test_detectors_are_told_the_size_and_the_classes_of_their_training(page):
+    code = "\n".join(blocks(page, "python"))
+    made = re.findall(r"= (?:RetinaNet|MaskRCNN)\((.*?)\n\)", code, re.S)
+    assert len(made) == code.count("= RetinaNet(") + code.count("= MaskRCNN(")
+    for arguments in made:
+        assert "image_size=" in arguments and "class_names=" in arguments
 
 
 def test_every_page_with_code_is_run():

@@ -136,6 +136,21 @@ finally:
     assert names == {"complexity", "options", "reporting"}
 
 
+def test_the_help_of_a_word_is_all_that_is_printed():
+    result = run("predict", "--help")
+    assert result.returncode == 0 and "--output FILE" in result.stdout
+    assert not result.stderr
+
+
+def test_what_is_dropped_is_what_is_written_meanwhile(capfd):
+    with pytest.raises(ValueError):
+        with keras_epsanet_command.silent_descriptor(2):
+            os.write(2, b"dropped")
+            raise ValueError
+    os.write(2, b"kept")
+    assert capfd.readouterr().err == "kept"
+
+
 def test_messages_have_the_name_of_the_word():
     result = run("complexity", "none.keras")
     assert result.returncode == 1

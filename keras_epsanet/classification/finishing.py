@@ -13,6 +13,8 @@ from keras_epsanet.classification import (
 
 # Images with which the ways to run the saved model are compared.
 COMPARED = 8
+# Files that are named where more are skipped.
+NAMED = 20
 
 
 def finish(classifier, held_out, run, state, images):
@@ -73,10 +75,15 @@ def check_accuracy(path, found, state, recipe):
 
 
 def report_results(run, state, found, agreeing, images):
-    if images.undecodable:
+    skipped = images.undecodable
+    if skipped:
+        held_out = len(set(skipped) & set(images.undecodable_held_out))
         print(
-            f"Skipped {len(images.undecodable)} image file(s) that cannot be "
-            "decoded"
+            f"Skipped {len(skipped)} image file(s) that cannot be decoded, "
+            f"{held_out} of them held out:",
+            *skipped[:NAMED],
+            *["..."] * (len(skipped) > NAMED),
+            sep="\n  ",
         )
     rows = sorted(found.of_classes(), key=lambda x: x["accuracy"] or 0)
     print("Classes" if len(rows) <= 20 else "The 20 worst classes")
@@ -90,8 +97,13 @@ def report_results(run, state, found, agreeing, images):
     print(
         f"Held out: top-1 {summary['top1']:.2%}"
         + (f", top-5 {summary['top5']:.2%}" if "top5" in summary else "")
-        + f", of the best epoch, {run_folder.best_epoch(state)} of "
-        f"{state.epoch}" + (" (0 is the start)" if not state.best_step else "")
+        + f" of {len(found.labels)} images, with the weights "
+        + (
+            f"after epoch {run_folder.best_epoch(state)}, the best of "
+            f"{state.epoch}"
+            if state.best_step
+            else f"of the start, which none of {state.epoch} epochs improved"
+        )
     )
     names = ", ".join(run_folder.RESULTS)
     print(

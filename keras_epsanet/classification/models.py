@@ -74,6 +74,18 @@ def build_classifier(recipe, class_names, weights=None):
     return keras.Model(image, predictions, name=recipe.model)
 
 
+def metrics():
+    """Returns the metrics `top1` and `top5` of one-hot labels.
+
+    To be given as `weighted_metrics`, for what fills up a batch of an
+    evaluation must not count.
+    """
+    return [
+        keras.metrics.CategoricalAccuracy(name="top1"),
+        keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
+    ]
+
+
 def compile_trained_part(classifier, recipe, steps_per_epoch):
     """Makes the model that `fit` trains: the classifier up to the logits.
 
@@ -91,13 +103,10 @@ def compile_trained_part(classifier, recipe, steps_per_epoch):
         classifier.get_layer("logits").output,
         name=classifier.name,
     )
-    metrics = [keras.metrics.CategoricalAccuracy(name="top1")]
-    if classifier.output.shape[-1] > 5:
-        metrics.append(keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"))
+    top1, top5 = metrics()
     model.compile(
         optimizer=training.make_optimizer(recipe, steps_per_epoch),
         loss=training.make_loss(recipe),
-        # Weighted, for what fills up a batch of an evaluation must not count.
-        weighted_metrics=metrics,
+        weighted_metrics=[top1, top5][: 1 + (classifier.output.shape[-1] > 5)],
     )
     return model

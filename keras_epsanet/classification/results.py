@@ -82,18 +82,26 @@ class Results:
             )
         return rows
 
-    def save(self, folder):
-        """Writes `confusion.csv` and `classes.csv`.
+    def save_confusion(self, path):
+        """Writes a row for each true class, a column for each predicted one.
 
         Args:
-            folder: Path of the folder.
+            path: Path of the CSV file.
         """
         header = ["true class", *self.class_names]
         rows = [
             [name, *counts]
             for name, counts in zip(self.class_names, self.confusion.tolist())
         ]
-        _write_csv(f"{folder}/confusion.csv", [header, *rows])
+        _write_csv(path, [header, *rows])
+
+    def save(self, folder):
+        """Writes `confusion.csv` and `classes.csv`.
+
+        Args:
+            folder: Path of the folder.
+        """
+        self.save_confusion(f"{folder}/confusion.csv")
         rows = self.of_classes()
         _write_csv(
             f"{folder}/classes.csv",

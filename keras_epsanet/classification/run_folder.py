@@ -100,7 +100,7 @@ def check_same_images(path, images):
     if differences:
         raise ValueError(
             f"{path} belongs to a training on other images "
-            f"({theirs['source']}). Take another --output. "
+            f"({theirs['source']}). Take another folder. "
             f"Received: {images.source} with {'; '.join(differences)}"
         )
 

@@ -31,11 +31,13 @@ class Images:
     @property
     def undecodable(self):
         """List of the files that could not be decoded so far."""
-        return [
-            file
-            for part in (self.train, self.held_out)
-            for file in getattr(part, "undecodable", ())
-        ]
+        train = getattr(self.train, "undecodable", ())
+        return [*train, *self.undecodable_held_out]
+
+    @property
+    def undecodable_held_out(self):
+        """List of those that are held out."""
+        return list(getattr(self.held_out, "undecodable", ()))
 
     def describe(self):
         """Returns what must stay the same while a training goes on."""
@@ -111,7 +113,7 @@ def check_classes(images, number):
     if number not in (None, len(names)):
         raise ValueError(
             f"The images have {len(names)} classes: {names}. "
-            f"Received: --classes {number}"
+            f"Received: number={number}"
         )
 
 

@@ -8,6 +8,10 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.classification import batches, fitting, models, run_folder
 from keras_epsanet.distribution import check_batch_size
+from keras_epsanet.weights import inherit_weights
+
+# What modules are fitted to that cannot compute a ResNet's convolutions.
+FITTED_IMAGES = 512
 
 
 class Started(NamedTuple):
@@ -19,6 +23,8 @@ class Started(NamedTuple):
         run: `RunFolder`.
         average: `WeightAverage` of the model, or `None`.
         state: `State`, which the training keeps up to date.
+        goes_on: Whether the folder held checkpoints, so that the weights
+            that were given are not read.
     """
 
     classifier: keras.Model
@@ -26,6 +32,7 @@ class Started(NamedTuple):
     run: training.RunFolder
     average: object
     state: training.State
+    goes_on: bool
 
 
 def make_strategy():
@@ -50,7 +57,7 @@ def make_strategy():
     return strategy
 
 
-def start(path, recipe, images, weights, strategy):
+def start(path, recipe, images, weights, inherit, strategy):
     """Builds a classifier, and restores it if its training goes on.
 
     Args:
@@ -59,6 +66,7 @@ def start(path, recipe, images, weights, strategy):
         images: `Images`.
         weights: Path of trained weights, or `None`. A training that goes on
             has its weights in its checkpoints.
+        inherit: What `inherit_weights` takes as its source, or `None`.
         strategy: What `make_strategy` returned.
 
     Returns:
@@ -70,17 +78,28 @@ def start(path, recipe, images, weights, strategy):
     """
     check_batch_size(recipe.step_batch_size, strategy)
     steps = batches.steps_per_epoch(images.train, recipe)
-    if run_folder.has_checkpoints(path):
+    goes_on = run_folder.has_checkpoints(path)
+    if goes_on:
         weights = None
     with strategy.scope():
         classifier = models.build_classifier(
             recipe, images.class_names, weights
         )
+    if inherit is not None and not goes_on:
+        _inherit(classifier, inherit, images.train, recipe)
+    with strategy.scope():
         model = models.compile_trained_part(classifier, recipe, steps)
         run = run_folder.open_run(path, recipe, images)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps, average=average)
-    return Started(classifier, model, run, average, state)
+    return Started(classifier, model, run, average, state, goes_on)
+
+
+def _inherit(classifier, source, images, recipe):
+    """Starts a classifier from a ResNet, fitted to some of its images."""
+    needed = -(-FITTED_IMAGES // recipe.step_batch_size)
+    shown = batches.evaluation_batches(images, recipe).take(needed)
+    inherit_weights(classifier, source, shown, recipe.seed)
 
 
 def take_best(started, evaluation, strategy):
@@ -91,7 +110,7 @@ def take_best(started, evaluation, strategy):
         evaluation: Batches of the held-out images.
         strategy: What `make_strategy` returned.
     """
-    _, model, run, average, state = started
+    _, model, run, average, state, _ = started
     with strategy.scope():
         fitting.restore_best(model, average, run, state)
         if state.best_value is None:

@@ -9,6 +9,7 @@ import numpy as np
 from keras_epsanet import detection
 from keras_epsanet.atomic import write_file
 from keras_epsanet.commands.reporting import (
+    SKIPPED,
     decoded,
     end_if_no_files,
     end_if_skipped,
@@ -42,6 +43,11 @@ def main(arguments=None, program="detect"):
         if args.json is not None:
             write_file(args.json, json.dumps(found, indent=1) + "\n")
         print(f"Saved the pictures of {len(found)} in {args.output}")
+        if found and not any(x["objects"] for x in found):
+            print(
+                f"Nothing was found with a score of {args.min_score} or more; "
+                "--min-score shows what is less certain"
+            )
         end_if_skipped(program, files, skipped)
 
 
@@ -59,6 +65,7 @@ def parse(arguments=None, program="detect"):
         prog=program,
         description="Draws what a detector finds in images.",
         usage="%(prog)s [options] IMAGE...",
+        epilog=SKIPPED,
     )
     parser.add_argument(
         "images",
@@ -115,7 +122,8 @@ def run(args, detector, files, images):
         found = detector.detect(image, min_score=args.min_score)
         objects = describe(found, masks=args.json is not None)
         results.append({"file": printable(path), "objects": objects})
-        print(f"{printable(path)}: {len(objects)} objects")
+        number = f"{len(objects)} objects" if objects else "nothing found"
+        print(f"{printable(path)}: {number}", flush=True)
         for x, box in zip(objects, found["boxes"]):
             print(f"  {x['class']} {x['score']:.2f} {box.round()}", flush=True)
         picture = os.path.join(args.output, pictures[path])

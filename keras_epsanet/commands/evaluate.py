@@ -1,18 +1,15 @@
 """Evaluates a classifier on a folder of images, or weights on ImageNet."""
 
 import argparse
-import csv
-import io
 import warnings
 
 import keras
 import numpy as np
 
 from keras_epsanet import training
-from keras_epsanet.atomic import write_file
 from keras_epsanet.classification import evaluation, inference
 from keras_epsanet.classification.imagenet import evaluation as table_2
-from keras_epsanet.commands.options import positive
+from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.reporting import one_line_errors, usable
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.variants import MODEL_CONFIGS
@@ -33,10 +30,10 @@ def main(arguments=None, program="evaluate"):
     # Keras says so after batches whose number it is not told.
     warnings.filterwarnings("ignore", "Your input ran out of data")
     with one_line_errors(program):
-        if args.model:
-            evaluate_model(args, program)
-        else:
+        if args.weights:
             evaluate_weights(args)
+        else:
+            evaluate_model(args, program)
 
 
 def parse(arguments=None, program="evaluate"):
@@ -52,11 +49,14 @@ def parse(arguments=None, program="evaluate"):
     parser = argparse.ArgumentParser(
         prog=program,
         description=__doc__,
-        usage="%(prog)s (--model FILE | --weights FILE) [options]",
+        usage="%(prog)s [--model FILE | --weights FILE] [options]",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--model", metavar="FILE", help="trained classifier (model.keras)"
+        "--model",
+        metavar="FILE",
+        default=MODEL,
+        help=f"trained classifier (default: {MODEL})",
     )
     source.add_argument(
         "--weights", metavar="FILE", help="weights for ImageNet"
@@ -107,7 +107,8 @@ def evaluate_model(args, program):
     results = evaluation.evaluate(model, images, args.batch_size, strategy)
     print_results(results)
     if args.confusion:
-        write_confusion(args.confusion, results)
+        results.save_confusion(args.confusion)
+        print(f"Saved {args.confusion}")
 
 
 def print_results(results):
@@ -136,24 +137,6 @@ def print_results(results):
             f"  {names[i]}: {counts[i] / counts.sum():.2%} of {counts.sum()}"
             + (f", taken for {taken}" if taken else "")
         )
-
-
-def write_confusion(path, results):
-    """Writes a row for each true class, a column for each predicted one.
-
-    Args:
-        path: Path of the CSV file.
-        results: `Results`.
-    """
-    names = results.class_names
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["true \\ predicted", *names])
-    writer.writerows(
-        [name, *row] for name, row in zip(names, results.confusion)
-    )
-    write_file(path, text.getvalue())
-    print(f"Saved {path}")
 
 
 def evaluate_weights(args):

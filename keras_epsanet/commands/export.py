@@ -9,9 +9,15 @@ import numpy as np
 
 import keras_epsanet
 from keras_epsanet.atomic import whole
-from keras_epsanet.commands.options import positive
-from keras_epsanet.commands.reporting import one_line_errors, usable
+from keras_epsanet.commands.options import MODEL, positive
+from keras_epsanet.commands.reporting import (
+    check_installed,
+    one_line_errors,
+    usable,
+)
 
+# What Keras writes ONNX with, and what runs it.
+ONNX_PACKAGES = ("onnx", "tf2onnx", "onnxruntime")
 ENDINGS = {
     "saved_model": "_saved_model",
     "onnx": ".onnx",
@@ -33,6 +39,8 @@ def main(arguments=None, program="export"):
     """
     args = parse(arguments, program)
     with one_line_errors(program):
+        if "onnx" in args.format:
+            check_installed(ONNX_PACKAGES, "An export to ONNX", "export")
         with usable(program, args.model):
             model = keras.saving.load_model(args.model, compile=False)
         if args.fuse:
@@ -53,7 +61,12 @@ def parse(arguments=None, program="export"):
         `argparse.Namespace`.
     """
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("--model", metavar="FILE", required=True)
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        default=MODEL,
+        help=f"trained model (default: {MODEL})",
+    )
     parser.add_argument(
         "--format",
         nargs="+",
@@ -81,7 +94,8 @@ def parse(arguments=None, program="export"):
     parser.add_argument(
         "--fuse",
         action="store_true",
-        help="fold every BatchNorm into the convolution before it",
+        help="fold every BatchNorm into the convolution before it, and put "
+        "_fused into the names of the files",
     )
     return parser.parse_args(arguments)
 
@@ -105,8 +119,10 @@ def export(model, images, name, args):
     """Writes one format, if it is as the model, and returns its path."""
     folder = args.output or os.path.dirname(args.model) or "."
     os.makedirs(folder, exist_ok=True)
-    file = os.path.splitext(os.path.basename(args.model))[0] + ENDINGS[name]
-    path = os.path.join(folder, file)
+    stem = os.path.splitext(os.path.basename(args.model))[0]
+    # Beside the same model with its BatchNorms, not in its place.
+    stem += "_fused" * args.fuse
+    path = os.path.join(folder, stem + ENDINGS[name])
     # Batches, the last filled up with the first images.
     size = args.batch_size or 2
     places = np.arange(-(-len(images) // size) * size) % len(images)

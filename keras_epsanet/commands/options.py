@@ -2,6 +2,9 @@
 
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
 
+# What `keras-epsanet train` leaves by default.
+MODEL = "runs/classifier/model.keras"
+
 
 def positive(name):
     """Makes the `type` of an option that is a positive integer.
@@ -20,7 +23,9 @@ def positive(name):
     return reader(name, POSITIVE_INTEGER)
 
 
-def add_training_options(parser, recipe, models, checkpoint_steps, default):
+def add_training_options(
+    parser, recipe, models, checkpoint_steps, default, of_smoke=None
+):
     """Adds the options that all trainings have.
 
     Args:
@@ -29,6 +34,8 @@ def add_training_options(parser, recipe, models, checkpoint_steps, default):
         models: Names of the networks that can be trained.
         checkpoint_steps: Default of `--checkpoint-steps`.
         default: String, what the options of the recipe are by default.
+        of_smoke: Default of `--checkpoint-steps` with `--smoke`, where there
+            is such an option. The default is `None` then.
 
     Returns:
         The group of the recipe's options.
@@ -36,10 +43,11 @@ def add_training_options(parser, recipe, models, checkpoint_steps, default):
     parser.add_argument(
         "--checkpoint-steps",
         type=positive("checkpoint_steps"),
-        default=checkpoint_steps,
+        default=checkpoint_steps if of_smoke is None else None,
         metavar="N",
         help="steps from one checkpoint to the next, besides those at the "
-        f"end of every epoch (default: {checkpoint_steps})",
+        f"end of every epoch (default: {checkpoint_steps}"
+        + (")" if of_smoke is None else f", with --smoke {of_smoke})"),
     )
     parser.add_argument(
         "--deterministic",

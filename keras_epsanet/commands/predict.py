@@ -14,8 +14,9 @@ from keras_epsanet.classification.inference import (
     resizing,
     same_shapes,
 )
-from keras_epsanet.commands.options import positive
+from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.reporting import (
+    SKIPPED,
     decoded,
     end_if_no_files,
     end_if_skipped,
@@ -97,6 +98,7 @@ def make_parser(program):
         prog=program,
         description="Names what images show.",
         usage="%(prog)s [options] IMAGE...",
+        epilog=SKIPPED,
     )
     parser.add_argument(
         "images",
@@ -107,8 +109,8 @@ def make_parser(program):
     parser.add_argument(
         "--model",
         metavar="FILE",
-        default="runs/classifier/model.keras",
-        help="default: runs/classifier/model.keras",
+        default=MODEL,
+        help=f"trained classifier (default: {MODEL})",
     )
     parser.add_argument(
         "--top",

@@ -1,6 +1,7 @@
 """How all commands speak: of progress, errors, interruptions and bad files."""
 
 import contextlib
+import importlib.util
 import sys
 
 from keras_epsanet import data, training
@@ -8,6 +9,11 @@ from keras_epsanet.data.file_names import printable
 from keras_epsanet.distribution import num_replicas
 
 ERRORS = (FloatingPointError, ImportError, OSError, RuntimeError, ValueError)
+# For the help of a command that uses `decoded` and `end_if_skipped`.
+SKIPPED = (
+    "Files that cannot be decoded are named and skipped; the command has done "
+    "all others then, but ends with the status 1."
+)
 GOES_ON = "The same command goes on from"
 
 
@@ -58,6 +64,31 @@ def usable(program, path):
         sys.exit(f"{program}: {path} cannot be used: {error}")
 
 
+def check_installed(packages, what, extra):
+    """Raises, before any work, if an optional package is missing.
+
+    Args:
+        packages: Names of the packages, as they are imported.
+        what: String, what needs them.
+        extra: String, the extra of this package that installs them.
+
+    Raises:
+        ImportError: With the command that installs what is missing.
+
+    Example:
+
+    >>> check_installed(["none"], "A picture", "detection")
+    Traceback (most recent call last):
+    ImportError: A picture needs none: pip install keras-epsanet[detection]
+    """
+    missing = [x for x in packages if importlib.util.find_spec(x) is None]
+    if missing:
+        raise ImportError(
+            f"{what} needs {' and '.join(missing)}: "
+            f"pip install keras-epsanet[{extra}]"
+        )
+
+
 def training_errors(program):
     """`one_line_errors` of a training, which goes on when it is run again."""
     return one_line_errors(program, f"{GOES_ON} the last checkpoint")
@@ -95,16 +126,18 @@ def interruptible(program, recipe, state, is_chief=True):
         interruption.stop()
 
 
-def end_if_interrupted(interruption):
+def end_if_interrupted(interruption, agree=bool):
     """Ends a training that was to end in its last epoch, which is saved.
 
     Args:
         interruption: What `interruptible` yielded.
+        agree: Function of a boolean that returns whether it is true for any
+            of several workers, all of which call this.
 
     Raises:
         SystemExit: If Ctrl-C or a SIGTERM has come.
     """
-    if interruption.requested:
+    if agree(interruption.requested):
         raise SystemExit(interruption.exit_code)
 
 
@@ -131,8 +164,8 @@ def report_start(what, strategy, images, recipe, state):
         )
     if state.step < total:
         print(
-            "The first step takes up to a minute, in which TensorFlow makes "
-            "its graph",
+            "The first step takes a minute or, of a detector, two, in which "
+            "TensorFlow makes its graph",
             flush=True,
         )
 
@@ -149,6 +182,21 @@ def report_longer(recipe, before):
             f"{recipe.epochs} epochs instead of {before.epochs}: from here "
             "the learning rate is that of the longer training"
         )
+
+
+def report_next(word, options):
+    """Says with which command one looks at what was trained.
+
+    Args:
+        word: Word of `keras-epsanet`.
+        options: String, its options.
+
+    Example:
+
+    >>> report_next("detect", "--run runs/mine")
+    To try it: keras-epsanet detect --run runs/mine IMAGE...
+    """
+    print(f"To try it: keras-epsanet {word} {options} IMAGE...")
 
 
 def report_bad(names):

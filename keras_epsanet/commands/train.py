@@ -48,9 +48,18 @@ def parse(arguments=None, program="train_classifier"):
     """
     parser = make_parser(program)
     args = parser.parse_args(arguments)
-    if getattr(args, "freeze", False) and args.weights is None:
-        parser.error("--freeze needs --weights to keep")
+    if getattr(args, "freeze", False) and trained_start(args) is None:
+        parser.error("--freeze needs --weights or --inherit to keep")
     return args
+
+
+def trained_start(args):
+    """Returns the option of the trained weights to start from, or `None`."""
+    for option in ("weights", "inherit"):
+        value = getattr(args, option)
+        if value is not None:
+            return f"--{option} {value}"
+    return None
 
 
 def make_parser(program):
@@ -84,8 +93,16 @@ def make_parser(program):
         help="folder for the results, where the same command goes on "
         "(default: runs/classifier)",
     )
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         "--weights", metavar="FILE", help="trained weights to start from"
+    )
+    start.add_argument(
+        "--inherit",
+        metavar="RESNET",
+        help="trained ResNet to start from: a file, or the name of a public "
+        "one, such as resnext (for EPSANet Large, exactly) or resnet50.tv2 "
+        f"(fitted to {starting.FITTED_IMAGES} of the images)",
     )
     parser.add_argument(
         "--classes",
@@ -113,7 +130,7 @@ def run(args, program):
     """
     pictures.import_pyplot()
     recipe = run_folder.choose_recipe(
-        args.output, args, fine_tuning=args.weights is not None
+        args.output, args, fine_tuning=trained_start(args) is not None
     )
     keras.utils.set_random_seed(recipe.seed)
     images = sources.open_images(args.data, args.tfds, recipe.val_share)
@@ -130,21 +147,21 @@ def run(args, program):
 def train(args, recipe, images, program):
     """Trains to the end, and leaves the best epoch."""
     strategy = starting.make_strategy()
-    goes_on = run_folder.has_checkpoints(args.output)
     before = run_folder.read_recipe(args.output)
     started = starting.start(
-        args.output, recipe, images, args.weights, strategy
+        args.output, recipe, images, args.weights, args.inherit, strategy
     )
-    classifier, model, run, average, state = started
+    classifier, model, run, average, state, goes_on = started
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
-    if goes_on and args.weights is not None:
-        print(f"--weights {args.weights} is not read: the training goes on")
+    option = trained_start(args)
+    if goes_on and option is not None:
+        print(f"{option} is not read: the training goes on")
     reporting.report_longer(recipe, before)
     start = time.time()
     with reporting.interruptible(program, recipe, state) as interruption:
-        if args.weights is not None and not goes_on:
+        if option is not None and not goes_on:
             with strategy.scope():
                 fitting.keep_start(model, average, run, state, evaluation)
             print(f"Before training: held-out top-1 {state.best_value:.2%}")
@@ -167,6 +184,7 @@ def train(args, recipe, images, program):
         )
     starting.take_best(started, evaluation, strategy)
     finishing.finish(classifier, held_out, run, state, images)
+    reporting.report_next("predict", f"--model {args.output}/model.keras")
 
 
 def report_start(recipe, strategy, images, state):
@@ -175,6 +193,12 @@ def report_start(recipe, strategy, images, state):
         f"{len(images.class_names)} classes, {images.train.num_images:,} "
         f"images to train, {images.held_out.num_images:,} held out"
     )
+    size = recipe.step_batch_size
+    missing = -images.train.num_images % size
+    if missing:
+        counts += f"\nThe last of the {state.steps_per_epoch} step(s) of an "
+        counts += f"epoch, {size} images each, is filled up with {missing} "
+        counts += "that the epoch had already"
     if images.left_out:
         reasons = ", ".join(f"{n} {why}" for why, n in images.left_out.items())
         counts += f"\nLeft out: {sum(images.left_out.values())} files "

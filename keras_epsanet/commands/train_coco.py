@@ -1,7 +1,6 @@
 """Trains a detector with an EPSANet as its backbone, and looks at it."""
 
 import argparse
-import importlib.util
 import os
 
 import keras
@@ -68,7 +67,8 @@ def parse(arguments=None, program="train_coco"):
         type=options.positive("scenes"),
         metavar="N",
         help="number of composed scenes to train on (default: "
-        f"{demo.NUM_SCENES}, for R-CNNs {demo.NUM_SCENES_RCNN})",
+        f"{demo.NUM_SCENES}, for R-CNNs {demo.NUM_SCENES_RCNN}); as many, but "
+        f"at most {demo.NUM_HELD_OUT}, are composed to evaluate with",
     )
     options.add_training_options(
         parser,
@@ -133,6 +133,8 @@ def train(args, program="train_coco"):
     if average:
         average.swap_in()
     finishing.finish(model, run, names, evaluation)
+    if recipe.library == "keras_epsanet":
+        reporting.report_next("detect", f"--run {args.output}")
 
 
 def check_machine(args):
@@ -142,12 +144,7 @@ def check_machine(args):
             "The devices of one machine train. "
             f"Received: TF_CONFIG={os.environ['TF_CONFIG']}"
         )
-    missing = [x for x in PACKAGES if importlib.util.find_spec(x) is None]
-    if missing:
-        raise ImportError(
-            f"A detector's training needs {' and '.join(missing)}: "
-            "pip install keras-epsanet[detection]"
-        )
+    reporting.check_installed(PACKAGES, "A detector's training", "detection")
     if args.weights and not os.path.isfile(args.weights):
         raise ValueError(
             "--weights must be the file of a trained classifier. "

@@ -79,14 +79,15 @@ def parse(arguments=None, program="train_imagenet"):
         training.ImageNetRecipe,
         MODELS,
         checkpoint_steps=CHECKPOINT_STEPS,
-        default="as in the paper, or as in --recipe",
+        default="as in the paper, or as in --recipe or --smoke",
+        of_smoke=smoke.CHECKPOINT_STEPS,
     )
     group.add_argument("--recipe", metavar="FILE", help="a recipe.json")
-    parser.set_defaults(checkpoint_steps=None)
     args = parser.parse_args(arguments)
     if args.checkpoint_steps is None:
-        of_smoke = smoke.CHECKPOINT_STEPS
-        args.checkpoint_steps = of_smoke if args.smoke else CHECKPOINT_STEPS
+        args.checkpoint_steps = (
+            smoke.CHECKPOINT_STEPS if args.smoke else CHECKPOINT_STEPS
+        )
     return args
 
 
@@ -163,6 +164,10 @@ def train(args, program="train_imagenet"):
             state,
             interruption,
             args.checkpoint_steps,
+        )
+        # Together, for all workers take part in what follows.
+        reporting.end_if_interrupted(
+            interruption, training.any_worker(strategy)
         )
     reporting.report_bad(source.bad)
     finishing.export(network, model, average, run, state)

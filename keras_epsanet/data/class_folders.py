@@ -8,7 +8,7 @@ from keras_epsanet.data.file_names import printable
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
-def list_files(path):
+def list_class_files(path):
     """Lists a folder with one sub-folder for each class.
 
     The folders below that of a class belong to it too. Hidden files and
@@ -33,9 +33,9 @@ def list_files(path):
     >>> for name in ("pears/1.png", "pears/old/2.png", "figs/1.png", "a.txt"):
     ...     os.makedirs(f"fruit/{os.path.dirname(name)}", exist_ok=True)
     ...     pathlib.Path(f"fruit/{name}").touch()
-    >>> list_files("fruit")[1]["pears"]
+    >>> list_class_files("fruit")[1]["pears"]
     ['fruit/pears/1.png', 'fruit/pears/old/2.png']
-    >>> list_files("fruit")[2]
+    >>> list_class_files("fruit")[2]
     {'in no class': 1}
     """
     if not os.path.isdir(path):

@@ -100,6 +100,8 @@ def _first_frame(contents):
 def _undecodable(name, reason):
     # Without the names of TensorFlow's operations round the message.
     reason = re.sub(r"^\{\{.*?\}\} | \[Op:.*", "", str(reason))
+    # A sentence may follow.
+    reason = reason.rstrip(".")
     return ValueError(
         f"{printable(name)} cannot be decoded as an image: {reason}"
     )

@@ -7,7 +7,7 @@ import random
 import threading
 import warnings
 
-from keras_epsanet.data.class_folders import list_files
+from keras_epsanet.data.class_folders import list_class_files
 from keras_epsanet.data.decode import decode_image
 from keras_epsanet.data.file_names import printable
 
@@ -67,7 +67,7 @@ def image_folder(path, subset=None, held_out_share=0.2):
     import tensorflow as tf
 
     _check(subset, held_out_share)
-    class_names, files, left_out = list_files(os.fspath(path))
+    class_names, files, left_out = list_class_files(os.fspath(path))
     pairs = [
         (os.fsencode(file), label)
         for label, name in enumerate(class_names)

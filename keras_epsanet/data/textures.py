@@ -9,8 +9,8 @@ import numpy as np
 def resizing(side, length=28):
     """Matrix `(side, length)` of linear interpolation with antialiasing."""
     scale = length / side
-    centres = (np.arange(side) + 0.5) * scale - 0.5
-    distances = np.abs(centres[:, None] - np.arange(length))
+    centers = (np.arange(side) + 0.5) * scale - 0.5
+    distances = np.abs(centers[:, None] - np.arange(length))
     weights = np.maximum(0, 1 - distances / max(scale, 1))
     return weights / weights.sum(1, keepdims=True)
 

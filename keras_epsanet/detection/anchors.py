@@ -101,8 +101,8 @@ class AnchorGenerator:
             for size in (height, width)
         )
         y, x = ops.meshgrid(y, x, indexing="ij")
-        centres = ops.reshape(ops.stack((x, y, x, y), axis=-1), (-1, 1, 4))
-        return ops.reshape(centres + boxes, (-1, 4))
+        centers = ops.reshape(ops.stack((x, y, x, y), axis=-1), (-1, 1, 4))
+        return ops.reshape(centers + boxes, (-1, 4))
 
 
 def _places(stride, size):

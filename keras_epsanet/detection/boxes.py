@@ -52,8 +52,8 @@ def encode(anchors, boxes, stds=(1.0, 1.0, 1.0, 1.0)):
     >>> [round(float(x), 4) for x in encode(anchors, boxes)[0]]
     [0.1, 0.2, 0.0, 0.1823]
     """
-    ax, ay, aw, ah = _centres_and_sizes(anchors)
-    x, y, w, h = _centres_and_sizes(boxes)
+    ax, ay, aw, ah = _centers_and_sizes(anchors)
+    x, y, w, h = _centers_and_sizes(boxes)
     deltas = (
         (x - ax) / aw,
         (y - ay) / ah,
@@ -68,7 +68,7 @@ def decode(anchors, deltas, stds=(1.0, 1.0, 1.0, 1.0)):
 
     The logarithms are clamped to at most log(1000 / 16) either way.
     """
-    ax, ay, aw, ah = _centres_and_sizes(anchors)
+    ax, ay, aw, ah = _centers_and_sizes(anchors)
     deltas = ops.convert_to_tensor(deltas)
     deltas = deltas * ops.array(stds, deltas.dtype)
     dx, dy, dw, dh = (deltas[..., i] for i in range(4))
@@ -123,7 +123,7 @@ def intersection_over_union(boxes, others):
     return common / ops.maximum(union, keras.config.epsilon())
 
 
-def _centres_and_sizes(boxes):
+def _centers_and_sizes(boxes):
     boxes = ops.convert_to_tensor(boxes)
     x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
     return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1

@@ -89,8 +89,8 @@ def open_scenes(path, recipe, number=None):
     ours = number or len(images), recipe.image_size
     if ours != theirs:
         raise ValueError(
-            f"{path} holds other scenes. Remove it, or take another "
-            f"--output. Received: {ours[0]} scenes of {ours[1]} pixels, not "
+            f"{path} holds other scenes. Remove it, or take another folder. "
+            f"Received: {ours[0]} scenes of {ours[1]} pixels, not "
             f"{theirs[0]} of {theirs[1]}"
         )
     return annotations

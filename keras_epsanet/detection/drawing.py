@@ -9,6 +9,10 @@ from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 _LONGER_SIDE = 640  # Pixels at least, so that small images can be read.
 _DPI = 100
+_FONT_SIZE = 8  # Points, as all below.
+_PADDING = 1
+# With what hangs below the line, and the frame.
+_LINE_HEIGHT = 1.5 * _FONT_SIZE + 2 * _PADDING
 
 
 def draw(
@@ -208,6 +212,9 @@ def _draw(axes, image, objects, class_names):
     from matplotlib.patches import Rectangle
 
     height, width = image.shape[:2]
+    # Of a caption, in pixels of the image.
+    inches = axes.get_position().height * axes.figure.get_figheight()
+    line = _LINE_HEIGHT / 72 / inches * height
     # Coordinates are of the edges of the pixels, not of their middles.
     extent = (0, width, height, 0)
     shown = np.clip(np.round(image), 0, 255).astype("uint8")
@@ -238,9 +245,9 @@ def _draw(axes, image, objects, class_names):
                 np.clip(top, 0, height),
                 text,
                 color="white",
-                fontsize=8,
-                verticalalignment="bottom" if top > 0.05 * height else "top",
-                bbox={"facecolor": color, "edgecolor": "none", "pad": 1},
+                fontsize=_FONT_SIZE,
+                verticalalignment="bottom" if top > line else "top",
+                bbox={"facecolor": color, "edgecolor": "none", "pad": _PADDING},
                 parse_math=False,
                 clip_on=True,
             )

@@ -1,9 +1,9 @@
 """What is left when a detector's training ends: files and a picture."""
 
-import json
-
 from keras_epsanet import distribution
 from keras_epsanet.detection import drawing
+
+RESULTS = ("model.keras", "last.weights.h5", "predictions.png", "log.csv")
 
 
 def finish(model, run, class_names, evaluation):
@@ -15,10 +15,8 @@ def finish(model, run, class_names, evaluation):
         class_names: List of strings.
         evaluation: Batches of the images to evaluate with.
     """
-    print(f"SHA-256 {run.export(model, 'last.weights.h5')}  last.weights.h5")
+    digits = run.export(model, "last.weights.h5")
     model.save(f"{run.path}/model.keras")
-    with open(f"{run.path}/class_names.json", "w", encoding="utf-8") as file:
-        json.dump(class_names, file)
     batch = next(iter(evaluation))
     drawing.draw_beside(
         batch,
@@ -26,3 +24,5 @@ def finish(model, run, class_names, evaluation):
         class_names,
         path=f"{run.path}/predictions.png",
     )
+    print(f"SHA-256 {digits}  last.weights.h5")
+    print(f"Saved in {run.path}: {', '.join(RESULTS)}")

@@ -7,6 +7,7 @@ import os
 import keras
 
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco.transforms import PAD_TO
 from keras_epsanet.detection.ap_table import is_coco, paper_rows
 from keras_epsanet.detection.faster_rcnn import FasterRCNN
 from keras_epsanet.detection.libraries import (
@@ -101,10 +102,12 @@ def load_detector(run):
     detector = keras.saving.load_model(
         os.path.join(run, "model.keras"), compile=False
     )
-    # Older files do not know them.
-    detector.image_size = recipe.image_size, recipe.longer_side
-    with open(os.path.join(run, "class_names.json"), encoding="utf-8") as file:
-        detector.class_names = json.load(file)
+    if detector.class_names is None:
+        # Of an older version, whose files did not know them.
+        detector.image_size = recipe.image_size, recipe.longer_side
+        names = os.path.join(run, "class_names.json")
+        with open(names, encoding="utf-8") as file:
+            detector.class_names = json.load(file)
     return detector
 
 
@@ -141,7 +144,7 @@ def make_batches(annotations, recipe, training=False, first_step=0):
     Raises:
         ValueError: As of `keras_epsanet.data.coco.load`.
     """
-    batch_size, pad_to = recipe.step_batch_size, 32
+    batch_size, pad_to = recipe.step_batch_size, PAD_TO
     if recipe.library != "keras_epsanet":
         pad_to = 2 * (_padded_side(recipe),)
         if not training:

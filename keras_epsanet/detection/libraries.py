@@ -1,5 +1,7 @@
 """The RetinaNets of KerasCV and KerasHub, on an EPSANet."""
 
+import importlib
+
 import numpy as np
 
 # What average precision needs; by default they are half certain at least.
@@ -19,8 +21,7 @@ def keras_cv_retinanet(backbone, num_classes):
     Raises:
         ImportError: If KerasCV is not installed.
     """
-    import keras_cv
-
+    keras_cv = _import("keras_cv")
     return keras_cv.models.RetinaNet(
         backbone,
         num_classes=num_classes,
@@ -48,8 +49,7 @@ def keras_hub_retinanet(backbone, num_classes):
     Raises:
         ImportError: If KerasHub is not installed.
     """
-    import keras_hub
-
+    keras_hub = _import("keras_hub")
     model = keras_hub.models.RetinaNetObjectDetector(
         keras_hub.models.RetinaNetBackbone(
             backbone,
@@ -72,3 +72,15 @@ def keras_hub_retinanet(backbone, num_classes):
         "xyxy", from_logits=True, confidence_threshold=LEAST_SCORE
     )
     return model
+
+
+def _import(name):
+    """Imports a library, or says how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ImportError(
+            f"Its RetinaNet needs {name}: pip install keras-epsanet[detection]"
+        ) from error

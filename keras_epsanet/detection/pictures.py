@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_epsanet.data.coco.transforms import padded_size, resized_size
+from keras_epsanet.data.coco.transforms import (
+    PAD_TO,
+    padded_size,
+    resized_size,
+)
 from keras_epsanet.data.decode import decode_image
 from keras_epsanet.detection.boxes import convert
 from keras_epsanet.detection.mask_head import paste_masks
 from keras_epsanet.detection.settings import integer_from
 from keras_epsanet.models.preprocessing import preprocess_input
-
-MULTIPLE = 32  # Of which height and width are, as in training.
 
 
 class Prepared(NamedTuple):
@@ -152,7 +154,7 @@ def prepare(pixels, image_size, limits=(None, None)):
     if min(shares, default=1) < 1:
         size = tuple(max(1, int(x * min(shares))) for x in size)
     inputs = preprocess_input(resize(pixels, size), "channels_last")
-    padded = padded_size(size, MULTIPLE)
+    padded = padded_size(size, PAD_TO)
     pads = [
         (0, (limit or whole) - x)
         for limit, whole, x in zip(limits, padded, size)

@@ -1,1 +1,3 @@
-"""What walks over a model: counts its operations, folds its BatchNorms."""
+"""What walks over a model: counts its operations, folds its BatchNorms, sets
+their statistics, replaces its convolutions.
+"""

@@ -1,6 +1,7 @@
 """The layers of the paper, for use in any Keras network."""
 
 from keras_epsanet.layers.batch_normalization import BatchNormalization
+from keras_epsanet.layers.bias import Bias
 from keras_epsanet.layers.class_names import ClassNames
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 from keras_epsanet.layers.psa import PSA
@@ -10,6 +11,7 @@ from keras_epsanet.layers.spc import SPC
 
 __all__ = [
     "BatchNormalization",
+    "Bias",
     "ClassNames",
     "GroupedConv2D",
     "PSA",

@@ -123,8 +123,13 @@ class PSA(CompositeLayer):
         )
         weights = self.se.excite(descriptors)
         # Equations 8 and 9: softmax over the scales. (LiteRT refuses to divide
-        # by an int8 of 0, whatever number it stands for.)
-        attention = ops.softmax(weights, axis=1)
+        # by an int8 of 0, whatever number it stands for.) Keras warns of one
+        # over a single scale, which is 1.
+        attention = (
+            ops.softmax(weights, axis=1)
+            if len(self.kernel_sizes) > 1
+            else ops.ones_like(weights)
+        )
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         factors = ops.reshape(attention, (-1, self.filters))
         outputs = self.weigh(features, factors)

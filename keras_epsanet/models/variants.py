@@ -29,12 +29,16 @@ DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
 
     Args:
         include_top: Whether the classifier is included.
-        weights: `None` (random initialization) or the path of a file: Keras'
-            `.weights.h5` or `.keras`, or a checkpoint of the PyTorch
-            implementation (`.pth`, `.pt`, `.pth.tar`, `.safetensors`). A
-            classifier in the file is left out if this model has none or has
-            another number of classes. There is no `"imagenet"`: nobody has
-            published such weights.
+        weights: `None` (random initialization); `"resnext"`, for EPSANet
+            Large, which then computes what ResNeXt 32x4d of its depth
+            computes, trained on ImageNet-1k (downloaded once, its license
+            is printed); or the path of a file: Keras' `.weights.h5` or
+            `.keras`, or a checkpoint of the PyTorch implementation (`.pth`,
+            `.pt`, `.pth.tar`, `.safetensors`). A classifier in the file is
+            left out if this model has none or has another number of
+            classes. There is no `"imagenet"`: nobody has published such
+            weights. `keras_epsanet.inherit_weights` starts from other
+            ResNets.
         input_tensor: Optional Keras tensor to use as the image input.
         input_shape: Optional shape of one image, such as `(224, 224, 3)`.
             Height and width are at least 32, or `None` for any. `None`

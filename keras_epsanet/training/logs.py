@@ -17,7 +17,8 @@ class EpochLog(keras.callbacks.Callback):
     the last step; `images_per_second` while training, on all devices;
     `input_wait`, the share of that time in which `timed_input` waited; and
     `timed_steps`, of which these two are: not the first one after a start,
-    in which TensorFlow makes its graph, nor those before it.
+    in which TensorFlow makes its graph, nor those before it. Without a timed
+    step the two are NaN.
 
     Args:
         schedule: `EpochSchedule`.
@@ -57,9 +58,14 @@ class EpochLog(keras.callbacks.Callback):
             self.on_test_begin()
         last = (epoch + 1) * self.schedule.steps_per_epoch - 1
         logs["learning_rate"] = float(self.schedule(last))
-        seconds = max(self._seconds, 1e-9)
-        logs["images_per_second"] = self._steps * self.batch_size / seconds
-        logs["input_wait"] = min(self._waited / seconds, 1.0)
+        # Not left out, for `CSVLogger` has the columns of the first epoch.
+        speed = wait = float("nan")
+        if self._steps:
+            seconds = max(self._seconds, 1e-9)
+            speed = self._steps * self.batch_size / seconds
+            wait = min(self._waited / seconds, 1.0)
+        logs["images_per_second"] = speed
+        logs["input_wait"] = wait
         logs["timed_steps"] = self._steps
 
 

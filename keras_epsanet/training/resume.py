@@ -56,19 +56,19 @@ def resume_recipe(path, theirs, arguments, may_change=()):
     if getattr(arguments, "epochs", theirs.epochs) < theirs.epochs:
         raise ValueError(
             f"{path} belongs to a training of {theirs.epochs} epochs, which "
-            "can only be raised. Take another --output for a shorter one. "
-            f"Received: --epochs {arguments.epochs}"
+            "can only be raised. Take another folder for a shorter one. "
+            f"Received: epochs={arguments.epochs}"
         )
     recipe = theirs.with_options(arguments)
     names = ("epochs", *may_change)
     changed = {name: getattr(theirs, name) for name in names}
     differences = dataclasses.replace(recipe, **changed).differences(theirs)
     if differences:
-        others = "".join(f" and --{name} changed" for name in may_change)
+        others = "".join(f" and `{name}` changed" for name in may_change)
         raise ValueError(
             f"{path} belongs to a training with other options, of which only "
-            f"--epochs can be raised{others}. Take another "
-            f"--output. Received: {'; '.join(differences)}"
+            f"`epochs` can be raised{others}. Take another folder. "
+            f"Received: {'; '.join(differences)}"
         )
     return recipe
 

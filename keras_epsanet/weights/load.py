@@ -5,9 +5,14 @@ import warnings
 
 import keras
 
+from keras_epsanet.layers import PSA
 from keras_epsanet.weights import torch_files, torch_names
+from keras_epsanet.weights.embedding import Pyramid, exact_order
+from keras_epsanet.weights.inherit import inherit_weights
 from keras_epsanet.weights.layer_names import find_prefixes, network_layers
+from keras_epsanet.weights.public_resnets import RESNEXT
 
+_RESNEXT_GROUPS = 32
 KERAS_ENDINGS = (".weights.h5", ".keras")
 
 
@@ -15,23 +20,26 @@ def check_weights(weights):
     """Raises if `weights` cannot be a file that `load_weights` reads.
 
     Args:
-        weights: `None` or a path.
+        weights: `None`, `"resnext"` or a path.
 
     Raises:
         ValueError: If it is `"imagenet"`, has an unknown ending, or if
             there is no such file.
     """
-    if weights is None:
+    if weights is None or weights == RESNEXT:
         return
     if weights == "imagenet":
         raise ValueError(
             "There are no ImageNet weights of EPSANet: nobody has published "
-            "them. Use weights=None to train from scratch, or the path of "
-            'weights that you trained. Received: weights="imagenet"'
+            'them. weights="resnext" starts EPSANet Large as the ResNeXt '
+            "that it computes exactly, and "
+            "`keras_epsanet.inherit_weights` starts EPSANet Small from a "
+            "ResNet; weights=None trains from scratch. "
+            'Received: weights="imagenet"'
         )
     endings = KERAS_ENDINGS + torch_files.ENDINGS
     must_be = (
-        "`weights` must be None or the path of a file that ends in "
+        '`weights` must be None, "resnext" or the path of a file that ends in '
         f"{', '.join(endings)}. Received: weights={weights}"
     )
     if not isinstance(weights, (str, os.PathLike)):
@@ -49,14 +57,18 @@ def load_weights(model, path, build_like):
 
     Args:
         model: The EPSANet, without any layer in front of it.
-        path: Path of the file.
+        path: Path of the file, or `"resnext"`.
         build_like: Function of `include_top` and `classes` that builds a
             network like `model`, for Keras' files are read by a model.
 
     Raises:
         ValueError: If the file cannot be read or is not one of this network.
+        OSError: If ResNeXt's file cannot be downloaded.
     """
     path = str(path)
+    if path == RESNEXT:
+        _start_as_resnext(model)
+        return
     if path.endswith(torch_files.ENDINGS):
         _load_torch(model, path)
         return
@@ -71,6 +83,27 @@ def load_weights(model, path, build_like):
             f"{path} is damaged or not a file of this network: {error}"
         ) from error
     _copy_weights(network_layers(source), network_layers(model), path)
+
+
+def _start_as_resnext(model):
+    modules = [x for x in network_layers(model).values() if isinstance(x, PSA)]
+    for module in modules:
+        pyramid = Pyramid(
+            module.filters,
+            module.filters,
+            module.kernel_sizes,
+            module.groups,
+            module.split_input,
+        )
+        if exact_order(_RESNEXT_GROUPS, pyramid) is None:
+            raise ValueError(
+                'weights="resnext" starts networks whose groups can hold '
+                "those of ResNeXt 32x4d: EPSANet50Large, EPSANet101Large. "
+                "`keras_epsanet.inherit_weights` fits others to a ResNet. "
+                f'Received: weights="resnext", groups={module.groups}, '
+                f"filters={module.filters}"
+            )
+    inherit_weights(model, RESNEXT)
 
 
 def _load_torch(model, path):

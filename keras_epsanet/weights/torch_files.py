@@ -25,13 +25,31 @@ def read_checkpoint(path):
             anything but data.
         ImportError: If PyTorch or safetensors is needed and not installed.
     """
+    return to_arrays(read_content(path), path)
+
+
+def read_content(path):
+    """Reads whatever a PyTorch or safetensors file holds, executing nothing.
+
+    Args:
+        path: Path of a `.pth`, `.pt`, `.pth.tar` or `.safetensors` file.
+
+    Returns:
+        What was saved: mostly a dictionary of tensors, or one that has it as
+        its entry `"state_dict"` beside others, such as `"meta"`.
+
+    Raises:
+        ValueError: If there is no such file, or it is damaged or holds
+            anything but data.
+        ImportError: If PyTorch or safetensors is needed and not installed.
+    """
     path = check_ending(path)
     if not os.path.isfile(path):
         raise ValueError(f"There is no file {path}. Received: path={path}")
     if path.endswith(".safetensors"):
         safetensors = import_for_files("safetensors.numpy", "safetensors")
         try:
-            content = safetensors.load_file(path)
+            return safetensors.load_file(path)
         except Exception as error:
             raise ValueError(
                 f"{path} is damaged or not a safetensors file: {error}"
@@ -39,7 +57,8 @@ def read_checkpoint(path):
     else:
         torch = import_for_files("torch", "torch")
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(_numpy_scalars()):
+                return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise ValueError(
                 f"{path} is damaged, or a pickle that holds more than tensors "
@@ -50,7 +69,20 @@ def read_checkpoint(path):
             raise ValueError(
                 f"{path} is damaged or not a PyTorch checkpoint: {error}"
             ) from error
-    return to_arrays(content, path)
+
+
+def _numpy_scalars():
+    """What rebuilds a NumPy number, an accuracy in `meta` for one.
+
+    All of it only copies bytes. Types that can hold an object stay out.
+    """
+    types = {getattr(np.dtypes, name) for name in np.dtypes.__all__}
+    types -= {np.dtypes.ObjectDType, np.dtypes.VoidDType}
+    scalar = np.float64(0).__reduce__()[0]
+    # NumPy 2 moved the function; files say where it was.
+    modules = ("numpy.core.multiarray", "numpy._core.multiarray")
+    names = [(scalar, f"{module}.scalar") for module in modules]
+    return [*names, np.dtype, *types]
 
 
 def to_arrays(content, source):

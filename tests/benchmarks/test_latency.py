@@ -8,7 +8,7 @@ import pytest
 SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks/latency.py"
 
 
-def test_ratios_are_of_neighbouring_runs_in_both_orders(monkeypatch):
+def test_ratios_are_of_neighboring_runs_in_both_orders(monkeypatch):
     script = runpy.run_path(SCRIPT)
     now, calls = [0.0], []
 

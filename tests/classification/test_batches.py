@@ -107,12 +107,12 @@ def test_evaluation_has_every_image_once_in_order(dataset, recipe):
     assert images.dtype == "uint8" and (labels.sum(axis=1) == 1).all()
 
 
-def test_images_of_other_sizes_are_resized_and_grey_ones_made_rgb(recipe):
+def test_images_of_other_sizes_are_resized_and_gray_ones_made_rgb(recipe):
     import tensorflow as tf
 
-    grey = tf.data.Dataset.from_tensors((tf.zeros((9, 7, 1), "uint8"), 1))
-    grey.class_names, grey.num_images = ["a", "b"], 1
-    [(images, labels)] = evaluation_batches(grey, recipe(image_size=40))
+    gray = tf.data.Dataset.from_tensors((tf.zeros((9, 7, 1), "uint8"), 1))
+    gray.class_names, gray.num_images = ["a", "b"], 1
+    [(images, labels)] = evaluation_batches(gray, recipe(image_size=40))
     assert images.shape == (1, 40, 40, 3)
     assert labels.numpy().tolist() == [[0, 1]]
 

@@ -86,7 +86,10 @@ def test_the_worst_classes_come_first_with_what_they_are_taken_for(report):
         "0 of 1 right c2, most often taken for c0".split(),
         "2 of 2 right c0".split(),
     ]
-    assert lines[4] == "Held out: top-1 40.00%, of the best epoch, 2 of 4"
+    assert lines[4] == (
+        "Held out: top-1 40.00% of 5 images, with the weights after epoch 2, "
+        "the best of 4"
+    )
     assert lines[5].startswith("Saved in RUN: model.keras, curves.png, ")
     assert lines[5].endswith("predict, one, two of model.keras agree")
 
@@ -98,17 +101,24 @@ def test_of_many_classes_the_20_worst_are_printed(report, classes):
     assert lines[0] == ("Classes" if classes == 20 else "The 20 worst classes")
     assert len(lines) == 1 + 20 + 2
     assert lines[-2] == (
-        "Held out: top-1 100.00%, top-5 100.00%, of the best epoch, 0 of 4 "
-        "(0 is the start)"
+        f"Held out: top-1 100.00%, top-5 100.00% of {classes} images, with "
+        "the weights of the start, which none of 4 epochs improved"
     )
 
 
-def test_files_that_cannot_be_decoded_are_counted(report, dataset):
+def test_files_that_cannot_be_decoded_are_named(report, dataset):
     images = Images(dataset(4), dataset(2), "somewhere")
     images.train.undecodable = ["a.png", "b.png"]
-    assert report(3, [0], [0], images, best_step=3)[0] == (
-        "Skipped 2 image file(s) that cannot be decoded"
-    )
+    images.held_out.undecodable = ["c.png"]
+    lines = report(3, [0], [0], images, best_step=3)
+    assert lines[:5] == [
+        "Skipped 3 image file(s) that cannot be decoded, 1 of them held out:",
+        *("  a.png", "  b.png", "  c.png"),
+        "Classes",
+    ]
+    images.train.undecodable = [f"{i}.png" for i in range(20)]
+    lines = report(3, [0], [0], images, best_step=3)
+    assert lines[20:23] == ["  19.png", "  ...", "Classes"]
 
 
 def test_what_is_left_is_made_of_the_best_epoch(

@@ -64,9 +64,9 @@ def test_epochs_can_be_raised_and_patience_changed(folder, recipe, images):
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"epochs": 3}, "of 4 epochs, which can only.*--epochs 3$"),
+        ({"epochs": 3}, "of 4 epochs, which can only.*epochs=3$"),
         # Which would not fit the warm-up of the longer one either.
-        ({"epochs": 1}, "of 4 epochs, which can only.*--epochs 1$"),
+        ({"epochs": 1}, "of 4 epochs, which can only.*epochs=1$"),
         ({"flip": False}, "flip: False, not True$"),
         ({"epochs": 9, "seed": 1}, "seed: 1, not 0$"),
     ],

@@ -1,7 +1,8 @@
 import keras
+import numpy as np
 import pytest
 
-from keras_epsanet import training
+from keras_epsanet import EPSANet, training
 from keras_epsanet.classification import batches, starting
 from keras_epsanet.classification.sources import Images
 
@@ -27,9 +28,13 @@ def test_several_workers_are_refused(monkeypatch):
         starting.make_strategy()
 
 
-def start(path, recipe, images, weights=None):
-    strategy = tf.distribute.get_strategy()
-    return starting.start(str(path), recipe(), images, weights, strategy)
+def start(
+    path, recipe, images, weights=None, inherit=None, strategy=None, **fields
+):
+    strategy = strategy or tf.distribute.get_strategy()
+    return starting.start(
+        str(path), recipe(**fields), images, weights, inherit, strategy
+    )
 
 
 def save(started, step):
@@ -56,6 +61,47 @@ def test_a_training_that_goes_on_needs_its_first_weights_no_more(
         assert (ours == theirs).all()
     with pytest.raises(ValueError, match="no file"):
         start(tmp_path / "other", recipe, images, str(weights))
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """Path of a ResNet of the depth and width of `tiny`."""
+    source = EPSANet(
+        (1,), (16,), (3,), (1,), input_shape=(32, 32, 3), classes=7, reduction=4
+    )
+    path = tmp_path_factory.mktemp("source") / "resnet.keras"
+    source.save(path)
+    return source, str(path)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_classifier_inherits_and_is_fitted_to_its_images(
+    tmp_path, recipe, images, resnet, devices, capsys
+):
+    source, path = resnet
+    strategy = None
+    if devices == 2:
+        names = [x.name for x in tf.config.list_logical_devices("CPU")[:2]]
+        strategy = tf.distribute.MirroredStrategy(
+            [name.replace("/device:", "") for name in names]
+        )
+    started = start(tmp_path, recipe, images, inherit=path, strategy=strategy)
+    text = capsys.readouterr().out
+    assert "Initialized from ResNet" in text and "1 PSA module fitted" in text
+    np.testing.assert_array_equal(
+        started.classifier.get_layer("conv1_conv").kernel,
+        source.get_layer("conv1_conv").kernel,
+    )
+    last = started.classifier.get_layer("conv2_block1_3_bn")
+    assert keras.ops.convert_to_numpy(last.gamma).all()
+
+
+def test_a_training_that_goes_on_does_not_inherit(tmp_path, recipe, images):
+    save(start(tmp_path, recipe, images), step=2)
+    again = start(tmp_path, recipe, images, inherit="gone.pth")
+    assert again.state.step == 2 and again.goes_on
+    with pytest.raises(ValueError, match="no file gone.pth"):
+        start(tmp_path / "other", recipe, images, inherit="gone.pth")
 
 
 def test_without_a_best_epoch_what_is_left_is_evaluated(

@@ -237,6 +237,8 @@ def test_classes_of_a_model_are_matched_by_name(
     assert "  red: 100.00% of 3" in lines
     with open(table) as file:
         header, *rows = csv.reader(file)
+    # As that of a training.
+    assert header[0] == "true class"
     assert header[1:] == names == [row[0] for row in rows]
     counts = np.array([row[1:] for row in rows], int)
     assert (counts.sum(axis=1) == 3).all()
@@ -313,7 +315,6 @@ def test_the_five_first_count_of_more_than_five_classes(classes, capsys):
         ("--weights W", "--weights needs --data"),
         ("--model M --batch-size 0", "must be a positive integer"),
         ("--model M --weights W", "not allowed with"),
-        ("", "one of the arguments"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(arguments, message, capsys):
@@ -324,8 +325,8 @@ def test_options_that_do_not_fit_are_refused(arguments, message, capsys):
 
 def test_defaults_are_those_of_the_help():
     assert evaluate.parse(["--model", "M", "--batch-size", "1"]).batch_size == 1
-    assert vars(evaluate.parse(["--model", "M"])) == {
-        "model": "M",
+    assert vars(evaluate.parse([])) == {
+        "model": "runs/classifier/model.keras",
         "weights": None,
         "data": None,
         "batch_size": 64,

@@ -1,5 +1,6 @@
 import argparse
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -199,8 +200,8 @@ def test_every_image_is_compared_in_batches_of_the_size(
 
 
 def test_defaults_are_those_of_the_help():
-    assert vars(export.parse(["--model", "M"])) == {
-        "model": "M",
+    assert vars(export.parse([])) == {
+        "model": "runs/classifier/model.keras",
         "format": ["saved_model"],
         "output": None,
         "batch_size": None,
@@ -220,6 +221,27 @@ def test_fuse_leaves_no_batch_normalization(options, saved, exports):
     run("--model", saved, *options)
     kinds = [type(layer).__name__ for layer in exports[0][0].layers]
     assert ("BatchNormalization" in kinds) == (not options)
+
+
+def test_a_fused_model_is_written_beside_the_plain_one(saved, exports):
+    for options in ([], ["--fuse"]):
+        run("--model", saved, "--image-size", "32", *options)
+    assert sorted(path.name for path in saved.parent.iterdir()) == [
+        "mine.keras",
+        "mine_fused_saved_model",
+        "mine_saved_model",
+    ]
+
+
+@pytest.mark.parametrize("name", ["onnx", "tf2onnx", "onnxruntime"])
+def test_a_missing_package_is_named_before_work_starts(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    message = rf"export: .* needs {name}: pip install keras-epsanet\[export\]"
+    with pytest.raises(SystemExit, match=message):
+        run("--model", "none.keras", "--format", "saved_model", "onnx")
+    # Which the others do without.
+    with pytest.raises(SystemExit, match="none.keras cannot be used"):
+        run("--model", "none.keras", "--format", "saved_model", "litert")
 
 
 def test_networks_that_do_not_normalize_get_normalized_images():
@@ -243,10 +265,10 @@ def test_every_format_is_as_keras_predicts(size, saved, capsys):
     assert capsys.readouterr().out.count("is as Keras predicts") == 4
     assert sorted(path.name for path in saved.parent.iterdir()) == [
         "mine.keras",
-        "mine.onnx",
-        "mine.tflite",
-        "mine_int8.tflite",
-        "mine_saved_model",
+        "mine_fused.onnx",
+        "mine_fused.tflite",
+        "mine_fused_int8.tflite",
+        "mine_fused_saved_model",
     ]
 
 

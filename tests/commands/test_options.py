@@ -29,6 +29,16 @@ def test_fields_of_the_recipe_are_options(parser):
     assert "those of the paper" in text and "(default: 7)" in text
 
 
+def test_a_default_of_smoke_runs_is_named_too():
+    parser = argparse.ArgumentParser()
+    options.add_training_options(
+        parser, ClassifierRecipe, ["a"], 7, default="D", of_smoke=3
+    )
+    text = " ".join(parser.format_help().split())
+    assert "(default: 7, with --smoke 3)" in text
+    assert parser.parse_args([]).checkpoint_steps is None
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "x"])
 def test_a_positive_option_takes_nothing_else(text, parser, capsys):
     with pytest.raises(SystemExit):

@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 import types
@@ -27,6 +28,24 @@ def test_a_mistake_in_the_code_keeps_its_traceback(error):
     with pytest.raises(error):
         with reporting.one_line_errors("mine"):
             raise error("reason")
+
+
+def test_missing_packages_are_named_with_the_command():
+    reporting.check_installed(["numpy"], "It", "export")
+    with pytest.raises(
+        ImportError,
+        match=r"^It needs nine and ten: pip install keras-epsanet\[export\]$",
+    ):
+        reporting.check_installed(["nine", "numpy", "ten"], "It", "export")
+
+
+@pytest.mark.parametrize("word", ["predict", "detect"])
+def test_the_help_tells_of_the_status_after_bad_files(word, capsys):
+    module = importlib.import_module(f"keras_epsanet.commands.{word}")
+    with pytest.raises(SystemExit):
+        module.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.endswith("but ends with the status 1.")
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError, TypeError, ValueError])
@@ -80,6 +99,19 @@ def test_a_signal_in_the_last_epoch_ends_a_training_too(capsys):
             reporting.end_if_interrupted(interruption)
     assert caught.value.code == 75
     assert "after step 6 of 6" in capsys.readouterr().err
+
+
+def test_a_signal_to_another_worker_ends_this_one_too():
+    asked = []
+
+    def agree(requested):
+        asked.append(requested)
+        return True
+
+    with pytest.raises(SystemExit) as caught:
+        with reporting.interruptible("mine", RECIPE, State()) as interruption:
+            reporting.end_if_interrupted(interruption, agree)
+    assert caught.value.code == 75 and asked == [False]
 
 
 @pytest.mark.parametrize(

@@ -376,6 +376,24 @@ def test_a_longer_training_says_what_happens_to_the_rate(
     assert "3 epochs instead of 2: from here" in text
 
 
+@pytest.mark.parametrize("library", ["keras_epsanet", "keras_hub"])
+def test_the_end_says_how_to_try_it(library, monkeypatch, tmp_path, capsys):
+    arguments = ("--data", "COCO", "--library", library)
+    run(monkeypatch, tmp_path, *arguments)
+    hint = f"To try it: keras-epsanet detect --run {tmp_path} IMAGE...\n"
+    # Which loads this package's detectors alone.
+    assert capsys.readouterr().out.endswith(hint) == (
+        library == "keras_epsanet"
+    )
+
+
+def test_the_help_tells_of_the_scenes_to_evaluate_with(capsys):
+    with pytest.raises(SystemExit):
+        train_coco.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "as many, but at most 200, are composed to evaluate with" in text
+
+
 def test_a_signal_in_the_last_epoch_ends_with_a_line(
     monkeypatch, tmp_path, capsys
 ):
@@ -390,3 +408,21 @@ def test_a_signal_in_the_last_epoch_ends_with_a_line(
     assert "train_coco: stopped after step 240 of 240. The same" in (
         capsys.readouterr().err
     )
+
+
+def test_a_finished_training_saves_its_average_again(monkeypatch, tmp_path):
+    """Its checkpoint brings back the weights of the training."""
+    saved = []
+
+    def fit(model, average, *others):
+        assert not average.is_in_place
+        for variable in average.variables[: len(model.weights)]:
+            variable.assign(tf.fill(variable.shape, 2.0))
+
+    def finish(model, *others):
+        saved.extend(model.get_weights())
+
+    monkeypatch.setattr(train_coco.fitting, "fit", fit)
+    monkeypatch.setattr(train_coco.finishing, "finish", finish)
+    run(monkeypatch, tmp_path, "--data", "COCO", "--ema", "0.75")
+    assert len(saved) == 2 and all((array == 2).all() for array in saved)

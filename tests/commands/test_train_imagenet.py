@@ -333,6 +333,16 @@ def test_resume_takes_the_recipe_and_needs_a_checkpoint(tmp_path, monkeypatch):
     assert seen.batch_size == 16 and not hasattr(seen, "fit")
 
 
+def test_resume_does_not_hide_the_recipe_of_a_file(tmp_path):
+    recipe = training.ImageNetRecipe(epochs=1, batch_size=8, momentum=0.5)
+    file = tmp_path / "mine.json"
+    file.write_text(recipe.to_json())
+    training.RunFolder(tmp_path / "run", training.ImageNetRecipe())
+    arguments = f"--data X --output {tmp_path}/run --resume --recipe {file}"
+    args = train_imagenet.parse(arguments.split())
+    assert train_imagenet.choose_recipe(args) == recipe
+
+
 @pytest.mark.parametrize(
     "arguments, interval",
     [
@@ -398,6 +408,27 @@ def test_a_signal_in_the_training_ends_with_a_line(
     assert "train_imagenet: stopped after step 2 of 3. The same" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("to_this_one", [True, False])
+def test_a_signal_in_the_last_epoch_ends_all_workers(
+    to_this_one, monkeypatch, tmp_path, capsys
+):
+    def fit(model, average, strategy, source, run, state, interruption, steps):
+        state.step = 3
+        if to_this_one:
+            interruption._request(15, None)
+
+    monkeypatch.setattr(train_imagenet.fitting, "fit", fit)
+    # Another worker has it in any case.
+    monkeypatch.setattr(
+        training, "any_worker", lambda strategy: lambda requested: True
+    )
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, tmp_path, "--data", "X", *SHORT)
+    assert error.value.code == 75
+    assert "stopped after step 3 of 3. The same" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.weights.h5"))
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path, monkeypatch):

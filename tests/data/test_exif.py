@@ -163,8 +163,8 @@ def test_the_middle_is_that_of_the_upright_image(orientation):
     reference = io.BytesIO()
     image = PIL.Image.fromarray(upright(jpeg))
     image.save(reference, "JPEG", **LOSSLESS["JPEG"])
-    expected = crops.centre_crop(reference.getvalue(), 20, 16)
-    crop = crops.centre_crop(jpeg, 20, 16)
+    expected = crops.center_crop(reference.getvalue(), 20, 16)
+    crop = crops.center_crop(jpeg, 20, 16)
     difference = crop.numpy().astype(int) - expected.numpy()
     assert np.abs(difference).max() <= 3  # of 255, by encoding twice
 

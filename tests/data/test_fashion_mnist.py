@@ -18,7 +18,7 @@ def test_every_class_has_as_many_images(split, each):
     assert len(dataset.class_names) == 10
 
 
-def test_images_are_grey_bytes():
+def test_images_are_gray_bytes():
     dataset = data.fashion_mnist("test")
     assert dataset.element_spec[0].dtype == "uint8"
     assert dataset.element_spec[0].shape == (28, 28, 1)
@@ -45,9 +45,9 @@ def test_unknown_split_is_refused():
         data.fashion_mnist("val")
 
 
-def test_file_is_small_and_has_its_licence_beside_it():
-    licence = FOLDER / "LICENSE.fashion_mnist"
+def test_file_is_small_and_has_its_license_beside_it():
+    license = FOLDER / "LICENSE.fashion_mnist"
     size = (FOLDER / "fashion_mnist.npz").stat().st_size
-    assert size + licence.stat().st_size <= 6e6
-    text = licence.read_text()
+    assert size + license.stat().st_size <= 6e6
+    text = license.read_text()
     assert "Zalando" in text and "The MIT License" in text

@@ -75,7 +75,7 @@ def test_part_of_a_split(tmp_path):
 @pytest.mark.parametrize(
     "name", ["fruits_without_pair", "fruits_in_sixteen_bits"]
 )
-def test_other_than_labelled_images_are_refused(tmp_path, name):
+def test_other_than_labeled_images_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"8-bit images.*name={name}"):
         data.tfds(name, "train", data_dir=tmp_path)
 

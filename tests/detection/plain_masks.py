@@ -18,7 +18,7 @@ def resized_plane(mask, size, padded, flip):
 
 
 def samples(first, last, limit):
-    """Of an axis: their number in a bin, both neighbours, share, inside."""
+    """Of an axis: their number in a bin, both neighbors, share, inside."""
     number = max(int(np.ceil((last - first) / SIZE)), 1)
     step = (last - first) / SIZE / number
     places = first - 0.5 + (np.arange(SIZE * number) + 0.5) * step

@@ -31,7 +31,7 @@ def test_number_of_anchors(generator, size, number):
         (RPN, [(22.627, 11.314), (16, 16), (11.314, 22.627)]),
     ],
 )
-def test_first_anchors_are_centred_on_the_corner(generator, halves):
+def test_first_anchors_are_centered_on_the_corner(generator, halves):
     level = ops.convert_to_numpy(generator(64, 64)[0])
     expected = [(-w, -h, w, h) for w, h in halves]
     np.testing.assert_allclose(level[: len(halves)], expected, atol=1e-3)
@@ -39,9 +39,9 @@ def test_first_anchors_are_centred_on_the_corner(generator, halves):
 
 def test_anchors_go_by_row_and_column():
     level = ops.convert_to_numpy(RPN(16, 24)[0])
-    centres = (level[:, :2] + level[:, 2:]) / 2
+    centers = (level[:, :2] + level[:, 2:]) / 2
     expected = [(x, y) for y in range(0, 16, 4) for x in range(0, 24, 4)]
-    np.testing.assert_allclose(centres[::3], expected, atol=1e-5)
+    np.testing.assert_allclose(centers[::3], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("generator", [RETINANET, RPN])

@@ -27,6 +27,22 @@ def test_code_of_a_box(anchor, box, deltas):
     np.testing.assert_allclose(actual, deltas, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "target, expected",
+    [
+        ("rel_xyxy", (0.25, 0.25, 0.75, 1)),
+        ("rel_yxyx", (0.25, 0.25, 1, 0.75)),
+        ("xywh", (10, 5, 20, 15)),
+    ],
+)
+def test_formats_of_an_image_that_is_not_square(target, expected):
+    box, size = np.array([(10, 5, 30, 20)], "float32"), (20, 40)
+    found = boxes.convert(box, "xyxy", target, size)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), [expected])
+    back = boxes.convert(found, target, "xyxy", size)
+    np.testing.assert_allclose(ops.convert_to_numpy(back), box)
+
+
 def test_decoding_undoes_encoding():
     anchors, others = random_boxes(50), random_boxes(50, seed=1)
     deltas = boxes.encode(anchors, others, STDS)

@@ -168,6 +168,20 @@ for name, values in expected.items():
     )
 
 
+def test_the_state_of_the_optimizer_is_saved_too(tmp_path):
+    model = make_detector(RetinaNet)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    model.optimizer.build(model.trainable_variables)
+    for i, variable in enumerate(model.optimizer.variables):
+        variable.assign(ops.full(variable.shape, i + 7, variable.dtype))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert len(loaded.optimizer.variables) == len(model.optimizer.variables)
+    for i, variable in enumerate(loaded.optimizer.variables):
+        if "learning_rate" not in variable.path:
+            assert ops.all(ops.equal(variable, i + 7)), variable.path
+
+
 @pytest.mark.large
 @pytest.mark.parametrize("cls", TWO_STAGE)
 def test_training_finds_the_objects_of_an_image(cls):

@@ -91,6 +91,20 @@ def test_classes_and_scores_are_written(tmp_path, monkeypatch):
     assert texts == []
 
 
+@pytest.mark.parametrize("top", [1, 7, 30])
+def test_a_caption_is_whole_in_a_flat_picture_too(tmp_path, top):
+    """Above its box or, where there is no room for all of it, inside."""
+    image = np.full((120, 640, 3), 200)
+    names = ["Ägypten"]
+    path = tmp_path / "a.png"
+    draw(image, [[50, top, 300, 110]], [0], class_names=names, path=path)
+    lines = (np.abs(read(path) - 200) > 8).any(-1)[:, 60:90].all(axis=1)
+    draw(image, [[50, 60, 300, 110]], [0], class_names=names, path=path)
+    whole = (np.abs(read(path) - 200) > 8).any(-1)[:, 60:90].all(axis=1)
+    # Rows of the caption and of the edges of the box.
+    assert abs(lines.sum() - whole.sum()) <= 2
+
+
 def test_padding_low_scores_and_infinite_boxes_are_left_out(
     tmp_path, monkeypatch
 ):
@@ -111,6 +125,13 @@ def test_padding_low_scores_and_infinite_boxes_are_left_out(
         min_score=0.3,
     )
     assert texts == ["4 0.80"]
+
+
+def test_a_box_that_begins_outside_is_no_padding(tmp_path, monkeypatch):
+    texts = captions(monkeypatch)
+    boxes = [[-1, 4, 20, 30], [-1, -1, -1, -1], [5, -1, 30, 20]]
+    draw(np.zeros((64, 64, 3)), boxes, [0, 1, 2], path=tmp_path / "a.png")
+    assert sorted(texts) == ["0", "2"]
 
 
 def test_what_has_exactly_the_least_score_is_drawn(tmp_path, monkeypatch):
@@ -195,7 +216,7 @@ def test_predictions_stand_beside_the_truth(tmp_path, monkeypatch, key):
     picture = read(path)
     height, width = picture.shape[:2]
     assert width == 1280 and height > 960
-    # The images have their own colours again.
+    # The images have their own colors again.
     for y, value in ((0.3, 128), (0.8, 30)):
         for x in (0.35, 0.85):
             pixel = picture[int(y * height), int(x * width)]

@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import io
 import json
 import os
@@ -135,6 +136,13 @@ def test_equals_pycocotools(case, tmp_path):
         # pycocotools cannot load no results.
         assert metrics["AP"] == metrics["AP50"] == 0
     assert case == "no ground truth" or metrics["AP"] >= 0
+
+
+def test_results_are_left_as_they_are():
+    truth, results = make_truth(BOXES), found((1, 3, 0.8, 10, 10, 50, 38))
+    before = copy.deepcopy((truth, results))
+    evaluate_coco(truth, results)
+    assert (truth, results) == before
 
 
 def test_overlap_with_a_crowd_is_no_error():

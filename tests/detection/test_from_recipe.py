@@ -1,3 +1,5 @@
+import types
+
 import pytest
 
 from keras_epsanet.detection import from_recipe
@@ -68,3 +70,22 @@ def test_batches_are_those_of_the_recipe(monkeypatch, detector):
         "seed": 5,
         "first_step": 7,
     }
+
+
+@pytest.mark.parametrize("names", [None, ("cat", "dog")])
+def test_a_run_of_an_older_version_has_names_and_sizes_beside_the_file(
+    names, tmp_path, monkeypatch
+):
+    """A file of now knows them itself, and none is beside it."""
+    recipe = CocoRecipe(image_size=48, longer_side=64)
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    if names is None:
+        text = '["hat", "b\u00e4g"]'
+        (tmp_path / "class_names.json").write_text(text, encoding="utf-8")
+    file = types.SimpleNamespace(class_names=names, image_size=(8, 9))
+    monkeypatch.setattr(
+        from_recipe.keras.saving, "load_model", lambda path, compile: file
+    )
+    detector = from_recipe.load_detector(tmp_path)
+    assert list(detector.class_names) == [*(names or ("hat", "bäg"))]
+    assert detector.image_size == ((8, 9) if names else (48, 64))

@@ -1,5 +1,7 @@
 """How the detectors of other libraries start; they train in tests/models."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -44,3 +46,13 @@ def test_kerashub_s_has_its_prior_on_the_classes(backbone):
         kernel = keras.ops.convert_to_numpy(head.prediction_layer.kernel)
         # As others start, 0.01; KerasHub itself with 0.05.
         assert 0.005 < kernel.std() < 0.02
+
+
+@pytest.mark.parametrize("name", ["keras_cv", "keras_hub"])
+def test_a_library_that_is_missing_is_named_with_the_command(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    make = getattr(libraries, f"{name}_retinanet")
+    with pytest.raises(
+        ImportError, match=rf"needs {name}: pip install keras-epsanet\[det"
+    ):
+        make(None, 3)

@@ -99,12 +99,14 @@ def test_masks_are_interpolated_at_the_middles_of_pixels():
         assert found[row, column] == (value >= 0.5), (row, column)
 
 
-def test_run_lengths_are_those_of_the_pasted_masks():
+@pytest.mark.parametrize("threshold", [(), (0.75,)])
+def test_run_lengths_are_those_of_the_pasted_masks(threshold):
     coding = pytest.importorskip("pycocotools.mask")
     masks = np.random.default_rng(0).uniform(size=(2, 28, 28))
     boxes = [[10, 5, 30, 25], [-5, -5, 36, 36]]
-    pasted = paste_masks(masks, boxes, 40, 60)
-    for run, mask in zip(encode_masks(masks, boxes, 40, 60), pasted):
+    pasted = paste_masks(masks, boxes, 40, 60, *threshold)
+    encoded = encode_masks(masks, boxes, 40, 60, *threshold)
+    for run, mask in zip(encoded, pasted):
         assert isinstance(run["counts"], str)
         np.testing.assert_array_equal(coding.decode(run), mask)
 

@@ -42,10 +42,10 @@ def crop_masks(batch):
     return {**batch, "masks": masks, "mask_grids": grids}
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="takes long to compile"
-)
-def test_cropped_masks_are_learnt_as_planes_are():
+@pytest.fixture(scope="module")
+def model():
+    if keras.backend.backend() == "jax":
+        pytest.skip("takes long to compile")
     keras.utils.set_random_seed(0)
     backbone = EPSANetBackbone(
         (1, 1, 1, 1),
@@ -57,6 +57,10 @@ def test_cropped_masks_are_learnt_as_planes_are():
     )
     model = MaskRCNN(backbone, 3, num_samples=32, seed=0)
     model.compile("sgd", run_eagerly=True)
+    return model
+
+
+def test_cropped_masks_are_learnt_as_planes_are(model):
     batch = make_batch()
     seed = np.array(model.seed_generator.state)
 
@@ -68,3 +72,11 @@ def test_cropped_masks_are_learnt_as_planes_are():
     empty = evaluate({**batch, "masks": 0 * batch["masks"]})
     assert cropped == pytest.approx(planes, rel=1e-5)
     assert abs(empty["mask_loss"] - planes["mask_loss"]) > 1e-3
+
+
+def test_images_without_objects_have_no_loss_of_masks(model):
+    batch = make_batch()
+    for name in ("boxes", "labels"):
+        batch[name] = np.full_like(batch[name], -1)
+    losses = model.evaluate(batch, verbose=0, return_dict=True)
+    assert losses["mask_loss"] == 0 and np.isfinite(losses["loss"])

@@ -299,6 +299,17 @@ def test_means_of_losses_are_weighted_by_images(biased):
         np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
+def test_one_seed_starts_the_towers_differently():
+    initializer = keras.initializers.HeNormal(seed=3)
+    model = RetinaNet(make_backbone(), 3, head_initializer=initializer)
+    for i in range(1, 5):
+        first, second = (
+            model.get_layer(f"{tower}_conv{i}").kernel.numpy()
+            for tower in ("classification", "box")
+        )
+        assert not np.allclose(first, second)
+
+
 def test_the_config_has_the_initializer_of_the_heads():
     model = RetinaNet(make_backbone(), CLASSES, head_initializer="he_normal")
     config = model.get_config()["head_initializer"]

@@ -33,6 +33,7 @@ CASES = [
     ("BatchNormalization", {}, IMAGES, IMAGES, 2, 2, 0),
     ("BatchNormalization", {"norm_eval": True, "scale": False},
      IMAGES, IMAGES, 1, 2, 0),
+    ("Bias", {"bias_regularizer": "l2"}, IMAGES, IMAGES, 1, 0, 1),
     ("Resizing", {"height": 3, "width": 4}, IMAGES, (2, 3, 4, 4), 0, 0, 0),
     ("SEWeight", {"reduction": 2}, IMAGES, (2, 1, 1, 4), 4, 0, 0),
     ("SEWeight", {"reduction": 2, "kernel_regularizer": "l2"},

@@ -49,6 +49,16 @@ def test_initial_values_are_those_of_the_published_code():
         np.testing.assert_allclose(bias.var(), bound**2 / 3, rtol=0.25)
 
 
+def test_the_factor_of_lora_comes_back_from_the_config():
+    layer = SEWeight(4)
+    layer.build((None, 4, 4, 16))
+    layer.fc1.enable_lora(3, lora_alpha=6)
+    copy = SEWeight.from_config(layer.get_config())
+    copy.build((None, 4, 4, 16))
+    assert (copy.fc1.lora_rank, copy.fc1.lora_alpha) == (3, 6)
+    assert not copy.fc2.lora_enabled
+
+
 @pytest.mark.parametrize("reduction", [0, -2, 1.5])
 def test_reduction_must_be_positive(reduction):
     with pytest.raises(ValueError, match=f"Received: reduction={reduction}"):

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -71,6 +72,15 @@ def test_split_input_convolves_a_part_of_the_channels():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         SPC(**{"filters": 64, **arguments})
+
+
+def test_one_seed_gives_every_branch_a_kernel_of_its_own():
+    initializer = keras.initializers.RandomNormal(seed=7)
+    layer = SPC(12, (3, 3, 3), (1, 1, 1), kernel_initializer=initializer)
+    layer.build((None, 8, 8, 4))
+    first, second, third = layer.get_weights()
+    for one, other in ((first, second), (first, third), (second, third)):
+        assert not np.isclose(one, other).any()
 
 
 def test_smallest_pyramid():

@@ -181,7 +181,7 @@ def test_least_score_is_one_half(library):
     assert decoder.iou_threshold == 0.5
 
 
-def centres(anchors):
+def centers(anchors):
     anchors = np.asarray(anchors)
     return (anchors[:, :2] + anchors[:, 2:]) / 2
 
@@ -190,11 +190,11 @@ def test_anchors_of_keras_hub_are_off_at_odd_sizes():
     generator = keras_hub_detector().anchor_generator
     levels = generator(np.zeros((1, 800, 1280, 3), "float32"))
     # Seven rows at a stride of 128 end at 768.
-    rows = centres(levels["P7"])[:, 1]
+    rows = centers(levels["P7"])[:, 1]
     assert rows.max() == 6 * (800 // 7) == 684
     # At multiples of 128 they are right.
     levels = generator(np.zeros((1, 768, 1280, 3), "float32"))
-    assert centres(levels["P7"])[:, 1].max() == 640
+    assert centers(levels["P7"])[:, 1].max() == 640
 
 
 def test_anchors_of_keras_cv_are_half_a_stride_further():
@@ -202,7 +202,7 @@ def test_anchors_of_keras_cv_are_half_a_stride_further():
     levels = generator(image_shape=(256, 256, 3))
     anchors = np.asarray(list(levels.values())[0])
     # Of the middle, where none is clipped.
-    middle = centres(anchors)[len(anchors) // 2 + 9 * 16]
+    middle = centers(anchors)[len(anchors) // 2 + 9 * 16]
     np.testing.assert_allclose(middle % 8, 4, atol=1e-3)
 
 

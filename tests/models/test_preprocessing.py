@@ -16,7 +16,7 @@ from keras_epsanet.models.preprocessing import (
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("kind", ["array", "tensor"])
-def test_normalises_by_mean_and_standard_deviation(data_format, kind):
+def test_normalizes_by_mean_and_standard_deviation(data_format, kind):
     x = np.random.default_rng(0).uniform(0, 255, (2, 5, 4, 3))
     x = x.astype("float32")
     expected = (x / 255 - IMAGENET_MEAN) / IMAGENET_STD

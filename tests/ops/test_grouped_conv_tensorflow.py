@@ -78,6 +78,37 @@ def test_no_row_is_padded_that_is_never_read(size, stride, padded):
     assert found["Conv2D"][1:3] == (-(-size // stride),) * 2
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_strides_may_pass_over_the_last_rows(traced):
+    inputs = np.random.default_rng(0).standard_normal((1, 9, 8, 4))
+    kernel = np.random.default_rng(1).standard_normal((3, 3, 2, 6))
+
+    def convolve(inputs, kernel):
+        return grouped_convolution(inputs, kernel, (5, 4), 2, "channels_last")
+
+    if traced:  # Of images of any size.
+        signature = [
+            tf.TensorSpec((None, None, None, 4), "float64"),
+            tf.TensorSpec((3, 3, 2, 6), "float64"),
+        ]
+        convolve = tf.function(convolve, input_signature=signature)
+    padded = np.pad(inputs, [(0, 0), (1, 0), (1, 0), (0, 0)])
+    parts = np.split(kernel, 2, axis=-1)
+    expected = [
+        [
+            np.concatenate(
+                [
+                    np.tensordot(padded[0, y : y + 3, x : x + 3, c], part, 3)
+                    for c, part in zip((slice(2), slice(2, 4)), parts)
+                ]
+            )
+            for x in (0, 4)
+        ]
+        for y in (0, 5)
+    ]
+    np.testing.assert_allclose(convolve(inputs, kernel)[0], expected)
+
+
 @pytest.mark.parametrize("kind", ["GPU", "TPU"])
 @pytest.mark.parametrize("strides", [1, 2])
 def test_accelerators_get_one_convolution_that_xla_differentiates(

@@ -169,7 +169,9 @@ def test_an_epoch_without_a_timed_step_has_no_speed(clock):
     log.on_epoch_begin(0)
     log.on_train_batch_end(0)
     log.on_epoch_end(0, logs := {})
-    assert logs["images_per_second"] == logs["input_wait"] == 0
+    assert logs["timed_steps"] == 0
+    # Neither 0, which would be a speed, nor left out of the columns.
+    assert np.isnan([logs["images_per_second"], logs["input_wait"]]).all()
 
 
 def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path):
@@ -178,6 +180,17 @@ def test_lines_of_epochs_to_be_run_again_are_removed(tmp_path):
     training.trim_csv(path, epochs=2)
     assert path.read_bytes() == b"epoch,loss\r\n0,0.5\r\n1,0.25\r\n"
     training.trim_csv(tmp_path / "none.csv", epochs=2)
+
+
+@pytest.mark.parametrize(
+    "whole, cut", [("", "epoch,lo"), ("epoch,loss\r\n1,0.5\r\n", "1")]
+)
+def test_a_line_that_is_cut_off_is_removed(tmp_path, whole, cut):
+    """Even where its beginning looks like that of another line."""
+    path = tmp_path / "log.csv"
+    path.write_text(whole + cut, newline="")
+    training.trim_csv(path, epochs=12)
+    assert path.read_bytes().decode() == whole
 
 
 @pytest.mark.large

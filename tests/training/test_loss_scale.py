@@ -92,6 +92,16 @@ def test_a_step_that_is_left_out_does_not_count(float64, apply):
     assert int(optimizer.iterations) == 6
 
 
+def test_exclusions_reach_the_optimizer_inside(apply):
+    names = ("bias", "kernel", "gamma")
+    variables = [keras.Variable(np.ones(2), name=name) for name in names]
+    optimizer = LossScale(SGDL2(0.5, momentum=0, l2=0.5), initial_scale=1.0)
+    optimizer.exclude_from_weight_decay(variables[:1], ["gamma"])
+    apply(optimizer, [np.zeros(2)] * 3, variables)
+    found = [ops.convert_to_numpy(variable)[0] for variable in variables]
+    assert found == [1, 0.75, 1]
+
+
 def test_survives_serialisation():
     inner = SGDL2(0.5, l2=0.25)
     settings = {"initial_scale": 8.0, "dynamic_growth_steps": 7, "name": "mine"}

@@ -30,6 +30,7 @@ from keras_epsanet.training import (
         {"image_size": True},
         {"accumulation_steps": 3},
         {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
         {"schedule": "linear"},
         {"decay_epochs": 0},
         {"decay_factor": -1},

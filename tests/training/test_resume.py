@@ -25,7 +25,7 @@ def test_epochs_can_be_raised():
 
 
 def test_epochs_cannot_be_lowered():
-    with pytest.raises(ValueError, match="of 12 epochs.*Received: --epochs 11"):
+    with pytest.raises(ValueError, match="of 12 epochs.*Received: epochs=11"):
         resume(epochs=11)
 
 

@@ -265,8 +265,8 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "weights, message",
     [
-        ("imagenet", "nobody has published.*path of weights that you trained"),
-        ("ImageNet", "must be None or the path.*weights=ImageNet"),
+        ("imagenet", "nobody has published.*resnext.*inherit_weights"),
+        ("ImageNet", "must be None, .resnext. or the path.*weights=ImageNet"),
         ("ImageNet", "no file ImageNet"),
         ("nofile.h5", "no file nofile.h5.*ends in .weights.h5, .keras, .pth"),
         (".", "is a folder"),

@@ -7,6 +7,7 @@ from keras_epsanet.weights.torch_files import (
     check_ending,
     import_for_files,
     read_checkpoint,
+    read_content,
     to_arrays,
     to_numpy,
 )
@@ -87,3 +88,59 @@ def test_folders_and_missing_files_are_refused(tmp_path):
     for path in (folder, tmp_path / "nothing.safetensors"):
         with pytest.raises(ValueError, match=f"no file {path}. Received"):
             read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        np.float64(0.5),
+        np.float32(0.5),
+        np.float16(0.5),
+        np.int64(3),
+        np.uint8(3),
+        np.bool_(True),
+        np.str_("caffe"),
+        np.datetime64("2021-06-01"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_numbers_of_numpy_beside_the_tensors_are_read(number, is_zip, tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    content = {"meta": {"best": number}, "state_dict": {"a": torch.ones(2)}}
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    assert read_content(path)["meta"]["best"] == number
+    assert list(read_checkpoint(path)) == ["a"]
+
+
+def test_numbers_of_former_versions_of_numpy_are_read(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    content = {"meta": np.float64(0.5), "state_dict": {"a": torch.ones(2)}}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    assert b"numpy._core.multiarray" in data
+    path.write_bytes(data.replace(b"numpy._core.", b"numpy.core."))
+    assert read_content(path)["meta"] == 0.5
+
+
+class Code:
+    def __reduce__(self):
+        return exec, ("open('executed', 'w')",)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([Code()], dtype=object),
+        np.array([1.0]),
+        np.void(b"12"),
+        np.dtype([("a", object)]),
+    ],
+    ids=["objects", "array", "void", "fields"],
+)
+def test_more_of_numpy_is_refused(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"meta": value, "state_dict": {}}, "checkpoint.pth")
+    with pytest.raises(ValueError, match="can run any code"):
+        read_checkpoint("checkpoint.pth")
+    assert not pathlib.Path("executed").exists()

@@ -5,8 +5,7 @@ import warnings
 import keras
 
 from keras_epsanet import distribution
-from keras_epsanet.classification.imagenet.models import metrics
-from keras_epsanet.classification.models import MODELS
+from keras_epsanet.classification.models import MODELS, metrics
 from keras_epsanet.data import imagenet
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.models.preprocessing import rescale

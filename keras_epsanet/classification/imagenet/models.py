@@ -3,7 +3,7 @@
 import keras
 
 from keras_epsanet import training
-from keras_epsanet.classification.models import MODELS
+from keras_epsanet.classification.models import MODELS, metrics
 from keras_epsanet.models.preprocessing import rescale
 
 
@@ -41,18 +41,6 @@ def build_model(recipe, classes):
         network(rescale(image, "channels_last"))
     )
     return network, keras.Model(image, logits, name=recipe.model)
-
-
-def metrics():
-    """Returns the metrics `top1` and `top5` of one-hot labels.
-
-    To be given as `weighted_metrics`, for the last batch of an evaluation may
-    be padded.
-    """
-    return [
-        keras.metrics.CategoricalAccuracy(name="top1"),
-        keras.metrics.TopKCategoricalAccuracy(k=5, name="top5"),
-    ]
 
 
 def compile_model(model, recipe, steps_per_epoch):

@@ -19,6 +19,7 @@ from keras_epsanet.data.coco.aspect_ratio_groups import grouped_order
 from keras_epsanet.data.coco.table import Table
 from keras_epsanet.data.coco.transforms import (
     FORMATS,
+    PAD_TO,
     pad_and_batch,
     padded_size,
     resized_size,
@@ -40,7 +41,7 @@ def load(
     batch_size,
     training=False,
     image_size=(800, 1333),
-    pad_to=32,
+    pad_to=PAD_TO,
     masks=False,
     max_objects=100,
     bounding_box_format="xyxy",

@@ -2,6 +2,10 @@
 
 from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
+# Of which the heights and the widths of batches are multiples, the stride of
+# C5.
+PAD_TO = 32
+
 # From corners; Keras' own conversion runs on Keras' backend only.
 FORMATS = {
     "xyxy": lambda x1, y1, x2, y2: (x1, y1, x2, y2),

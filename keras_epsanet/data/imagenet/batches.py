@@ -168,7 +168,7 @@ def evaluation_batches(
     )
 
     def prepare(encoded, position, index):
-        return crops.centre_crop(encoded, shorter_side, image_size)
+        return crops.center_crop(encoded, shorter_side, image_size)
 
     def leave_out(images, labels, weights):
         labels = tf.one_hot(labels, len(source.class_names))

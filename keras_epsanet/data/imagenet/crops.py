@@ -98,7 +98,7 @@ def random_box(shape, uniforms):
     return tf.cast(tf.concat((offset, size), axis=0), "int32")
 
 
-def centre_crop(encoded, shorter_side, size):
+def center_crop(encoded, shorter_side, size):
     """The middle of a JPEG image whose shorter side is resized.
 
     torchvision's `Resize(shorter_side)` and `CenterCrop(size)`.

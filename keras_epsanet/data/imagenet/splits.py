@@ -4,7 +4,7 @@ import collections
 import json
 import os
 
-from keras_epsanet.data.class_folders import list_files
+from keras_epsanet.data.class_folders import list_class_files
 from keras_epsanet.data.file_names import printable
 
 SPLITS = ("train", "val")
@@ -43,7 +43,7 @@ def list_tree(path):
     names, files, left_out = {}, {}, collections.Counter()
     for split in SPLITS:
         folder = os.path.join(path, split)
-        names[split], of_class, ignored = list_files(folder)
+        names[split], of_class, ignored = list_class_files(folder)
         left_out.update(ignored)
         files[split] = [
             (file, label)

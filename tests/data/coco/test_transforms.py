@@ -25,6 +25,7 @@ if keras.backend.backend() != "tensorflow":
         (612, 612, (800, 800)),
         (800, 1333, (800, 1333)),
         (1, 2000, (1, 1333)),
+        (3000, 1, (1333, 1)),  # 0.44: no image is without pixels.
     ],
 )
 def test_sides_are_rounded_to_the_nearest(height, width, expected):

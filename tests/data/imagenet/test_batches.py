@@ -168,7 +168,7 @@ def test_odd_files_are_decoded_and_bad_ones_named_and_skipped(tmp_path):
     odd = {
         "cmyk": jpeg(image, "CMYK"),
         "png": png.getvalue(),
-        "grey": jpeg(image, "L"),
+        "gray": jpeg(image, "L"),
         "empty": b"",
         "corrupt": b"\xff\xd8\xff" + random.bytes(300),
     }
@@ -320,12 +320,12 @@ def built(monkeypatch):
         seen.crop = encoded, size, antialias
         return tf.zeros((4, 4, 3), "uint8")
 
-    def centre_crop(*arguments):
+    def center_crop(*arguments):
         seen.crop = arguments
 
     monkeypatch.setattr(imagenet.batches, "decoded_batches", decoded_batches)
     monkeypatch.setattr(imagenet.crops, "random_crop", random_crop)
-    monkeypatch.setattr(imagenet.crops, "centre_crop", centre_crop)
+    monkeypatch.setattr(imagenet.crops, "center_crop", center_crop)
     return seen
 
 

@@ -149,6 +149,6 @@ def test_the_middle_is_that_of_torchvision(shape, shorter, size):
     image = image.resize((width, height), PIL.Resampling.BILINEAR)
     top, left = round((height - size) / 2), round((width - size) / 2)
     image = image.crop((left, top, left + size, top + size))
-    crop = crops.centre_crop(encoded, shorter, size).numpy().astype(int)
+    crop = crops.center_crop(encoded, shorter, size).numpy().astype(int)
     assert crop.shape == (size, size, 3)
     assert np.abs(crop - np.asarray(image)).max() <= 1  # of 255

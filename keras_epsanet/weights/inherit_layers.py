@@ -1,0 +1,151 @@
+"""A model's weights for another one with layers of the same names."""
+
+import keras
+import numpy as np
+
+from keras_epsanet.layers import PSA
+from keras_epsanet.weights.embedding import Pyramid, dense_kernel, embed
+from keras_epsanet.weights.inherit_resnet import Plan
+from keras_epsanet.weights.layer_names import find_prefixes
+
+
+def plan_layers(model, source):
+    """Plans what a model inherits from the layers of another, by their names.
+
+    Args:
+        model: Functional model.
+        source: Keras model. Where `model` has a `PSA` it may have a
+            convolution of as many filters and the same strides, or a `PSA`
+            of other scales.
+
+    Returns:
+        `Plan`.
+
+    Raises:
+        ValueError: If nothing can be inherited, or a `PSA` cannot stand for
+            the layer of its name.
+    """
+    plan = Plan([], [], {}, [], [])
+    _plan(model, source, plan, is_inner=False)
+    if not plan.exact and not plan.partly:
+        names = [layer.name for layer in source.layers if layer.weights]
+        raise ValueError(
+            f"{source.name} has no layer of the name and shapes of one of "
+            f"{model.name}, which was left as it was. Received: a source "
+            f"with the layers {names[:4]}, ..."
+        )
+    return plan
+
+
+def _plan(model, source, plan, is_inner):
+    sources = _by_name(source)
+    for name, layer in _by_name(model).items():
+        other = sources.get(name)
+        if not layer.weights:
+            continue
+        if isinstance(layer, keras.Model) and isinstance(other, keras.Model):
+            _plan(layer, other, plan, is_inner=True)
+        elif isinstance(layer, PSA) and _is_convolution(other, layer):
+            _plan_module(layer, other, plan, is_inner)
+        elif _shapes(layer) == _shapes(other):
+            plan.assignments.extend(
+                (variable, keras.ops.convert_to_numpy(value))
+                for variable, value in zip(layer.weights, other.weights)
+            )
+            plan.exact.append(layer.name)
+        else:
+            plan.left.append(layer.name)
+
+
+def _by_name(model):
+    prefixes = find_prefixes(model)
+    prefix = prefixes[0] if len(prefixes) == 1 else ""
+    return {layer.name.removeprefix(prefix): layer for layer in model.layers}
+
+
+def _shapes(layer):
+    if layer is None:
+        return None
+    return [tuple(variable.shape) for variable in layer.weights]
+
+
+def _is_convolution(layer, psa):
+    """Whether a module can stand for a layer, but has not its weights."""
+    if isinstance(layer, PSA):
+        return _shapes(layer) != _shapes(psa)
+    return isinstance(layer, keras.layers.Conv2D)
+
+
+def _plan_module(psa, other, plan, is_inner):
+    _check_stands_for(psa, other)
+    dense = _dense_kernel_of(other)
+    pyramid = Pyramid(
+        dense.shape[2],
+        psa.filters,
+        psa.kernel_sizes,
+        psa.groups,
+        psa.split_input,
+    )
+    kernels, share = embed(dense, pyramid)
+    plan.assignments.extend(
+        (branch.kernel, kernel)
+        for branch, kernel in zip(psa.spc.convolutions, kernels)
+    )
+    # Neutral attention: all scales weigh the same.
+    plan.assignments.extend(
+        (variable, np.zeros(variable.shape, "float32"))
+        for variable in psa.se.fc2.weights
+    )
+    if share == 1.0 and not isinstance(other, PSA):
+        plan.exact.append(psa.name)
+        return
+    plan.partly[psa.name] = share
+    if not is_inner:
+        plan.pairs.append((psa, other.name, np.arange(psa.filters)))
+
+
+def _dense_kernel_of(layer):
+    """The kernel of a convolution, or of a module of neutral attention."""
+    if not isinstance(layer, PSA):
+        return _ungrouped(layer)
+    size = max(layer.kernel_sizes)
+    parts = []
+    for branch, convolution in enumerate(layer.spc.convolutions):
+        dense = _ungrouped(convolution) / len(layer.kernel_sizes)
+        margin = (size - len(dense)) // 2
+        seen = dense.shape[2]
+        before = branch * seen if layer.split_input else 0
+        channels = seen * (len(layer.kernel_sizes) if layer.split_input else 1)
+        around = (margin, margin)
+        after = channels - before - seen
+        parts.append(np.pad(dense, [around, around, (before, after), (0, 0)]))
+    return np.concatenate(parts, axis=-1)
+
+
+def _ungrouped(convolution):
+    kernel = keras.ops.convert_to_numpy(convolution.kernel)
+    return dense_kernel(kernel.astype("float32"), convolution.groups)
+
+
+def _check_stands_for(psa, other):
+    strides = psa.spc.convolutions[0].strides
+    if isinstance(other, PSA):
+        other_strides, kernel_size = other.spc.convolutions[0].strides, (3, 3)
+        dilation = (1, 1)
+    else:
+        other_strides, kernel_size = other.strides, other.kernel_size
+        dilation = other.dilation_rate
+    height, width = kernel_size
+    if (
+        (other.filters, tuple(other_strides)) != (psa.filters, tuple(strides))
+        or tuple(dilation) != (1, 1)
+        or height != width
+        or height % 2 == 0
+    ):
+        raise ValueError(
+            f"{psa.name} stands for a convolution of {psa.filters} filters "
+            f"with strides {tuple(strides)} and an odd, square, undilated "
+            f"kernel. Received: filters={other.filters}, "
+            f"strides={tuple(other_strides)}, kernel_size={kernel_size}, "
+            f"dilation_rate={tuple(dilation)}"
+        )

@@ -1,0 +1,84 @@
+"""Public ResNets for a network: chosen, downloaded and converted once."""
+
+import os
+import zipfile
+
+import numpy as np
+
+from keras_epsanet.atomic import whole
+from keras_epsanet.weights.downloads import cache_folder
+from keras_epsanet.weights.inherit_resnet import check_fits
+from keras_epsanet.weights.layer_names import network_layers
+from keras_epsanet.weights.public_files import (
+    DEFAULTS,
+    PUBLIC_FILES,
+    download,
+)
+from keras_epsanet.weights.resnet_names import ResNetWeights, read_resnet
+from keras_epsanet.weights.torch_files import ENDINGS, import_for_files
+
+# Its weights start EPSANet Large exactly.
+RESNEXT = "resnext"
+_SMALL = {"filters": (64, 128, 256, 512), "groups": 1, "expansion": 4}
+_LARGE = {"filters": (128, 256, 512, 1024), "groups": 32, "expansion": 2}
+_50, _101 = {"blocks": (3, 4, 6, 3)}, {"blocks": (3, 4, 23, 3)}
+_NETWORKS = {
+    "resnet50": {**_50, **_SMALL},
+    "resnet101": {**_101, **_SMALL},
+    "resnext50_32x4d": {**_50, **_LARGE},
+    "resnext101_32x4d": {**_101, **_LARGE},
+}
+
+
+def is_public_name(source):
+    """Whether a source is the name of a public file, or `"resnext"`."""
+    names = (RESNEXT, *DEFAULTS, *PUBLIC_FILES)
+    return isinstance(source, str) and source in names
+
+
+def read_public_resnet(model, name):
+    """Reads a public ResNet for a network, and downloads it if need be.
+
+    Args:
+        model: An EPSANet or `EPSANetBackbone`. It is checked before the
+            download.
+        name: Key of `PUBLIC_FILES` or `DEFAULTS`, or `"resnext"` for the
+            default of the network's depth.
+
+    Returns:
+        `ResNetWeights`.
+
+    Raises:
+        ValueError: If the ResNet does not fit the network.
+        OSError: If the file cannot be downloaded.
+        ImportError: If PyTorch is needed to convert it and not installed.
+    """
+    layers = network_layers(model)
+    if name == RESNEXT:
+        stage = [x for x in layers if x.startswith("conv4_")]
+        depth = 101 if "conv4_block23_psa" in stage else 50
+        name = f"resnext{depth}_32x4d"
+    name = DEFAULTS.get(name, name)
+    network = _NETWORKS[name.partition(".")[0]]
+    stem = {"conv1.weight": np.zeros((64, 3, 7, 7), "float32")}
+    check_fits(layers, ResNetWeights(state=stem, classes=1000, **network))
+    return _read(name)
+
+
+def _read(name):
+    """Reads the converted file, or downloads and converts the published one."""
+    file_name = PUBLIC_FILES[name].file_name
+    stem = os.path.splitext(file_name)[0]
+    converted = os.path.join(cache_folder(), f"{stem}.npz")
+    try:
+        with np.load(converted) as arrays:
+            return read_resnet(dict(arrays))
+    except (OSError, ValueError, zipfile.BadZipFile):
+        pass  # Not there yet, or damaged.
+    if file_name.endswith(ENDINGS):
+        # Missed before the download rather than after it.
+        import_for_files("torch", "torch")
+    weights = read_resnet(download(name))
+    with whole(converted) as temporary:
+        np.savez(temporary, **weights.state)
+    return weights
