@@ -18,13 +18,16 @@ FAST = tests/graph tests/layers tests/models/test_arguments.py \
 	--ignore tests/layers/test_keras_harness.py
 # What does not depend on TensorFlow, for the other two backends.
 PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
-	tests/weights/test_layer_names.py tests/weights/test_load.py \
+	tests/weights/test_inherit.py tests/weights/test_inherit_layers.py \
+	tests/weights/test_inherit_resnet.py tests/weights/test_layer_names.py \
+	tests/weights/test_load.py tests/weights/test_graph_parts.py \
+	tests/weights/test_pyramid_fit.py tests/weights/test_resnet_keras.py \
 	tests/test_docstrings.py tests/test_saving.py
 
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.
 PORTABLE_JAX = tests/detection tests/layers tests/ops \
-	tests/graph/test_fuse.py \
+	tests/graph/test_fuse.py tests/weights/test_inherit_resnet.py \
 	--ignore tests/detection/test_detector.py \
 	--ignore tests/detection/test_faster_rcnn.py \
 	--ignore tests/detection/test_retinanet.py \

@@ -114,6 +114,8 @@ def names(tmp_path):
 def test_code_of_the_readme_runs(run, eagerly, names, tmp_path):
     shorter = [("=200", "=2"), ("=20,", "=1,"), ("=100", "=1")]
     shorter += [("image_size=128", "image_size=64"), ("128, 128", "64, 64")]
+    # Nothing is downloaded.
+    shorter.append(('weights="resnext",', "input_shape=(96, 96, 3),"))
     run("README.md", names, shorter)
     assert names["attention"].shape == (None, 4, 32)
     assert set(names["features"].output) == {"P2", "P3", "P4", "P5"}
