@@ -124,7 +124,7 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
     ['conv2_block1_psa', 'conv3_block1_psa']
     """
     batches = None if images is None else _read_batches(images, model)
-    if is_network(model) and not _has_same_layers(model, source):
+    if is_network(model) and not _has_scales(source):
         if is_public_name(source):
             weights = read_public_resnet(model, source)
         else:
@@ -200,8 +200,8 @@ def _resnet_like(model, weights):
     return source
 
 
-def _has_same_layers(model, source):
-    """Whether a source is a network with modules of several scales too."""
+def _has_scales(source):
+    """Whether a source is an EPSANet that is no ResNet."""
     return (
         isinstance(source, keras.Model)
         and is_network(source)

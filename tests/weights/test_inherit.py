@@ -237,3 +237,38 @@ def test_modules_of_inner_models_are_not_fitted():
     images = np.ones((4, 8, 8, 16), "float32")
     inherited = inherit_weights(model, source, images, verbose=False)
     assert list(inherited.partly) == ["conv"] and not inherited.fitted
+
+
+REPLICAS = """
+import numpy as np, tensorflow as tf
+
+from keras_epsanet import EPSANet, inherit_weights
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, 3 * [tf.config.LogicalDeviceConfiguration()]
+)
+sizes = {"input_shape": (32, 32, 3), "classes": 5}
+scales = (3, 5, 7, 9), (1, 4, 8, 16)
+source = EPSANet((1,), (64,), (3,), (1,), **sizes)
+images = np.random.default_rng(0).normal(size=(13, 32, 32, 3))
+strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(3)])
+with strategy.scope():
+    mirrored = EPSANet((1,), (64,), *scales, **sizes)
+alone = EPSANet((1,), (64,), *scales, **sizes)
+alone.set_weights(mirrored.get_weights())
+for model in (mirrored, alone):
+    inherit_weights(model, source, images, verbose=False)
+for variable, wanted in zip(mirrored.weights, alone.weights, strict=True):
+    parts = strategy.experimental_local_results(variable.value)
+    assert len(parts) == 3
+    for part in parts:
+        np.testing.assert_allclose(part, wanted, rtol=1e-4, atol=1e-5)
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="replicas of TensorFlow"
+)
+def test_all_replicas_inherit(run_python):
+    run_python(REPLICAS)
