@@ -61,10 +61,11 @@ def replace_convolutions(
             `name`, where the convolution has them `kernel_regularizer`,
             `kernel_constraint` and `activity_regularizer`, and `**kwargs`.
         inherit: Whether the new layers inherit from the convolutions, as
-            `keras_epsanet.weights.inherit.inherit_weights` does it: kernels
+            `keras_epsanet.inherit_weights` does it: kernels
             embedded, attention neutral. Otherwise they start at random.
         images: Optional images, preprocessed as for the model: the new
-            layers are fitted to what the convolutions make of them.
+            `PSA` layers are fitted to what the convolutions make of them.
+            Those in models in the model cannot be.
         verbose: 1 prints the report, 0 nothing.
         **kwargs: Further arguments of `layer`, such as `reduction=8`.
 
@@ -109,7 +110,18 @@ def replace_convolutions(
         from keras_epsanet.weights.inherit import inherit_weights
 
         source = _with_bare_convolutions(model, chosen)
-        inherit_weights(new, source, images=images, verbose=bool(verbose))
+        inherited = inherit_weights(
+            new, source, images=images, verbose=bool(verbose)
+        )
+        random = {x.name.split("/")[-1] for x in report.replaced}
+        random &= set(inherited.left)
+        if random:
+            raise ValueError(
+                f"{getattr(layer, '__name__', 'the layer')} cannot inherit "
+                "from a convolution: PSA can, or a layer of the same weights. "
+                "`inherit=False` lets it start at random. "
+                f"Received: layer={layer}, inherit={inherit}"
+            )
     if verbose:
         print(report)
     return new

@@ -145,7 +145,7 @@ def best_orders(dense, pyramid, moments):
         Two arrays of integers: input m and output n of the pyramid are input
         `inputs[m]` and output `outputs[n]` of the convolution.
     """
-    # Imported where it is used: the package itself needs NumPy alone.
+    # Imported where it is used, so that the package is imported sooner.
     from scipy.optimize import linear_sum_assignment
 
     energy = np.square(dense, dtype="float64").sum((0, 1)) * moments[:, None]

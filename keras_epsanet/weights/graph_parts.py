@@ -82,28 +82,36 @@ def first_outputs(model, layers):
 
 
 def normalization_behind(model, layer):
-    """Returns the batch normalization that a layer's first output goes to.
+    """Finds the batch normalization that a layer's first output goes to.
 
     Args:
         model: Functional model.
         layer: Layer of its graph.
 
     Returns:
-        Keras' or this package's `BatchNormalization`, with a `Bias` at most
-        in between, or `None`.
+        Pair of the `Bias` in between, or `None`, and Keras' or this
+        package's `BatchNormalization`, which is called once; `(None, None)`
+        if there is none.
     """
-    (tensor,) = first_outputs(model, [layer])
-    users = [
-        node
-        for node in _sorted_nodes(model)
-        if any(used is tensor for used in node.input_tensors)
-    ]
-    if len(users) != 1:
-        return None
-    user = users[0].operation
-    if isinstance(user, keras.layers.BatchNormalization):
-        return user
-    return normalization_behind(model, user) if isinstance(user, Bias) else None
+    nodes = _sorted_nodes(model)
+    bias, nothing = None, (None, None)
+    while True:
+        (tensor,) = first_outputs(model, [layer])
+        users = [
+            node.operation
+            for node in nodes
+            if any(used is tensor for used in node.input_tensors)
+        ]
+        if len(users) != 1:
+            return nothing
+        (layer,) = users
+        if sum(node.operation is layer for node in nodes) != 1:
+            return nothing
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return bias, layer
+        if not isinstance(layer, Bias) or bias is not None:
+            return nothing
+        bias = layer
 
 
 def _sorted_nodes(model):

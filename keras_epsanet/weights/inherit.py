@@ -1,24 +1,20 @@
 """What a network takes over from a trained ResNet or another model."""
 
-import warnings
 from typing import NamedTuple
 
 import keras
-import numpy as np
 
 from keras_epsanet.layers import PSA
 from keras_epsanet.weights.inherit_layers import plan_layers
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
+from keras_epsanet.weights.layer_names import network_layers
 from keras_epsanet.weights.public_resnets import (
     is_public_name,
     read_public_resnet,
 )
 from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
 from keras_epsanet.weights.resnet_names import read_resnet
-
-# Each takes some MB of memory while modules are fitted (at 224×224 pixels).
-MOST_IMAGES = 1024
-_BATCH = 32
+from keras_epsanet.weights.sample_images import read_batches
 
 
 class Inheritance(NamedTuple):
@@ -28,7 +24,9 @@ class Inheritance(NamedTuple):
         source: String, such as `"ResNeXt-50 32x4d"`.
         exact: Names of the layers that compute what the source computes.
         fitted: Names of the PSA modules that were fitted to the source,
-            with the share of the variance of its output that they explain.
+            with the share of the variance of its output that they explain
+            (of the pixels that they were fitted to). The statistics of the
+            batch normalization behind each make up for the rest.
         partly: Names of the PSA modules that hold a part of the source's
             kernel, with the share of its energy (sum of squares).
         left: Names of the layers with weights that were left as they were.
@@ -95,9 +93,10 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
             `"resnext"` for the one that EPSANet Large of this depth starts
             from exactly. It is downloaded once.
         images: Images to fit modules to, as `model` takes them: an array
-            `(N, H, W, C)`, or batches of them, with or without labels, such
-            as a `tf.data.Dataset`. Labels are not used. A few hundred are
-            enough; the first 1,024 are used.
+            `(N, H, W, C)` (channels-first `(N, C, H, W)`), or batches of
+            them, with or without labels, such as a `tf.data.Dataset`. Labels
+            are not used. A few hundred are enough; the first 1,024 are used.
+            512 of 224×224 pixels take about 5 GB of memory.
         seed: Integer; which pixels modules are fitted to follows from it.
         verbose: Whether a progress bar and a summary are shown.
 
@@ -108,12 +107,15 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
     Raises:
         ValueError: If the source is not a ResNet of this depth and width
             with the stride in its 3×3 convolutions, has no layer in common
-            with the model, or cannot be read. The model is left as it was.
+            with the model, or cannot be read; if one of both is quantized or
+            has LoRA; or if there is no image, or one is of another shape or
+            not finite. The model is left as it was.
         OSError: If a public file cannot be downloaded.
         ImportError: If PyTorch or safetensors is needed and not installed.
 
     Example:
 
+    >>> import numpy as np
     >>> from keras_epsanet import EPSANet
     >>> sizes = {"input_shape": (32, 32, 3), "classes": 10}
     >>> resnet = EPSANet((1, 1), (64, 128), (3,), (1,), **sizes)
@@ -123,7 +125,9 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
     >>> list(inherited.fitted)
     ['conv2_block1_psa', 'conv3_block1_psa']
     """
-    batches = None if images is None else _read_batches(images, model)
+    _check_plain(model)
+    if isinstance(source, keras.Model):
+        _check_plain(source)
     if is_network(model) and not _has_scales(source):
         if is_public_name(source):
             weights = read_public_resnet(model, source)
@@ -135,13 +139,16 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
         _check_is_model(source)
         plan = plan_layers(model, source)
         weights, name = None, source.name
-    fits = batches is not None and plan.pairs
-    before = [(v, v.numpy()) for v, _ in plan.assignments]
+    batches = None
+    if images is not None and plan.partly:
+        _check_can_be_fitted(plan)
+        batches = read_batches(images, model)
+    before = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables]
     try:
         for variable, array in plan.assignments:
             variable.assign(array)
         explained = {}
-        if fits:
+        if batches is not None:
             if weights is not None:
                 source = _resnet_like(model, weights)
             explained = _fit(model, source, plan, batches, seed, verbose)
@@ -189,12 +196,18 @@ def _resnet_like(model, weights):
             name=layer.name,
         )
 
-    with warnings.catch_warnings():
-        # Keras asks whether the softmax over one scale is meant.
-        warnings.filterwarnings("ignore", message=".*softmax.*")
-        source = keras.models.clone_model(
-            keras.Model(model.inputs, model.outputs), clone_function=clone
-        )
+    source = keras.models.clone_model(
+        keras.Model(model.inputs, model.outputs), clone_function=clone
+    )
+    names = {layer.name for layer in network_layers(model).values()}
+    for layer, copy in zip(model.layers, source.layers, strict=True):
+        if layer.weights and layer.name not in names:
+            # What stands in front of the network, as a `Normalization`.
+            state = {}
+            layer.save_own_variables(state)
+            copy.load_own_variables(
+                {k: keras.ops.convert_to_numpy(v) for k, v in state.items()}
+            )
     for variable, array in plan_resnet(source, weights).assignments:
         variable.assign(array)
     return source
@@ -212,47 +225,36 @@ def _has_scales(source):
     )
 
 
+def _check_plain(model):
+    """Raises if weights of a model are not what their layers compute with."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "quantization_mode", None) is not None:
+            what = f"is quantized to {layer.quantization_mode}"
+        elif getattr(layer, "lora_enabled", False):
+            what = "has LoRA"
+        else:
+            continue
+        raise ValueError(
+            "Neither the model nor its source may be quantized or have LoRA: "
+            f"inherit first. Received: layer {layer.name}, which {what}"
+        )
+
+
+def _check_can_be_fitted(plan):
+    fitted = {psa.name for psa, _, _ in plan.pairs}
+    inner = [name for name in plan.partly if name not in fitted]
+    if inner:
+        raise ValueError(
+            "Modules in models in the model cannot be fitted to images. Give "
+            "the inner model itself, with images as they reach it, or no "
+            f"images. Received: images for a model with {', '.join(inner)}"
+        )
+
+
 def _check_is_model(source):
     if not isinstance(source, keras.Model):
         raise ValueError(
             "Only an EPSANet inherits from a file: a model of another kind "
             "inherits from a Keras model whose layers have the same names. "
             f"Received: source={source}"
-        )
-
-
-def _read_batches(images, model):
-    """Returns the images as a list of small arrays, at most `MOST_IMAGES`."""
-    if hasattr(images, "shape") and hasattr(images, "__getitem__"):
-        images = [images]
-    batches, left = [], MOST_IMAGES
-    for batch in images:
-        if isinstance(batch, (tuple, list)):
-            batch = keras.utils.unpack_x_y_sample_weight(tuple(batch))[0]
-        batch = keras.ops.convert_to_numpy(batch[:left])
-        _check_batch(batch, model)
-        batch = batch.astype("float32")
-        batches += [batch[i : i + _BATCH] for i in range(0, len(batch), _BATCH)]
-        left -= len(batch)
-        if not left:
-            break
-    if not batches:
-        raise ValueError(f"There must be an image. Received: images={images}")
-    return batches
-
-
-def _check_batch(batch, model):
-    shape = tuple(model.inputs[0].shape[1:])
-    fits = len(model.inputs) == 1 and np.ndim(batch) == len(shape) + 1
-    if not fits or any(
-        wanted not in (None, size)
-        for wanted, size in zip(shape, batch.shape[1:])
-    ):
-        raise ValueError(
-            "`images` must be batches of images of the model's shape, "
-            f"{shape}. Received: a batch of shape {np.shape(batch)}"
-        )
-    if not np.isfinite(batch).all():
-        raise ValueError(
-            "`images` must be finite. Received: a batch with NaN or infinity"
         )

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_epsanet.layers import PSA
+from keras_epsanet.layers import PSA, GroupedConv2D
 from keras_epsanet.weights.embedding import Pyramid, dense_kernel, embed
 from keras_epsanet.weights.inherit_resnet import Plan
 from keras_epsanet.weights.layer_names import find_prefixes
@@ -129,23 +129,37 @@ def _ungrouped(convolution):
 
 def _check_stands_for(psa, other):
     strides = psa.spc.convolutions[0].strides
+    reason = None
     if isinstance(other, PSA):
-        other_strides, kernel_size = other.spc.convolutions[0].strides, (3, 3)
-        dilation = (1, 1)
+        other_strides = other.spc.convolutions[0].strides
     else:
-        other_strides, kernel_size = other.strides, other.kernel_size
-        dilation = other.dilation_rate
-    height, width = kernel_size
-    if (
-        (other.filters, tuple(other_strides)) != (psa.filters, tuple(strides))
-        or tuple(dilation) != (1, 1)
-        or height != width
-        or height % 2 == 0
-    ):
+        other_strides = other.strides
+        reason = _why_not_bare(other)
+    found = other.filters, tuple(other_strides)
+    if found != (psa.filters, tuple(strides)):
+        reason = f"it has filters={found[0]}, strides={found[1]}"
+    if reason is not None:
         raise ValueError(
-            f"{psa.name} stands for a convolution of {psa.filters} filters "
-            f"with strides {tuple(strides)} and an odd, square, undilated "
-            f"kernel. Received: filters={other.filters}, "
-            f"strides={tuple(other_strides)}, kernel_size={kernel_size}, "
-            f"dilation_rate={tuple(dilation)}"
+            f"{psa.name} has {psa.filters} filters and strides "
+            f"{tuple(strides)} and cannot stand for {other.name}, for "
+            f"{reason}. `keras_epsanet.replace_convolutions` puts modules in "
+            f"the places of convolutions. Received: source layer {other}"
         )
+
+
+def _why_not_bare(convolution):
+    """Says what a module cannot do that a convolution does."""
+    height, width = convolution.kernel_size
+    if height != width or height % 2 == 0:
+        return f"it has kernel_size={convolution.kernel_size}"
+    if tuple(convolution.dilation_rate) != (1, 1):
+        return f"it has dilation_rate={tuple(convolution.dilation_rate)}"
+    if convolution.use_bias:
+        return "it has a bias"
+    if convolution.activation not in (None, keras.activations.linear):
+        return "it has an activation"
+    if isinstance(convolution, GroupedConv2D):
+        return None  # Pads half of its kernel.
+    if convolution.padding != "same" or tuple(convolution.strides) != (1, 1):
+        return "it does not pad half of its kernel on every side"
+    return None

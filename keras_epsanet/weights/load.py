@@ -95,13 +95,15 @@ def _start_as_resnext(model):
             module.groups,
             module.split_input,
         )
-        if exact_order(_RESNEXT_GROUPS, pyramid) is None:
+        order = exact_order(_RESNEXT_GROUPS, pyramid)
+        if order is None or min(module.kernel_sizes) < 3:
             raise ValueError(
-                'weights="resnext" starts networks whose groups can hold '
-                "those of ResNeXt 32x4d: EPSANet50Large, EPSANet101Large. "
+                'weights="resnext" starts networks whose groups and kernels '
+                "can hold those of ResNeXt 32x4d: EPSANet50Large, "
+                "EPSANet101Large. "
                 "`keras_epsanet.inherit_weights` fits others to a ResNet. "
                 f'Received: weights="resnext", groups={module.groups}, '
-                f"filters={module.filters}"
+                f"kernel_sizes={module.kernel_sizes}, filters={module.filters}"
             )
     inherit_weights(model, RESNEXT)
 

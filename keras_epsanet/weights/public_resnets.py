@@ -1,6 +1,7 @@
 """Public ResNets for a network: chosen, downloaded and converted once."""
 
 import os
+import re
 import zipfile
 
 import numpy as np
@@ -31,9 +32,16 @@ _NETWORKS = {
 
 
 def is_public_name(source):
-    """Whether a source is the name of a public file, or `"resnext"`."""
-    names = (RESNEXT, *DEFAULTS, *PUBLIC_FILES)
-    return isinstance(source, str) and source in names
+    """Whether a source is, or is meant as, the name of a public file.
+
+    `"resnext"` is one, and so is any that looks like those of the table.
+    """
+    return (
+        isinstance(source, str)
+        and re.fullmatch(r"resnext|resne(x)?t\d+(_32x4d)?(\.\w+)?", source)
+        is not None
+        and not source.endswith((*ENDINGS, ".h5", ".keras"))
+    )
 
 
 def read_public_resnet(model, name):
@@ -49,7 +57,8 @@ def read_public_resnet(model, name):
         `ResNetWeights`.
 
     Raises:
-        ValueError: If the ResNet does not fit the network.
+        ValueError: If there is no such name, or the ResNet does not fit the
+            network.
         OSError: If the file cannot be downloaded.
         ImportError: If PyTorch is needed to convert it and not installed.
     """
@@ -59,6 +68,8 @@ def read_public_resnet(model, name):
         depth = 101 if "conv4_block23_psa" in stage else 50
         name = f"resnext{depth}_32x4d"
     name = DEFAULTS.get(name, name)
+    if name not in PUBLIC_FILES:
+        download(name)  # Raises, and names similar ones.
     network = _NETWORKS[name.partition(".")[0]]
     stem = {"conv1.weight": np.zeros((64, 3, 7, 7), "float32")}
     check_fits(layers, ResNetWeights(state=stem, classes=1000, **network))
@@ -73,7 +84,7 @@ def _read(name):
     try:
         with np.load(converted) as arrays:
             return read_resnet(dict(arrays))
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (EOFError, OSError, ValueError, zipfile.BadZipFile):
         pass  # Not there yet, or damaged.
     if file_name.endswith(ENDINGS):
         # Missed before the download rather than after it.

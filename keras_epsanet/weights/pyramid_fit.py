@@ -18,6 +18,8 @@ LEAST_PIXELS, MOST_PIXELS = 4096, 8192
 PIXELS_PER_UNKNOWN = 3
 # Of the mean square of an input, added to the squares of all inputs.
 RIDGE = 1e-3
+# A channel of which a module explains less is not made larger further.
+LEAST_RATIO = 0.01
 _TINY = np.finfo("float32").tiny
 
 
@@ -76,27 +78,33 @@ def fit_pyramids(model, source, pairs, batches, seed=0, verbose=True):
         values = np.concatenate(values).astype("float64")
         wanted = _Statistics(values.mean(0), values.var(0))
         explained[psa.name] = 1.0 - residual / (wanted.variance.sum() + 1e-12)
-        normalization = normalization_behind(model, psa)
+        bias, normalization = normalization_behind(model, psa)
         if normalization is not None:
-            _correct(normalization, found, wanted)
+            _correct(bias, normalization, found, wanted)
         progress.add(1)
     return explained
 
 
-def _correct(normalization, found, wanted):
+def _correct(bias, normalization, found, wanted):
     """Lets a batch normalization make up for what a module does not explain.
 
     What it makes of the module's output gets the mean and variance of what
     it makes of the target, whatever images its own statistics are from.
     """
     mean, variance = (
-        keras.ops.convert_to_numpy(x)
+        keras.ops.convert_to_numpy(x).astype("float64")
         for x in (normalization.moving_mean, normalization.moving_variance)
     )
+    shift = 0.0
+    if bias is not None:
+        shift = keras.ops.convert_to_numpy(bias.bias).astype("float64")
     ratio = found.variance / np.maximum(wanted.variance, 1e-12)
-    offset = (wanted.mean - mean) * np.sqrt(ratio)
-    normalization.moving_mean.assign(found.mean - offset)
-    normalization.moving_variance.assign(variance * ratio)
+    ratio = np.maximum(ratio, LEAST_RATIO)
+    offset = (wanted.mean + shift - mean) * np.sqrt(ratio)
+    epsilon = normalization.epsilon
+    variance = ratio * (variance + epsilon) - epsilon
+    normalization.moving_mean.assign(found.mean + shift - offset)
+    normalization.moving_variance.assign(np.maximum(variance, 0.0))
 
 
 def _sample_targets(source, pairs, batches, generator):
@@ -179,7 +187,7 @@ def _fit_branch(convolution, inputs, places, targets):
     ridge, is what has to be added to it. Returns the kernel, the statistics
     of the outputs, and the sum of their mean squared errors.
     """
-    # Imported where it is used: the package itself needs NumPy alone.
+    # Imported where it is used, so that the package is imported sooner.
     from scipy.linalg import cho_factor, cho_solve
 
     groups = convolution.groups

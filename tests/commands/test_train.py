@@ -362,6 +362,7 @@ OTHERS = {
     "tfds",
     "output",
     "weights",
+    "inherit",
     "classes",
     "checkpoint_steps",
     "deterministic",

@@ -1,6 +1,3 @@
-import sys
-import types
-
 import keras
 import numpy as np
 import pytest
@@ -12,6 +9,7 @@ from keras_epsanet import (
     replacement_report,
 )
 from keras_epsanet.layers import PSA, SPC, GroupedConv2D
+from keras_epsanet.weights import inherit
 
 RANDOM = np.random.default_rng(0)
 # All groups see all channels: one scale can then hold the convolution.
@@ -254,6 +252,13 @@ def test_a_function_makes_the_layers():
         replace_convolutions(model, reductions=4)
 
 
+def test_layers_that_cannot_inherit_are_refused():
+    image = keras.Input((6, 6, 16))
+    model = keras.Model(image, conv(name="a")(image))
+    with pytest.raises(ValueError, match="SPC cannot inherit.*Received: layer"):
+        replace_convolutions(model, layer=SPC)
+
+
 def test_refuses_what_it_cannot_do():
     image = keras.Input((6, 6, 16))
     model = keras.Model(image, layers.Dense(3)(image))
@@ -272,11 +277,12 @@ def test_layers_inherit_from_bare_convolutions(
     randomize, monkeypatch, assert_same_calls, data_format
 ):
     calls = []
-    module = types.ModuleType("keras_epsanet.weights.inherit")
-    module.inherit_weights = lambda *args, **kwargs: calls.append(
-        (args, kwargs)
-    )
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def note(*args, **kwargs):
+        calls.append((args, kwargs))
+        return inherit.Inheritance("it", (), {}, {}, ())
+
+    monkeypatch.setattr(inherit, "inherit_weights", note)
     model, x = network(data_format)
     randomize(model)
     new = replace_convolutions(
@@ -299,7 +305,6 @@ def test_layers_inherit_from_bare_convolutions(
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_layers_inherit(randomize, data_format, capsys, assert_same_calls):
-    pytest.importorskip("keras_epsanet.weights.inherit")
     model, x = network(data_format)
     randomize(model)
     new = replace_convolutions(

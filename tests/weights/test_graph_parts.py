@@ -99,10 +99,23 @@ def test_the_normalization_behind_a_layer_is_found(between, found):
     if between == "relu":
         x = keras.layers.ReLU()(x)
     elif between:
-        x = between()(x)
+        bias = between()
+        x = bias(x)
     norm = keras.layers.BatchNormalization()
     model = keras.Model(image, norm(x))
-    assert normalization_behind(model, layer) is (norm if found else None)
+    expected = (bias if between is Bias else None, norm)
+    assert normalization_behind(model, layer) == (
+        expected if found else (None, None)
+    )
+
+
+def test_a_normalization_that_is_called_twice_is_not_found():
+    image = keras.Input((8, 8, 4))
+    layers = [keras.layers.Conv2D(4, 3) for _ in range(2)]
+    norm = keras.layers.BatchNormalization()
+    x = keras.layers.Add()([norm(layer(image)) for layer in layers])
+    model = keras.Model(image, x)
+    assert normalization_behind(model, layers[0]) == (None, None)
 
 
 def test_a_normalization_of_one_of_several_users_is_not_found():
@@ -111,4 +124,4 @@ def test_a_normalization_of_one_of_several_users_is_not_found():
     x = layer(image)
     y = keras.layers.BatchNormalization()(x)
     model = keras.Model(image, keras.layers.Add()([x, y]))
-    assert normalization_behind(model, layer) is None
+    assert normalization_behind(model, layer) == (None, None)

@@ -4,7 +4,7 @@ import pytest
 
 from keras_epsanet import EPSANet, EPSANetBackbone
 from keras_epsanet.layers import PSA, GroupedConv2D
-from keras_epsanet.weights.inherit import MOST_IMAGES, inherit_weights
+from keras_epsanet.weights.inherit import inherit_weights
 
 SIZES = {"input_shape": (32, 32, 3), "classes": 5}
 STAGES = {"stackwise_num_blocks": (2,), "stackwise_num_filters": (64,)}
@@ -123,36 +123,30 @@ def test_another_network_of_scales_is_fitted_to_by_its_layers():
     assert set(MODULES) <= set(same.exact)
 
 
-@pytest.mark.parametrize("kind", ["array", "batches", "labels", "dataset"])
-def test_images_come_in_any_form(source, kind):
-    images = make_images(40)
-    given = {
-        "array": images,
-        "batches": [images[:33], images[33:]],
-        "labels": [(images[:33], np.zeros(33)), (images[33:], np.zeros(7))],
-    }
-    if kind == "dataset":
-        import tensorflow as tf
-
-        given[kind] = tf.data.Dataset.from_tensor_slices(
-            (images, np.zeros(40))
-        ).batch(16)
-    model = make_small()
-    inherited = inherit_weights(model, source, given[kind], verbose=False)
-    assert list(inherited.fitted) == MODULES
+def test_layers_in_front_keep_their_state(source):
+    adapted = keras.layers.Normalization()
+    images = 20 * make_images(64) + 50
+    adapted.adapt(images)
+    image = keras.Input((32, 32, 3))
+    kwargs = {**SMALL, "classes": 5}
+    model = EPSANet(**kwargs, input_tensor=adapted(image))
+    inherit_weights(model, source, images, verbose=False)
+    expected = source.predict((images - 50) / 20, verbose=0)
+    found = model.predict(images, verbose=0)
+    assert np.square(found - expected).mean() < 0.3 * expected.var()
 
 
-def test_images_without_end_are_read_to_the_limit(source):
-    read = []
-
-    def batches():
-        while True:
-            read.append(100)
-            yield make_images(100)
-
-    model = make_small()
-    inherit_weights(model, source, batches(), verbose=False)
-    assert MOST_IMAGES <= sum(read) <= MOST_IMAGES + 200
+@pytest.mark.parametrize("kind", ["lora", "int8"])
+@pytest.mark.parametrize("is_source", [False, True])
+def test_changed_layers_are_refused(kind, is_source):
+    changed, other = make_small(), make_small()
+    if kind == "lora":
+        changed.get_layer("predictions").enable_lora(2)
+    else:
+        changed.get_layer("predictions").quantize("int8")
+    pair = (other, changed) if is_source else (changed, other)
+    with pytest.raises(ValueError, match="quantized or have LoRA.*predictions"):
+        inherit_weights(*pair, verbose=False)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +170,10 @@ def test_wrong_images_are_refused(source, images, reason):
 def test_an_error_leaves_the_model_as_it_was(source, monkeypatch):
     from keras_epsanet.weights import inherit
 
-    def fail(*args):
+    def fail(model, *args):
+        # What the source has no name for as well.
+        for variable in model.variables:
+            variable.assign(keras.ops.ones_like(variable))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inherit, "fit_pyramids", fail)
@@ -194,6 +191,7 @@ def test_an_error_leaves_the_model_as_it_was(source, monkeypatch):
         (lambda: make_resnet(stackwise_num_blocks=(1,)), "does not fit"),
         (lambda: keras.Sequential([keras.layers.Dense(3)]), "Received"),
         (lambda: "nothing.pth", "no file"),
+        (lambda: "resnet50.tv3", "resnet50.tv2.*Received: name=resnet50.tv3"),
     ],
 )
 def test_wrong_sources_are_refused(make_source, reason):
@@ -225,7 +223,7 @@ def test_half_precision_is_fitted(source):
     assert error(model, source, images) < 0.5
 
 
-def test_modules_of_inner_models_are_not_fitted():
+def test_modules_of_inner_models_are_embedded_and_not_fitted():
     def nest(layer):
         image = keras.Input((8, 8, 16))
         inner = keras.Model(image, layer(image), name="inner")
@@ -234,9 +232,11 @@ def test_modules_of_inner_models_are_not_fitted():
 
     source = nest(GroupedConv2D(16, 3, name="conv"))
     model = nest(PSA(16, groups=(1, 2, 4, 4), reduction=1, name="conv"))
-    images = np.ones((4, 8, 8, 16), "float32")
-    inherited = inherit_weights(model, source, images, verbose=False)
+    inherited = inherit_weights(model, source, verbose=False)
     assert list(inherited.partly) == ["conv"] and not inherited.fitted
+    images = np.ones((4, 8, 8, 16), "float32")
+    with pytest.raises(ValueError, match="cannot be fitted.*with conv$"):
+        inherit_weights(model, source, images, verbose=False)
 
 
 REPLICAS = """

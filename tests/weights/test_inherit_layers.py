@@ -112,15 +112,39 @@ def test_layers_of_inner_models_are_copied():
 
 
 @pytest.mark.parametrize(
-    "kwargs",
-    [{"strides": 2}, {"dilation_rate": 2}, {"kernel_size": (3, 5)}],
+    "kwargs, reason",
+    [
+        ({"strides": 2}, "strides=.2, 2"),
+        ({"filters": 2 * FILTERS}, "filters=32"),
+        ({"dilation_rate": 2}, "dilation_rate"),
+        ({"kernel_size": (3, 5)}, "kernel_size"),
+        ({"kernel_size": 2}, "kernel_size"),
+        ({"use_bias": True}, "a bias"),
+        ({"activation": "relu"}, "an activation"),
+        ({"padding": "valid"}, "does not pad half"),
+    ],
 )
-def test_other_geometry_is_refused(kwargs):
+def test_what_a_module_does_not_compute_is_refused(kwargs, reason):
     layer = keras.layers.Conv2D(
-        FILTERS, **{"kernel_size": 3, "padding": "same", **kwargs}, name="conv"
+        **{
+            "filters": FILTERS,
+            "kernel_size": 3,
+            "padding": "same",
+            "use_bias": False,
+            **kwargs,
+        },
+        name="conv",
     )
-    with pytest.raises(ValueError, match="stands for a convolution.*Received"):
+    with pytest.raises(ValueError, match=f"cannot stand for.*{reason}.*Rece"):
         plan_layers(make_model(psa()), make_model(layer))
+
+
+def test_what_keras_pads_on_one_side_is_refused():
+    source = make_model(convolution(strides=2))
+    with pytest.raises(ValueError, match="does not pad half"):
+        plan_layers(make_model(psa(strides=2)), source)
+    source = make_model(GroupedConv2D(FILTERS, 3, strides=2, name="conv"))
+    assert plan_layers(make_model(psa(strides=2)), source).partly
 
 
 def test_a_model_without_common_layers_is_refused():

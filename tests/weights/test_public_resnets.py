@@ -114,6 +114,8 @@ def test_names_are_those_of_the_table_and_resnext():
     assert is_public_name("resnext") and is_public_name("resnet50.tv2")
     assert is_public_name("resnext101_32x4d")
     assert not is_public_name("resnet50.pth") and not is_public_name(None)
+    assert not is_public_name("resnet50.keras")
+    assert is_public_name("resnet50.tv3")  # Meant as one.
 
 
 def test_large_starts_as_resnext(published, capsys):
@@ -184,11 +186,17 @@ def refuse(*args):
     [
         (
             lambda: EPSANet50Small(weights="resnext"),
-            "resnext.*groups can hold.*Received",
+            "resnext.*groups and kernels can hold.*Received",
         ),
         (
             lambda: EPSANet50Large(weights="resnext", split_input=True),
-            "groups can hold.*Received",
+            "kernels can hold.*Received",
+        ),
+        (
+            lambda: EPSANet50Large(
+                weights="resnext", kernel_sizes=(1, 3, 5, 7)
+            ),
+            "kernels can hold.*Received",
         ),
         (
             lambda: EPSANet50Large(

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.layers import PSA, GroupedConv2D
+from keras_epsanet.layers import PSA, Bias, GroupedConv2D
 from keras_epsanet.weights.embedding import Pyramid, embed
 from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
 
@@ -165,16 +165,23 @@ def test_a_module_is_fitted_to_what_reaches_it():
     assert shares["second"] == pytest.approx(explained, abs=0.05)
 
 
-def test_the_normalization_behind_makes_up_for_what_is_missing():
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_the_normalization_behind_makes_up_for_what_is_missing(has_bias):
     image = keras.Input((9, 9, 8))
     psa = make_psa()
-    norm = keras.layers.BatchNormalization(epsilon=1e-6)
-    model = keras.Model(image, norm(psa(image)))
+    norm = keras.layers.BatchNormalization(epsilon=0.01)
+    x, shift = psa(image), 0.0
+    if has_bias:
+        bias = Bias()
+        x = bias(x)
+        shift = np.linspace(-1, 1, FILTERS).astype("float32")
+        bias.bias.assign(shift)
+    model = keras.Model(image, norm(x))
     make_neutral(psa)
     convolution = GroupedConv2D(FILTERS, 3)
     source = make_model(convolution)
     images = make_images(30)
-    targets = source.predict(images, verbose=0)
+    targets = source.predict(images, verbose=0) + shift
     # As another data set has left it: half the variance, a shifted mean.
     mean, variance = targets.mean((0, 1, 2)) + 0.1, targets.var((0, 1, 2)) / 2
     norm.moving_mean.assign(mean)
@@ -183,10 +190,31 @@ def test_the_normalization_behind_makes_up_for_what_is_missing():
     batches = [images[:11], images[11:]]
     fit_pyramids(model, source, pairs, batches, verbose=False)
     found = model.predict(images, verbose=0)
-    expected = (targets - mean) / np.sqrt(variance)
+    expected = (targets - mean) / np.sqrt(variance + 0.01)
     np.testing.assert_allclose(
         found.mean((0, 1, 2)), expected.mean((0, 1, 2)), atol=1e-2
     )
     np.testing.assert_allclose(
         found.var((0, 1, 2)), expected.var((0, 1, 2)), rtol=1e-2
     )
+
+
+def test_a_channel_that_is_hardly_explained_is_not_made_large():
+    image = keras.Input((9, 9, 8))
+    psa = make_psa(groups=(4, 4, 4, 4))
+    norm = keras.layers.BatchNormalization(epsilon=1e-6)
+    model = keras.Model(image, norm(psa(image)))
+    make_neutral(psa)
+    convolution = GroupedConv2D(FILTERS, 3)
+    source = make_model(convolution)
+    # Output 0 is of inputs that its group does not see.
+    kernel = np.zeros((3, 3, 8, FILTERS), "float32")
+    kernel[1, 1, 7, 0] = 1.0
+    kernel[1, 1, 0, 1:] = 1.0
+    convolution.kernel.assign(kernel)
+    pairs = [Pair(psa, convolution, np.arange(FILTERS))]
+    for branch in psa.spc.convolutions:
+        branch.kernel.assign(keras.ops.zeros(branch.kernel.shape))
+    images = make_images(60)
+    fit_pyramids(model, source, pairs, [images], verbose=False)
+    assert float(norm.moving_variance[0]) == pytest.approx(0.01, rel=0.01)

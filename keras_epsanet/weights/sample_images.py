@@ -1,0 +1,68 @@
+"""Some images, to fit the modules of a network to."""
+
+import keras
+import numpy as np
+
+# Each takes 10 MB of memory while modules are fitted (at 224×224 pixels).
+MOST_IMAGES = 1024
+_BATCH = 32
+
+
+def read_batches(images, model):
+    """Reads images in any form.
+
+    Args:
+        images: Array of all images; a tuple of it and their labels; or what
+            gives batches, each an array or such a tuple.
+        model: Model of one input, for which the images must be.
+
+    Returns:
+        List of float32 arrays of at most 32 images, together the first
+        `MOST_IMAGES`.
+
+    Raises:
+        ValueError: If there is no image, or one is of another shape or not
+            finite.
+
+    Example:
+
+    >>> image = keras.Input((8, 8, 3))
+    >>> model = keras.Model(image, keras.layers.ReLU()(image))
+    >>> [len(x) for x in read_batches(np.ones((40, 8, 8, 3)), model)]
+    [32, 8]
+    """
+    if isinstance(images, tuple) and hasattr(images[0], "shape"):
+        images = images[0]
+    if hasattr(images, "shape"):
+        images = [images]
+    parts, left = [], MOST_IMAGES
+    for batch in images:
+        if isinstance(batch, (tuple, list)):
+            batch = keras.utils.unpack_x_y_sample_weight(tuple(batch))[0]
+        batch = keras.ops.convert_to_numpy(batch[:left])
+        _check_batch(batch, model)
+        parts.append(batch.astype("float32"))
+        left -= len(batch)
+        if not left:
+            break
+    if left == MOST_IMAGES:
+        raise ValueError(f"There must be an image. Received: images={images}")
+    images = np.concatenate(parts)
+    return [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
+
+
+def _check_batch(batch, model):
+    shape = tuple(model.inputs[0].shape[1:])
+    fits = len(model.inputs) == 1 and np.ndim(batch) == len(shape) + 1
+    if not fits or any(
+        wanted not in (None, size)
+        for wanted, size in zip(shape, batch.shape[1:])
+    ):
+        raise ValueError(
+            "`images` must be batches of images of the model's shape, "
+            f"{shape}. Received: a batch of shape {np.shape(batch)}"
+        )
+    if not np.isfinite(batch).all():
+        raise ValueError(
+            "`images` must be finite. Received: a batch with NaN or infinity"
+        )

@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet.weights.sample_images import MOST_IMAGES, read_batches
+
+
+def make_images(count=40):
+    generator = np.random.default_rng(1)
+    return generator.integers(0, 256, (count, 4, 4, 3)).astype("uint8")
+
+
+@pytest.fixture
+def model():
+    image = keras.Input((4, None, 3))
+    return keras.Model(image, keras.layers.ReLU()(image))
+
+
+@pytest.mark.parametrize(
+    "kind", ["array", "tuple", "batches", "labels", "dataset", "one by one"]
+)
+def test_images_come_in_any_form(model, kind):
+    images = make_images()
+    given = {
+        "array": images,
+        "tuple": (images, np.zeros(40)),
+        "batches": [images[:33], images[33:]],
+        "labels": [(images[:33], np.zeros(33)), (images[33:], np.zeros(7))],
+        "one by one": (image[None] for image in images),
+    }
+    if kind == "dataset":
+        import tensorflow as tf
+
+        given[kind] = tf.data.Dataset.from_tensor_slices(
+            (images, np.zeros(40))
+        ).batch(16)
+    batches = read_batches(given[kind], model)
+    assert [len(batch) for batch in batches] == [32, 8]
+    assert all(batch.dtype == "float32" for batch in batches)
+    np.testing.assert_array_equal(np.concatenate(batches), images)
+
+
+def test_images_without_end_are_read_to_the_limit(model):
+    read = []
+
+    def batches():
+        while True:
+            read.append(100)
+            yield make_images(100)
+
+    assert sum(map(len, read_batches(batches(), model))) == MOST_IMAGES
+    assert sum(read) < MOST_IMAGES + 100
+
+
+@pytest.mark.parametrize(
+    "images, reason",
+    [
+        (np.ones((4, 4, 4, 1)), "of the model's shape"),
+        (np.ones((4, 5, 4, 3)), "of the model's shape"),
+        (np.ones((4, 4, 3)), "of the model's shape"),
+        (np.full((4, 4, 4, 3), np.inf), "finite"),
+        ([], "must be an image"),
+    ],
+)
+def test_wrong_images_are_refused(model, images, reason):
+    with pytest.raises(ValueError, match=f"{reason}.*Received"):
+        read_batches(images, model)
