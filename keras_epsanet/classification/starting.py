@@ -6,12 +6,15 @@ from typing import NamedTuple
 import keras
 
 from keras_epsanet import training
+from keras_epsanet.atomic import write_file
 from keras_epsanet.classification import batches, fitting, models, run_folder
 from keras_epsanet.distribution import check_batch_size
 from keras_epsanet.weights import inherit_weights
 
 # What modules are fitted to that cannot compute a ResNet's convolutions.
 FITTED_IMAGES = 512
+# Says in the run folder what the training started from.
+INITIALIZED_FROM = "initialized_from.txt"
 
 
 class Started(NamedTuple):
@@ -85,11 +88,17 @@ def start(path, recipe, images, weights, inherit, strategy):
         classifier = models.build_classifier(
             recipe, images.class_names, weights
         )
+    inherited = None
     if inherit is not None and not goes_on:
-        _inherit(classifier, inherit, images.train, recipe)
+        inherited = _inherit(classifier, inherit, images.train, recipe)
     with strategy.scope():
         model = models.compile_trained_part(classifier, recipe, steps)
         run = run_folder.open_run(path, recipe, images)
+        if inherited is not None:
+            write_file(
+                os.path.join(path, INITIALIZED_FROM),
+                f"{inherit}\n{inherited}\n",
+            )
         average = training.make_average(model, recipe)
         state = run.restore(model, steps, average=average)
     return Started(classifier, model, run, average, state, goes_on)
@@ -99,7 +108,7 @@ def _inherit(classifier, source, images, recipe):
     """Starts a classifier from a ResNet, fitted to some of its images."""
     needed = -(-FITTED_IMAGES // recipe.step_batch_size)
     shown = batches.evaluation_batches(images, recipe).take(needed)
-    inherit_weights(classifier, source, shown, recipe.seed)
+    return inherit_weights(classifier, source, shown, recipe.seed)
 
 
 def take_best(started, evaluation, strategy):

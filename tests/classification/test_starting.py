@@ -83,6 +83,8 @@ def test_a_classifier_inherits_and_is_fitted_to_its_images(
         started.classifier.get_layer("conv1_conv").kernel,
         source.get_layer("conv1_conv").kernel,
     )
+    note = (tmp_path / starting.INITIALIZED_FROM).read_text()
+    assert note.startswith(path) and "Initialized from ResNet" in note
     last = started.classifier.get_layer("conv2_block1_3_bn")
     assert keras.ops.convert_to_numpy(last.gamma).all()
 
@@ -91,6 +93,7 @@ def test_a_training_that_goes_on_does_not_inherit(tmp_path, recipe, images):
     save(start(tmp_path, recipe, images), step=2)
     again = start(tmp_path, recipe, images, inherit="gone.pth")
     assert again.state.step == 2 and again.goes_on
+    assert not (tmp_path / starting.INITIALIZED_FROM).exists()
     with pytest.raises(ValueError, match="no file gone.pth"):
         start(tmp_path / "other", recipe, images, inherit="gone.pth")
 

@@ -1,3 +1,4 @@
+import pathlib
 import re
 
 import pytest
@@ -78,3 +79,18 @@ def test_unknown_names_are_refused(name, monkeypatch):
         download(name)
     if name and "tv3" in name:
         assert "Similar: resnext50_32x4d.tv" in str(error.value)
+
+
+def test_the_docs_list_every_file():
+    page = pathlib.Path(__file__).parents[2] / "docs/trained_start.md"
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
+        for line in page.read_text().splitlines()
+        if line.startswith("| `res")
+    ]
+    assert [(row[0], row[1], row[4]) for row in rows] == [
+        (name, file.file_name, "–" if file.top1 is None else str(file.top1))
+        for name, file in PUBLIC_FILES.items()
+    ]
+    for row in rows:
+        assert PUBLIC_FILES[row[0]].license.startswith(row[3])
