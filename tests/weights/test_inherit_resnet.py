@@ -4,11 +4,13 @@ import pytest
 
 from keras_epsanet import EPSANet, EPSANetBackbone
 from keras_epsanet.layers import PSA
+from keras_epsanet.weights.embedding import Pyramid, exact_order
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
 from keras_epsanet.weights.resnet_names import ResNetWeights
 
 WIDTHS = (128, 256)
 LARGE = {"kernel_sizes": (3, 5, 5, 7), "groups": (32,) * 4, "expansion": 2}
+LARGE_SCALES = LARGE["kernel_sizes"], LARGE["groups"]
 SIZES = {"input_shape": (40, 33, 3), "classifier_activation": None}
 
 
@@ -127,6 +129,55 @@ def test_large_computes_what_resnext_computes(kernel_sizes):
     expected = run_resnet(weights, images)
     found = model.predict(images, verbose=0)
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """ResNeXt and EPSANet Large after one step of training from its weights.
+
+    Returns them, their losses, and the weights of the second one before.
+    """
+    weights = make_state((1, 1), WIDTHS, 32, 2)
+    scales = [((3,), (32,)), (LARGE["kernel_sizes"], LARGE["groups"])]
+    images, models, losses = make_images(8), [], []
+    for sizes in scales:
+        model = EPSANet((1, 1), WIDTHS, *sizes, expansion=2, classes=5, **SIZES)
+        inherit(model, weights)
+        before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01), loss)
+        losses.append(model.train_on_batch(images, np.arange(8) % 5))
+        models.append(model)
+    return *models, losses, before
+
+
+def test_the_first_step_has_the_loss_and_statistics_of_resnext(trained):
+    source, model, losses, _ = trained
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    for layer in model.layers:
+        if not layer.name.endswith("_bn"):
+            continue
+        other = source.get_layer(layer.name)
+        order = slice(None)
+        if layer.name.endswith("_2_bn"):
+            width = layer.gamma.shape[0]
+            order = exact_order(32, Pyramid(width, width, *LARGE_SCALES))
+        for name in ("moving_mean", "moving_variance"):
+            wanted = keras.ops.convert_to_numpy(getattr(other, name))[order]
+            found = keras.ops.convert_to_numpy(getattr(layer, name))
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_first_step_reaches_the_rims_and_fc2(trained):
+    _, model, _, before = trained
+    for name in ("conv2_block1_psa", "conv3_block1_psa"):
+        psa = model.get_layer(name)
+        for branch in psa.spc.convolutions[1:]:
+            rim = keras.ops.convert_to_numpy(branch.kernel)[0]
+            assert not before[branch.kernel.path][0].any() and rim.all()
+        kernel = psa.se.fc2.kernel
+        assert not before[kernel.path].any()
+        assert keras.ops.convert_to_numpy(kernel).any()
 
 
 def test_channels_first_computes_the_same():
