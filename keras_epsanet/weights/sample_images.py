@@ -43,7 +43,7 @@ def read_batches(images, model):
         _check_batch(batch, model)
         parts.append(batch.astype("float32"))
         left -= len(batch)
-        if not left:
+        if left <= 0:
             break
     if left == MOST_IMAGES:
         raise ValueError(f"There must be an image. Received: images={images}")
