@@ -3,6 +3,7 @@
 import keras
 
 from keras_epsanet import training
+from keras_epsanet.classification import distillation
 from keras_epsanet.layers import ClassNames, Resizing
 from keras_epsanet.models.epsanet import EPSANet
 from keras_epsanet.models.preprocessing import rescale
@@ -63,9 +64,7 @@ def build_classifier(recipe, class_names, weights=None):
             if layer.name.endswith("_3_bn"):
                 layer.gamma.assign(keras.ops.zeros(layer.gamma.shape))
     if recipe.freeze:
-        # A BatchNorm that is not trainable also keeps its statistics.
-        for layer in network.layers:
-            layer.trainable = layer.name == "predictions"
+        freeze_backbone(network)
     x = keras.layers.Activation("linear", dtype="float32", name="logits")(
         network.output
     )
@@ -86,6 +85,35 @@ def metrics():
     ]
 
 
+def backbone_variables(model):
+    """Lists the variables of a classifier's backbone that train.
+
+    Args:
+        model: A network with the layer `predictions`, or a model of one.
+
+    Returns:
+        List of the trainable variables of all other layers.
+    """
+    predictions = {
+        id(variable)
+        for layer in model._flatten_layers()
+        if layer.name == "predictions"
+        for variable in layer.trainable_variables
+    }
+    return [v for v in model.trainable_variables if id(v) not in predictions]
+
+
+def freeze_backbone(network):
+    """Leaves only the layer `predictions` of a network to train.
+
+    Args:
+        network: An EPSANet with a classifier.
+    """
+    # A BatchNorm that is not trainable also keeps its statistics.
+    for layer in network.layers:
+        layer.trainable = layer.name == "predictions"
+
+
 def compile_trained_part(classifier, recipe, steps_per_epoch):
     """Makes the model that `fit` trains: the classifier up to the logits.
 
@@ -96,7 +124,11 @@ def compile_trained_part(classifier, recipe, steps_per_epoch):
 
     Returns:
         A compiled `keras.Model`, which logs `top1` and, where there are more
-        than five classes, `top5`.
+        than five classes, `top5`. With a teacher it is a
+        `keras.distillation.Distiller`.
+
+    Raises:
+        OSError, ValueError: If the teacher cannot be read or does not fit.
     """
     model = keras.Model(
         classifier.input,
@@ -104,8 +136,15 @@ def compile_trained_part(classifier, recipe, steps_per_epoch):
         name=classifier.name,
     )
     top1, top5 = metrics()
+    optimizer = training.make_optimizer(
+        recipe, steps_per_epoch, backbone_variables(model)
+    )
+    if recipe.teacher is not None:
+        names = classifier.layers[-1].names
+        teacher = distillation.read_teacher(recipe.teacher, model, names)
+        model = distillation.distilled(model, teacher, recipe)
     model.compile(
-        optimizer=training.make_optimizer(recipe, steps_per_epoch),
+        optimizer=optimizer,
         loss=training.make_loss(recipe),
         weighted_metrics=[top1, top5][: 1 + (classifier.output.shape[-1] > 5)],
     )

@@ -70,14 +70,6 @@ def _new_recipe(arguments, fine_tuning):
     return recipe
 
 
-def has_checkpoints(path):
-    """Whether a training in a folder has something to go on from."""
-    folder = os.path.join(path, "checkpoints")
-    return os.path.isdir(folder) and any(
-        name.startswith("step-") for name in os.listdir(folder)
-    )
-
-
 def check_same_images(path, images):
     """Raises if the training in a folder saw other images.
 

@@ -6,15 +6,9 @@ from typing import NamedTuple
 import keras
 
 from keras_epsanet import training
-from keras_epsanet.atomic import write_file
 from keras_epsanet.classification import batches, fitting, models, run_folder
 from keras_epsanet.distribution import check_batch_size
-from keras_epsanet.weights import inherit_weights
-
-# What modules are fitted to that cannot compute a ResNet's convolutions.
-FITTED_IMAGES = 512
-# Says in the run folder what the training started from.
-INITIALIZED_FROM = "initialized_from.txt"
+from keras_epsanet.training import trained_start
 
 
 class Started(NamedTuple):
@@ -81,7 +75,7 @@ def start(path, recipe, images, weights, inherit, strategy):
     """
     check_batch_size(recipe.step_batch_size, strategy)
     steps = batches.steps_per_epoch(images.train, recipe)
-    goes_on = run_folder.has_checkpoints(path)
+    goes_on = training.has_checkpoints(path)
     if goes_on:
         weights = None
     with strategy.scope():
@@ -90,32 +84,32 @@ def start(path, recipe, images, weights, inherit, strategy):
         )
     inherited = None
     if inherit is not None and not goes_on:
+        trained_start.check_source(inherit)
         inherited = _inherit(classifier, inherit, images.train, recipe)
     with strategy.scope():
         model = models.compile_trained_part(classifier, recipe, steps)
         run = run_folder.open_run(path, recipe, images)
         if inherited is not None:
-            write_file(
-                os.path.join(path, INITIALIZED_FROM),
-                f"{inherit}\n{inherited}\n",
-            )
+            trained_start.note_start(run, inherit, inherited)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps, average=average)
     return Started(classifier, model, run, average, state, goes_on)
 
 
-def _inherit(classifier, source, images, recipe):
+def _inherit(classifier, source, dataset, recipe):
     """Starts a classifier from a ResNet, fitted to some of its images."""
-    needed = -(-FITTED_IMAGES // recipe.step_batch_size)
-    shown = batches.evaluation_batches(images, recipe).take(needed)
-    return inherit_weights(classifier, source, shown, recipe.seed)
+    shown = batches.evaluation_batches(dataset, recipe).unbatch()
+    images = shown.map(lambda image, label: image)
+    size = recipe.image_size
+    return trained_start.inherit(classifier, source, images, recipe, size)
 
 
-def take_best(started, evaluation, strategy):
+def take_best(started, dataset, evaluation, strategy):
     """Gives a classifier that was trained the weights of its best epoch.
 
     Args:
         started: `Started`, after the training.
+        dataset: Dataset that it was trained with.
         evaluation: Batches of the held-out images.
         strategy: What `make_strategy` returned.
     """
@@ -125,3 +119,4 @@ def take_best(started, evaluation, strategy):
         if state.best_value is None:
             # Its checkpoint was damaged: the last one is what is left.
             fitting.note_best(model, state, evaluation)
+        fitting.recalibrate(model, dataset, run.recipe, state, evaluation)

@@ -1,6 +1,7 @@
 """Options that several commands have."""
 
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
+from keras_epsanet.training.trained_start import MOST_IMAGES
 
 # What `keras-epsanet train` leaves by default.
 MODEL = "runs/classifier/model.keras"
@@ -57,6 +58,57 @@ def add_training_options(
     group = parser.add_argument_group("recipe", f"default: {default}")
     recipe.add_options(group, model=list(models))
     return group
+
+
+def add_start_options(parser, weights=None):
+    """Adds `--weights` and `--inherit`, of which one can be given.
+
+    Args:
+        parser: `argparse.ArgumentParser`.
+        weights: String, what `--weights` takes; `None` for no such option.
+    """
+    group = parser.add_mutually_exclusive_group()
+    if weights is not None:
+        group.add_argument("--weights", metavar="FILE", help=weights)
+    group.add_argument(
+        "--inherit",
+        metavar="RESNET",
+        help="trained ResNet to start from: a file, or the name of a public "
+        "one, such as resnext (for EPSANet Large, exactly) or resnet50.tv2 "
+        f"(fitted to {MOST_IMAGES} of the images)",
+    )
+
+
+def trained_start(args):
+    """Returns the option of the trained weights to start from, or `None`.
+
+    Args:
+        args: What a parser with `add_start_options` returned.
+
+    Example:
+
+    >>> import argparse
+    >>> trained_start(argparse.Namespace(inherit="resnext"))
+    '--inherit resnext'
+    """
+    for option in ("weights", "inherit"):
+        value = getattr(args, option, None)
+        if value is not None:
+            return f"--{option} {value}"
+    return None
+
+
+def check_freeze(parser, args):
+    """Ends with a message if random weights were to be frozen.
+
+    Args:
+        parser: `argparse.ArgumentParser` with `add_start_options`.
+        args: What it returned.
+    """
+    if getattr(args, "freeze", False) and trained_start(args) is None:
+        known = vars(args).keys() & {"weights", "inherit"}
+        names = " or ".join(f"--{name}" for name in sorted(known)[::-1])
+        parser.error(f"--freeze needs {names} to keep")
 
 
 def make_deterministic(args):

@@ -48,18 +48,8 @@ def parse(arguments=None, program="train_classifier"):
     """
     parser = make_parser(program)
     args = parser.parse_args(arguments)
-    if getattr(args, "freeze", False) and trained_start(args) is None:
-        parser.error("--freeze needs --weights or --inherit to keep")
+    options.check_freeze(parser, args)
     return args
-
-
-def trained_start(args):
-    """Returns the option of the trained weights to start from, or `None`."""
-    for option in ("weights", "inherit"):
-        value = getattr(args, option)
-        if value is not None:
-            return f"--{option} {value}"
-    return None
 
 
 def make_parser(program):
@@ -93,17 +83,7 @@ def make_parser(program):
         help="folder for the results, where the same command goes on "
         "(default: runs/classifier)",
     )
-    start = parser.add_mutually_exclusive_group()
-    start.add_argument(
-        "--weights", metavar="FILE", help="trained weights to start from"
-    )
-    start.add_argument(
-        "--inherit",
-        metavar="RESNET",
-        help="trained ResNet to start from: a file, or the name of a public "
-        "one, such as resnext (for EPSANet Large, exactly) or resnet50.tv2 "
-        f"(fitted to {starting.FITTED_IMAGES} of the images)",
-    )
+    options.add_start_options(parser, "trained weights to start from")
     parser.add_argument(
         "--classes",
         type=options.positive("classes"),
@@ -130,7 +110,7 @@ def run(args, program):
     """
     pictures.import_pyplot()
     recipe = run_folder.choose_recipe(
-        args.output, args, fine_tuning=trained_start(args) is not None
+        args.output, args, fine_tuning=options.trained_start(args) is not None
     )
     keras.utils.set_random_seed(recipe.seed)
     images = sources.open_images(args.data, args.tfds, recipe.val_share)
@@ -155,7 +135,7 @@ def train(args, recipe, images, program):
     held_out = batches.evaluation_batches(images.held_out, recipe)
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
-    option = trained_start(args)
+    option = options.trained_start(args)
     if goes_on and option is not None:
         print(f"{option} is not read: the training goes on")
     reporting.report_longer(recipe, before)
@@ -182,7 +162,7 @@ def train(args, recipe, images, program):
             f"Ended by --patience {recipe.patience}: no epoch was better than "
             f"epoch {run_folder.best_epoch(state)}"
         )
-    starting.take_best(started, evaluation, strategy)
+    starting.take_best(started, images.train, evaluation, strategy)
     finishing.finish(classifier, held_out, run, state, images)
     reporting.report_next("predict", f"--model {args.output}/model.keras")
 

@@ -13,8 +13,10 @@ from keras_epsanet.detection import (
     fitting,
     from_recipe,
     sources,
+    starting,
 )
 from keras_epsanet.models.variants import MODEL_CONFIGS
+from keras_epsanet.training import trained_start
 
 # What a training needs beside TensorFlow, for its evaluation and its picture.
 PACKAGES = ("pycocotools", "matplotlib")
@@ -52,9 +54,7 @@ def parse(arguments=None, program="train_coco"):
     parser.add_argument(
         "--data", metavar="COCO", help="folder of COCO's form (default: scenes)"
     )
-    parser.add_argument(
-        "--weights", metavar="FILE", help="trained classifier to start from"
-    )
+    options.add_start_options(parser, "trained classifier to start from")
     parser.add_argument(
         "--output",
         metavar="RUN",
@@ -81,6 +81,7 @@ def parse(arguments=None, program="train_coco"):
     args = parser.parse_args(arguments)
     if args.data and args.scenes:
         parser.error("--scenes are composed without --data only")
+    options.check_freeze(parser, args)
     return args
 
 
@@ -100,15 +101,15 @@ def train(args, program="train_coco"):
     annotations = open_data(args, recipe)
     steps = fitting.count_steps(annotations["train"], recipe)
     names = annotations["train"].class_names
-    with strategy.scope():
-        model = from_recipe.make_detector(
-            recipe, len(names), args.weights, class_names=names
-        )
-        from_recipe.compile_detector(model, recipe, steps)
-        # Nothing that a wrong option leaves behind is in the way of the next.
-        run = training.open_run(args.output, recipe)
-        average = training.make_average(model, recipe)
-        state = run.restore(model, steps, average=average)
+    model, run, average, state = starting.start(
+        args.output,
+        recipe,
+        annotations["train"],
+        args.weights,
+        args.inherit,
+        strategy,
+        steps,
+    )
     report_start(recipe, strategy, annotations, state)
     evaluation = from_recipe.make_batches(annotations["val"], recipe)
     evaluator = detection.CocoEvaluator(
@@ -150,6 +151,8 @@ def check_machine(args):
             "--weights must be the file of a trained classifier. "
             f"Received: --weights {args.weights}"
         )
+    if args.inherit and not training.has_checkpoints(args.output):
+        trained_start.check_source(args.inherit)
 
 
 def choose_recipe(args):

@@ -9,12 +9,13 @@ from keras_epsanet import distribution, training
 from keras_epsanet.classification.imagenet import (
     finishing,
     fitting,
-    models,
     smoke,
+    starting,
 )
 from keras_epsanet.classification.models import MODELS
 from keras_epsanet.commands import options, reporting
 from keras_epsanet.data import imagenet
+from keras_epsanet.training import trained_start
 
 CHECKPOINT_STEPS = 1000
 
@@ -74,6 +75,7 @@ def parse(arguments=None, program="train_imagenet"):
         help="fail if there is nothing to go on from, and take the recipe "
         "from there; a training that was started goes on in any case",
     )
+    options.add_start_options(parser)
     group = options.add_training_options(
         parser,
         training.ImageNetRecipe,
@@ -84,6 +86,7 @@ def parse(arguments=None, program="train_imagenet"):
     )
     group.add_argument("--recipe", metavar="FILE", help="a recipe.json")
     args = parser.parse_args(arguments)
+    options.check_freeze(parser, args)
     if args.checkpoint_steps is None:
         args.checkpoint_steps = (
             smoke.CHECKPOINT_STEPS if args.smoke else CHECKPOINT_STEPS
@@ -138,14 +141,14 @@ def train(args, program="train_imagenet"):
     recipe = choose_recipe(args)
     keras.utils.set_random_seed(recipe.seed)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
+    if args.inherit and not training.has_checkpoints(args.output):
+        trained_start.check_source(args.inherit)
     run = training.RunFolder(args.output, recipe, is_chief=chief)
     source = open_source(args)
     steps = fitting.count_steps(source, recipe)
-    with strategy.scope():
-        network, model = models.build_model(recipe, len(source.class_names))
-        models.compile_model(model, recipe, steps)
-        average = training.make_average(model, recipe)
-        state = run.restore(model, steps, average=average)
+    network, model, average, state = starting.start(
+        run, source, args.inherit, strategy, steps
+    )
     if args.resume and not state.step:
         raise ValueError(
             "There is no checkpoint to go on from. "
@@ -170,7 +173,16 @@ def train(args, program="train_imagenet"):
             interruption, training.any_worker(strategy)
         )
     reporting.report_bad(source.bad)
-    finishing.export(network, model, average, run, state)
+    finishing.export(
+        network,
+        model,
+        average,
+        run,
+        state,
+        lambda evaluated: fitting.recalibrate(
+            model, strategy, source, recipe, evaluated
+        ),
+    )
 
 
 def report_start(recipe, strategy, source, state):

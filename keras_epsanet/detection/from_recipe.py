@@ -50,7 +50,8 @@ def make_detector(recipe, num_classes, weights=None, class_names=None):
         recipe.model,
         weights=weights,
         image_shape=(None, None, 3) if is_ours else (side, side, 3),
-        freeze_stages=recipe.freeze_stages,
+        # A backbone that is frozen has all stages frozen.
+        freeze_stages=4 if recipe.freeze else recipe.freeze_stages,
         norm_eval=recipe.norm_eval,
         synchronized=synchronized(recipe),
     )
@@ -125,7 +126,18 @@ def compile_detector(model, recipe, steps_per_epoch):
     losses = {}
     if recipe.library == "keras_cv":
         losses = {"classification_loss": "focal", "box_loss": "smoothl1"}
-    model.compile(optimizer=make_optimizer(recipe, steps_per_epoch), **losses)
+    backbone = find_backbone(model).trainable_variables
+    optimizer = make_optimizer(recipe, steps_per_epoch, backbone)
+    model.compile(optimizer=optimizer, **losses)
+
+
+def find_backbone(model):
+    """Returns the `EPSANetBackbone` in a detector of any library."""
+    return next(
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, EPSANetBackbone)
+    )
 
 
 def make_batches(annotations, recipe, training=False, first_step=0):

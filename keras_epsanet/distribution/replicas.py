@@ -89,15 +89,27 @@ def share_statistics(model):
     Args:
         model: Built `keras.Model`.
     """
-    strategy = getattr(model, "distribute_strategy", None)
-    if num_replicas(strategy) == 1:
+    if num_replicas(getattr(model, "distribute_strategy", None)) == 1:
         return
-    variables = [
+    statistics = [
         variable
         for layer in model._flatten_layers()
         if isinstance(layer, keras.layers.BatchNormalization)
         for variable in (layer.moving_mean, layer.moving_variance)
     ]
+    share_means(model, statistics)
+
+
+def share_means(model, variables):
+    """Gives every replica the means of the values that all have.
+
+    Args:
+        model: Built `keras.Model`.
+        variables: Those of its variables of which replicas may have others.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if num_replicas(strategy) == 1:
+        return
     import tensorflow as tf
 
     def share():
@@ -106,8 +118,12 @@ def share_statistics(model):
             tf.distribute.ReduceOp.MEAN,
             [tf.cast(variable.value, "float64") for variable in variables],
         )
-        for variable, mean in zip(variables, means):
-            variable.assign(tf.cast(mean, variable.dtype))
+        assign_on_replicas(
+            [
+                (variable, tf.cast(mean, variable.dtype))
+                for variable, mean in zip(variables, means)
+            ]
+        )
 
     tf.function(lambda: strategy.run(share))()
 

@@ -4,12 +4,12 @@ import dataclasses
 from typing import ClassVar
 
 from keras_epsanet.training import recipe_fields as kinds
-from keras_epsanet.training.recipe import Recipe
+from keras_epsanet.training.classification_recipe import ClassificationRecipe
 from keras_epsanet.training.recipe_fields import field
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClassifierRecipe(Recipe):
+class ClassifierRecipe(ClassificationRecipe):
     """All that decides which weights a classifier of few images ends with.
 
     The defaults learn Fashion-MNIST's images from scratch in minutes on a
@@ -17,16 +17,12 @@ class ClassifierRecipe(Recipe):
     that rises for a fifth of an epoch and falls along half a cosine.
 
     Args:
-        label_smoothing: Float from 0 to below 1.
         flip: Whether half of the images are mirrored.
-        augmentations: Names or a dictionary from names to arguments, as in
-            `keras_epsanet.data.imagenet.training_batches`, or `None`.
-        freeze: Whether the classifier alone is trained.
         val_share: Float, share of the images that is held out where the
             data have no part for that.
         patience: Integer, epochs without a better one after which the
             training ends, or `None` for all epochs.
-        **kwargs: Fields of `Recipe`.
+        **kwargs: Fields of `ClassificationRecipe`.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -46,11 +42,6 @@ class ClassifierRecipe(Recipe):
     warm_up_epochs: float = field(0.2, kinds.NOT_NEGATIVE)
     nesterov: bool = field(True, kinds.SWITCH)
     l2: float = field(0.0, kinds.NOT_NEGATIVE)
-    label_smoothing: float = field(0.1, kinds.FRACTION)
     flip: bool = field(False, kinds.SWITCH)
-    augmentations: tuple | dict | None = field(
-        None, kinds.optional(kinds.AUGMENTATIONS)
-    )
-    freeze: bool = field(False, kinds.SWITCH)
     val_share: float = field(0.2, kinds.FRACTION)
     patience: int | None = field(None, kinds.optional(kinds.POSITIVE_INTEGER))

@@ -4,6 +4,7 @@ import keras
 
 from keras_epsanet.training.average import WeightAverage
 from keras_epsanet.training.loss_scale import LossScale
+from keras_epsanet.training.scaled_rates import ScaledAdam
 from keras_epsanet.training.schedule import EpochSchedule
 from keras_epsanet.training.sgd_l2 import SGDL2
 
@@ -39,12 +40,14 @@ def make_schedule(recipe, steps_per_epoch):
     )
 
 
-def make_optimizer(recipe, steps_per_epoch):
+def make_optimizer(recipe, steps_per_epoch, backbone=()):
     """Makes the optimizer of a recipe.
 
     Args:
         recipe: `Recipe`.
         steps_per_epoch: As in `make_schedule`.
+        backbone: List of the variables whose rate the recipe's
+            `backbone_rate` multiplies.
 
     Returns:
         `SGDL2`, or `keras.optimizers.Adam` for a recipe that says so; in a
@@ -63,7 +66,10 @@ def make_optimizer(recipe, steps_per_epoch):
         "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
     }
     if getattr(recipe, "optimizer", "sgd") == "adam":
-        optimizer = keras.optimizers.Adam(**options)
+        # Keras' own where it serves: any program reads what is saved of it.
+        is_scaled = recipe.backbone_rate != 1.0
+        adam = ScaledAdam if is_scaled else keras.optimizers.Adam
+        optimizer = adam(**options)
     else:
         optimizer = SGDL2(
             momentum=recipe.momentum,
@@ -73,6 +79,8 @@ def make_optimizer(recipe, steps_per_epoch):
         )
         if not recipe.l2_on_all:
             optimizer.exclude_from_l2(var_names=["bias", "gamma", "beta"])
+    if recipe.backbone_rate != 1.0:
+        optimizer.scale_rate(backbone, recipe.backbone_rate)
     if recipe.precision == "mixed_float16":
         return LossScale(optimizer)
     return optimizer

@@ -44,6 +44,11 @@ class Recipe:
             the paper's training.
         clipnorm: Float, the most that the norm of the gradients can be, or
             `None`.
+        freeze: Whether only what stands on the backbone is trained: the
+            classifier, or a detector's pyramid and heads. The BatchNorms of
+            the backbone keep their statistics then.
+        backbone_rate: Float, factor of the learning rate of the backbone,
+            such as 0.1 for one that is trained already.
         ema: Float, share of the average of the weights that each step keeps,
             or `None` for no average. Where there is one, it is what is
             evaluated and saved in the end.
@@ -84,6 +89,8 @@ class Recipe:
     l2: float = field(1e-4, kinds.NOT_NEGATIVE)
     l2_on_all: bool = field(True, kinds.SWITCH)
     clipnorm: float | None = field(None, kinds.optional(kinds.POSITIVE))
+    freeze: bool = field(False, kinds.SWITCH)
+    backbone_rate: float = field(1.0, kinds.POSITIVE)
     ema: float | None = field(None, kinds.optional(kinds.FRACTION))
     precision: str = field("float32", kinds.one_of(*PRECISIONS))
     sync_bn: bool = field(False, kinds.SWITCH)
@@ -104,6 +111,11 @@ class Recipe:
             raise ValueError(
                 f"`warm_up_epochs` must be below epochs={self.epochs}. "
                 f"Received: warm_up_epochs={self.warm_up_epochs}"
+            )
+        if self.freeze and self.backbone_rate != 1:
+            raise ValueError(
+                "A backbone that is frozen has no rate. "
+                f"Received: freeze=True, backbone_rate={self.backbone_rate}"
             )
         if self.nesterov and not self.momentum:
             raise ValueError(

@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from keras_epsanet.atomic import write_file
-from keras_epsanet.training.run_folder import RunFolder
+from keras_epsanet.training.run_folder import FOLDER, RunFolder
 
 
 def read_recipe(path, kind):
@@ -25,6 +25,18 @@ def read_recipe(path, kind):
             return kind.from_json(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def has_checkpoints(path):
+    """Whether a training in a folder has something to go on from.
+
+    Args:
+        path: Folder of the training; it need not exist.
+    """
+    folder = os.path.join(path, FOLDER)
+    return os.path.isdir(folder) and any(
+        name.startswith("step-") for name in os.listdir(folder)
+    )
 
 
 def resume_recipe(path, theirs, arguments, may_change=()):

@@ -12,6 +12,8 @@ from keras_epsanet.distribution.replicas import (
 )
 from keras_epsanet.training import recipe_fields as kinds
 from keras_epsanet.training.recipe_fields import check
+from keras_epsanet.training.scaled_rates import ScaledRates
+from keras_epsanet.training.variable_paths import find_by_path, path_of
 
 # Arguments of Keras' own average.
 _AVERAGE = ("use_ema", "ema_momentum", "ema_overwrite_frequency")
@@ -20,7 +22,7 @@ _PARTS = kinds.optional(kinds.POSITIVE_INTEGER)
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class SGDL2(keras.optimizers.SGD):
+class SGDL2(ScaledRates, keras.optimizers.SGD):
     """`torch.optim.SGD(weight_decay=l2)`, with which the paper was trained.
 
     One step with the gradient g of a parameter w:
@@ -141,7 +143,7 @@ class SGDL2(keras.optimizers.SGD):
                 f"var_list={var_list}, var_names={var_names}"
             )
         self._l2_exclusions = {
-            "paths": tuple(_path(variable) for variable in var_list or ()),
+            "paths": tuple(map(path_of, var_list or ())),
             "names": tuple(var_names or ()),
         }
 
@@ -170,18 +172,7 @@ class SGDL2(keras.optimizers.SGD):
             if any(re.search(name, variable.name) for name in names)
         }
         for path in self._l2_exclusions["paths"]:
-            found = [v for v in variables if _path(v) == path] or [
-                # Loading can leave out the name of the model around a layer.
-                v
-                for v in variables
-                if f"/{path}".endswith(f"/{_path(v)}")
-                or f"/{_path(v)}".endswith(f"/{path}")
-            ]
-            if len(found) > 1:
-                raise ValueError(
-                    "A variable without L2 term must be known by its path. "
-                    f"Received: {len(found)} variables like {path}"
-                )
+            found = find_by_path(path, variables)
             excluded.update(self._var_key(variable) for variable in found)
         self._keys_without_l2 = frozenset(excluded)
         super().build(variables)
@@ -247,7 +238,8 @@ class SGDL2(keras.optimizers.SGD):
                     gradient = gradient + new_velocity * self.momentum
                 else:
                     gradient = new_velocity
-            rate = ops.cast(self.learning_rate, weight.dtype)
+            rate = self.rate_of(variable, self.learning_rate)
+            rate = ops.cast(rate, weight.dtype)
             updates.append((variable, weight - rate * gradient))
         return updates
 
@@ -283,7 +275,3 @@ class SGDL2(keras.optimizers.SGD):
 def _value(variable):
     """A variable's value, which PyTorch does not follow for gradients."""
     return ops.stop_gradient(ops.convert_to_tensor(variable))
-
-
-def _path(variable):
-    return getattr(variable, "path", variable.name)

@@ -7,12 +7,12 @@ import keras
 from keras_epsanet.layers import PSA
 from keras_epsanet.weights.inherit_layers import plan_layers
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
-from keras_epsanet.weights.layer_names import network_layers
 from keras_epsanet.weights.public_resnets import (
     is_public_name,
     read_public_resnet,
 )
 from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
+from keras_epsanet.weights.resnet_like import resnet_like
 from keras_epsanet.weights.resnet_names import read_resnet
 from keras_epsanet.weights.sample_images import read_batches
 
@@ -150,7 +150,7 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
         explained = {}
         if batches is not None:
             if weights is not None:
-                source = _resnet_like(model, weights)
+                source = resnet_like(model, weights)
             explained = _fit(model, source, plan, batches, seed, verbose)
     except BaseException:
         for variable, array in before:
@@ -175,42 +175,6 @@ def _fit(model, source, plan, batches, seed, verbose):
         for psa, source_name, order in plan.pairs
     ]
     return fit_pyramids(model, source, pairs, batches, seed, verbose)
-
-
-def _resnet_like(model, weights):
-    """Returns the ResNet that a network inherits from, with its layers' names.
-
-    With one scale the softmax over the scales is 1, and an EPSANet a ResNet.
-    """
-
-    def clone(layer):
-        if not isinstance(layer, PSA):
-            return type(layer).from_config(layer.get_config())
-        return PSA(
-            layer.filters,
-            kernel_sizes=(3,),
-            groups=(weights.groups,),
-            strides=layer.strides,
-            data_format=layer.data_format,
-            dtype=layer.dtype_policy,
-            name=layer.name,
-        )
-
-    source = keras.models.clone_model(
-        keras.Model(model.inputs, model.outputs), clone_function=clone
-    )
-    names = {layer.name for layer in network_layers(model).values()}
-    for layer, copy in zip(model.layers, source.layers, strict=True):
-        if layer.weights and layer.name not in names:
-            # What stands in front of the network, as a `Normalization`.
-            state = {}
-            layer.save_own_variables(state)
-            copy.load_own_variables(
-                {k: keras.ops.convert_to_numpy(v) for k, v in state.items()}
-            )
-    for variable, array in plan_resnet(source, weights).assignments:
-        variable.assign(array)
-    return source
 
 
 def _has_scales(source):

@@ -11,6 +11,7 @@ from keras_epsanet.classification.batches import (
     steps_per_epoch,
 )
 from keras_epsanet.classification.sources import Images
+from keras_epsanet.graph.recalibrate import recalibrate_batch_norm
 from keras_epsanet.training import make_average
 
 if keras.backend.backend() != "tensorflow":
@@ -193,3 +194,61 @@ def test_patience_ends_a_training_that_gets_no_better(train):
     run = train("run", **fields)
     assert run.state.step == 9 and len(log(run.folder)) == 3
     assert train("run", **fields).state.step == 9
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_statistics_are_taken_anew_if_that_helps(
+    monkeypatch, train, dataset, recipe, better, capsys
+):
+    trained = train("run")
+    options, images = (
+        recipe(recalibration_steps=2),
+        Images(dataset(10), dataset(5), "noise"),
+    )
+    expected = keras.models.clone_model(trained.model)
+    expected.set_weights(trained.model.get_weights())
+    batches = fitting.training_batches(images.train, options)
+    recalibrate_batch_norm(expected, batches, 2)
+    before, after = trained.model.get_weights(), expected.get_weights()
+    assert any((a != b).any() for a, b in zip(before, after))
+    value = trained.state.best_value + (0.125 if better else -0.125)
+    monkeypatch.setattr(fitting, "_evaluate", lambda *_: value)
+    evaluation = evaluation_batches(images.held_out, options)
+    fitting.recalibrate(
+        trained.model, images.train, options, trained.state, evaluation
+    )
+    wanted = after if better else before
+    for found, array in zip(trained.model.get_weights(), wanted):
+        np.testing.assert_allclose(found, array, rtol=1e-5, atol=1e-7)
+    assert (trained.state.best_value == value) == better
+    assert f"2 batches: held-out top-1 {value:.2%}" in capsys.readouterr().out
+
+
+def test_statistics_are_left_unless_the_recipe_asks(train, recipe):
+    trained = train("run")
+    before = trained.values()
+    fitting.recalibrate(trained.model, None, recipe(), trained.state, None)
+    for found, array in zip(trained.values(), before):
+        np.testing.assert_array_equal(found, array)
+
+
+def test_a_training_with_a_teacher_goes_on_as_if_it_had_not_stopped(
+    monkeypatch, train
+):
+    monkeypatch.setattr(
+        models.distillation,
+        "read_teacher",
+        lambda source, student, names: keras.models.clone_model(student),
+    )
+    fields = {"teacher": "teacher.keras", "ema": 0.5}
+    whole = train("whole", **fields)
+    for stop in (1, 3):
+        train("part", stop=stop, **fields)
+    part = train("part", **fields)
+    # The teacher of the test is another one each time it is read.
+    for ours, theirs in zip(
+        part.model.student.weights, whole.model.student.weights
+    ):
+        assert ours.shape == theirs.shape
+    assert part.state.step == 6 and len(log(part.folder)) == 2
+    assert float(log(part.folder)[0]["distillation_loss"]) >= 0

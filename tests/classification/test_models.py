@@ -26,6 +26,31 @@ def test_freeze_leaves_the_classifier_alone_to_train(recipe):
     assert len(model.trainable_weights) > 10
 
 
+def test_all_but_the_classifier_has_the_rate_of_the_backbone(recipe):
+    settings = recipe(backbone_rate=0.25)
+    model = models.compile_trained_part(
+        models.build_classifier(settings, NAMES), settings, 2
+    )
+    scaled = dict(model.optimizer.get_config()["scaled_rates"])
+    names = {weight.path for weight in model.trainable_weights}
+    assert set(scaled) == names - {"predictions/kernel", "predictions/bias"}
+    assert set(scaled.values()) == {0.25}
+
+
+def test_a_teacher_is_asked_for_the_names(monkeypatch, recipe):
+    def read(source, student, names):
+        assert (source, list(names)) == ("teacher.keras", NAMES)
+        return keras.models.clone_model(student)
+
+    monkeypatch.setattr(models.distillation, "read_teacher", read)
+    settings = recipe(teacher="teacher.keras", backbone_rate=0.5)
+    classifier = models.build_classifier(settings, NAMES)
+    model = models.compile_trained_part(classifier, settings, 2)
+    assert isinstance(model, keras.distillation.Distiller)
+    assert classifier.get_layer("predictions") in model.student.layers
+    assert len(model.optimizer.get_config()["scaled_rates"]) > 10
+
+
 def test_pixels_are_normalized_as_those_of_imagenet(recipe):
     from keras_epsanet import preprocess_input
 

@@ -118,13 +118,6 @@ def test_every_file_of_the_results_is_needed(folder, recipe, images):
         assert run_folder.finished_results(folder, run.recipe) is None
 
 
-def test_checkpoints_are_what_a_training_goes_on_from(folder):
-    assert not run_folder.has_checkpoints(folder / "none")
-    assert not run_folder.has_checkpoints(folder)
-    (folder / "checkpoints" / "step-00000003").mkdir()
-    assert run_folder.has_checkpoints(folder)
-
-
 @pytest.mark.parametrize(
     "step, best, patience, finished",
     [

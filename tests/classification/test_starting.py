@@ -5,6 +5,7 @@ import pytest
 from keras_epsanet import EPSANet, training
 from keras_epsanet.classification import batches, starting
 from keras_epsanet.classification.sources import Images
+from keras_epsanet.training import trained_start
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the pipeline needs TensorFlow", allow_module_level=True)
@@ -83,7 +84,7 @@ def test_a_classifier_inherits_and_is_fitted_to_its_images(
         started.classifier.get_layer("conv1_conv").kernel,
         source.get_layer("conv1_conv").kernel,
     )
-    note = (tmp_path / starting.INITIALIZED_FROM).read_text()
+    note = (tmp_path / trained_start.INITIALIZED_FROM).read_text()
     assert note.startswith(path) and "Initialized from ResNet" in note
     last = started.classifier.get_layer("conv2_block1_3_bn")
     assert keras.ops.convert_to_numpy(last.gamma).all()
@@ -93,7 +94,7 @@ def test_a_training_that_goes_on_does_not_inherit(tmp_path, recipe, images):
     save(start(tmp_path, recipe, images), step=2)
     again = start(tmp_path, recipe, images, inherit="gone.pth")
     assert again.state.step == 2 and again.goes_on
-    assert not (tmp_path / starting.INITIALIZED_FROM).exists()
+    assert not (tmp_path / trained_start.INITIALIZED_FROM).exists()
     with pytest.raises(ValueError, match="no file gone.pth"):
         start(tmp_path / "other", recipe, images, inherit="gone.pth")
 
@@ -105,5 +106,7 @@ def test_without_a_best_epoch_what_is_left_is_evaluated(
     save(started, step=2)
     assert started.state.best_value is None
     evaluation = batches.evaluation_batches(images.held_out, recipe())
-    starting.take_best(started, evaluation, tf.distribute.get_strategy())
+    starting.take_best(
+        started, images.train, evaluation, tf.distribute.get_strategy()
+    )
     assert 0 <= started.state.best_value <= 1

@@ -32,6 +32,11 @@ def smallest(**kwargs):
 def small_networks(monkeypatch):
     for name in models.MODELS:
         monkeypatch.setitem(models.MODELS, name, smallest)
+    monkeypatch.setattr(
+        models.distillation,
+        "read_teacher",
+        lambda source, student, names: keras.models.clone_model(student),
+    )
 
 
 def make_dataset(number):
@@ -159,6 +164,35 @@ FIELDS = {
         lambda r: bool((first_batch(r)[1].numpy().max(axis=1) < 1).any()),
         True,
     ),
+    "backbone_rate": (
+        "--backbone-rate 0.5",
+        lambda r: dict(part(r).optimizer.get_config()["scaled_rates"]).get(
+            "conv1_conv/kernel"
+        ),
+        0.5,
+    ),
+    "recalibration_steps": (
+        "--recalibration-steps 3",
+        lambda r: r.recalibration_steps,
+        3,
+    ),
+    "teacher": (
+        "--teacher TEACHER",
+        lambda r: isinstance(part(r), keras.distillation.Distiller),
+        True,
+    ),
+    "teacher_share": (
+        "--teacher-share 0.75 --teacher TEACHER",
+        lambda r: getattr(part(r), "student_loss_weight", 1),
+        0.25,
+    ),
+    "temperature": (
+        "--temperature 2 --teacher TEACHER",
+        lambda r: (
+            part(r).distillation_losses[0].temperature if r.teacher else None
+        ),
+        2,
+    ),
     "freeze": (
         "--freeze --weights none.keras",
         lambda r: len(part(r).trainable_weights),
@@ -266,10 +300,10 @@ def test_weights_are_where_a_new_training_starts(calls, tmp_path):
 
 
 def test_weights_that_are_not_read_are_named(calls, monkeypatch, capsys):
-    monkeypatch.setattr(run_folder, "has_checkpoints", lambda path: True)
+    monkeypatch.setattr(training, "has_checkpoints", lambda path: True)
     run("--weights file.keras")
     assert "--weights file.keras is not read" in capsys.readouterr().out
-    monkeypatch.setattr(run_folder, "has_checkpoints", lambda path: False)
+    monkeypatch.setattr(training, "has_checkpoints", lambda path: False)
     run("--weights file.keras --output other")
     assert "is not read" not in capsys.readouterr().out
 
@@ -289,7 +323,7 @@ def test_a_trained_start_is_one_option(calls, capsys, monkeypatch):
     calls.inherited = []
     run("--inherit resnet50.tv2 --freeze")
     assert calls.inherited == ["resnet50.tv2"] and calls.kept
-    monkeypatch.setattr(run_folder, "has_checkpoints", lambda path: True)
+    monkeypatch.setattr(training, "has_checkpoints", lambda path: True)
     run("--inherit resnet50.tv2 --freeze")
     assert "--inherit resnet50.tv2 is not read" in capsys.readouterr().out
 

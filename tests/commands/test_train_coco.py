@@ -12,7 +12,7 @@ import pytest
 from keras_epsanet import detection, training
 from keras_epsanet.commands import train_coco
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import drawing, from_recipe
+from keras_epsanet.detection import drawing, from_recipe, starting
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("made of tf.data", allow_module_level=True)
@@ -38,6 +38,7 @@ OPTIONS = {
     "l2": ("--l2 0.125", 0.125),
     "l2_on_all": ("--no-l2-on-all", False),
     "clipnorm": ("--clipnorm 2.5", 2.5),
+    "backbone_rate": ("--backbone-rate 0.25", 0.25),
     "ema": ("--ema 0.75", 0.75),
     "precision": ("--precision mixed_float16", "mixed_float16"),
     "sync_bn": ("--sync-bn", True),
@@ -51,8 +52,9 @@ OPTIONS = {
     "optimizer": ("--optimizer adam", "adam"),
     "head_initializer": ("--head-initializer he_normal", "he_normal"),
     "warm_up_epochs": ("--warm-up-epochs 0.5", 0.5),
+    "freeze": ("--inherit resnext --freeze", True),
 }
-WITH_RETINANET = ("optimizer", "head_initializer", "warm_up_epochs")
+WITH_RETINANET = ("optimizer", "head_initializer", "warm_up_epochs", "freeze")
 # And these with a RetinaNet of a library.
 LIBRARY = {"library": ("--library keras_hub", "keras_hub")}
 OPTIONS |= LIBRARY
@@ -122,6 +124,10 @@ USES = {
         )
     ],
     "clipnorm": [lambda s: s.optimizer.global_clipnorm],
+    "backbone_rate": [
+        lambda s: dict(s.optimizer.get_config()["scaled_rates"]).get("backbone")
+    ],
+    "freeze": [lambda s: s.backbone["freeze_stages"] == 4],
     "ema": [
         lambda s: next(
             (c.decay for c in s.callbacks(training.WeightAverage)), None
@@ -221,6 +227,14 @@ def run(monkeypatch, output, *arguments):
         monkeypatch.setattr(from_recipe, maker, make_detector(name))
     backbone = types.SimpleNamespace(from_variant=from_variant)
     monkeypatch.setattr(from_recipe, "EPSANetBackbone", backbone)
+    variable = types.SimpleNamespace(path="backbone", name="backbone")
+    backbone = types.SimpleNamespace(trainable_variables=[variable])
+    monkeypatch.setattr(from_recipe, "find_backbone", lambda model: backbone)
+    monkeypatch.setattr(
+        starting,
+        "_inherit",
+        lambda model, source, *_: setattr(seen, "inherit", source) or source,
+    )
     image = types.SimpleNamespace(labels=[0], height=192)
     images = NUM_TRAIN * [image]
     annotations = types.SimpleNamespace(
@@ -319,7 +333,22 @@ def test_every_other_option_reaches_its_use(monkeypatch, tmp_path):
     }
     assert {name: use(seen) for name, use in OTHERS.items()} == expected
     fields = {f.name for f in dataclasses.fields(training.CocoRecipe)}
-    assert seen.options - fields == set(OTHERS)
+    # Of `--weights` and `--inherit` only one can be given.
+    assert seen.options - fields == {*OTHERS, "inherit"}
+
+
+def test_a_training_that_goes_on_does_not_inherit(monkeypatch, tmp_path):
+    arguments = ("--data", "COCO", "--warm-up-steps", "3", "--inherit")
+    seen = run(monkeypatch, tmp_path, *arguments, "resnet50.tv2")
+    assert seen.inherit == "resnet50.tv2"
+    note = (tmp_path / "initialized_from.txt").read_text()
+    assert note == "resnet50.tv2\nresnet50.tv2\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "has_checkpoints", lambda path: True)
+        seen = run(patch, tmp_path, *arguments, "gone.pth")
+    assert not hasattr(seen, "inherit")
+    with pytest.raises(ValueError, match="There is no file gone.pth"):
+        run(monkeypatch, tmp_path / "other", *arguments, "gone.pth")
 
 
 def test_data_are_read_from_the_folder_given(runs):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet import training
-from keras_epsanet.classification.imagenet import models
+from keras_epsanet.classification.imagenet import fitting, models, starting
 from keras_epsanet.commands import train_imagenet
 from keras_epsanet.data import imagenet
 
@@ -38,6 +38,7 @@ OPTIONS = {
     "l2": ("--l2 0.125", 0.125),
     "l2_on_all": ("--no-l2-on-all", False),
     "clipnorm": ("--clipnorm 2.5", 2.5),
+    "backbone_rate": ("--backbone-rate 0.25", 0.25),
     "ema": ("--ema 0.75", 0.75),
     "precision": ("--precision mixed_float16", "mixed_float16"),
     "sync_bn": ("--sync-bn", True),
@@ -45,7 +46,13 @@ OPTIONS = {
     "label_smoothing": ("--label-smoothing 0.25", 0.25),
     "augmentations": ("--augmentations mix_up,cut_mix", ("mix_up", "cut_mix")),
     "antialias": ("--no-antialias", False),
+    "recalibration_steps": ("--recalibration-steps 3", 3),
+    "teacher": ("--teacher resnet.pth", "resnet.pth"),
+    "teacher_share": ("--teacher-share 0.75", 0.75),
+    "temperature": ("--temperature 2.5", 2.5),
+    "freeze": ("--inherit resnext --freeze", True),
 }
+WITH_TEACHER = ("teacher", "teacher_share", "temperature", "freeze")
 
 
 class Seen(types.SimpleNamespace):
@@ -126,7 +133,37 @@ USES = {
     "label_smoothing": [lambda s: s.trained.loss.label_smoothing],
     "augmentations": [lambda s: s.training["augmentations"]],
     "antialias": [lambda s: s.training["antialias"]],
+    "backbone_rate": [
+        lambda s: {
+            path.rpartition("conv1_conv/")[2]: factor
+            for path, factor in s.optimizer.get_config()["scaled_rates"]
+        }.get("kernel")
+    ],
+    "recalibration_steps": [lambda s: getattr(s, "recalibrated", None)],
+    "teacher": [lambda s: getattr(s, "teacher", None)],
+    "teacher_share": [
+        lambda s: 1 - getattr(s.trained, "student_loss_weight", 1)
+    ],
+    "temperature": [
+        lambda s: (
+            s.trained.distillation_losses[0].temperature
+            if hasattr(s.trained, "distillation_losses")
+            else None
+        )
+    ],
+    "freeze": [lambda s: len(s.trained.trainable_variables) == 2],
 }
+
+
+def make_sequential(input_shape, classes):
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Conv2D(2, 1, name="conv1_conv"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(classes, name="predictions"),
+        ]
+    )
 
 
 def run(monkeypatch, output, *arguments, chief=True, bad=()):
@@ -137,13 +174,7 @@ def run(monkeypatch, output, *arguments, chief=True, bad=()):
         def make(input_shape, classes, **kwargs):
             seen.name = name
             seen.network = {"input_shape": input_shape, **kwargs}
-            return keras.Sequential(
-                [
-                    keras.Input(input_shape),
-                    keras.layers.GlobalAveragePooling2D(),
-                    keras.layers.Dense(classes),
-                ]
-            )
+            return make_sequential(input_shape, classes)
 
         return make
 
@@ -185,6 +216,26 @@ def run(monkeypatch, output, *arguments, chief=True, bad=()):
     for name in ("training", "evaluation"):
         function = f"{name}_batches"
         monkeypatch.setattr(imagenet, function, note_batches(name))
+
+    def read_teacher(source, network, classes):
+        seen.teacher = source
+        return make_sequential(network.input_shape[1:], classes)
+
+    def inherit(network, source, *_):
+        seen.inherit = source
+        return f"Initialized from {source}"
+
+    def recalibrate(model, batches, steps):
+        seen.recalibrated = steps
+
+    monkeypatch.setattr(
+        models.distillation, "read_resnet_teacher", read_teacher
+    )
+    monkeypatch.setattr(starting, "_inherit", inherit)
+    monkeypatch.setattr(fitting, "recalibrate_batch_norm", recalibrate)
+    monkeypatch.setattr(
+        keras.Model, "evaluate", lambda *_, **__: {"top1": 0.625}
+    )
     monkeypatch.setattr(keras.Model, "fit", fit)
     note_seed = functools.partial(setattr, seen, "seed")
     monkeypatch.setattr(keras.utils, "set_random_seed", note_seed)
@@ -203,14 +254,22 @@ def run(monkeypatch, output, *arguments, chief=True, bad=()):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """What is seen of a training by the defaults, and of another one."""
-    others = " ".join(text for text, _ in OPTIONS.values()).split()
+    """What is seen of a training by the defaults, and of two others."""
+
+    def options(names):
+        return " ".join(OPTIONS[name][0] for name in names).split()
+
+    others = [name for name in OPTIONS if name not in WITH_TEACHER]
     with pytest.MonkeyPatch.context() as monkeypatch:
         return tuple(
             run(monkeypatch, tmp_path_factory.mktemp("run"), *arguments)
             for arguments in (
                 ("--data", "IMAGENET", "--batch-size", "16", "--epochs", "2"),
-                ("--data", "IMAGENET", *others),
+                ("--data", "IMAGENET", *options(others)),
+                (
+                    *("--data", "IMAGENET", "--epochs", "2"),
+                    *("--batch-size", "16", *options(WITH_TEACHER)),
+                ),
             )
         )
 
@@ -220,7 +279,9 @@ def runs(tmp_path_factory):
 )
 def test_every_field_reaches_its_uses(runs, field):
     _, expected = OPTIONS[field]
-    default, changed = runs
+    default, changed, with_teacher = runs
+    if field in WITH_TEACHER:
+        changed = with_teacher
     assert getattr(training.IMAGENET, field) != expected
     for use in USES[field]:
         assert use(changed) == expected
@@ -236,16 +297,10 @@ def test_the_best_and_the_last_epoch_are_exported(
     arguments += ["--ema", str(ema)] if ema else []
     for _ in range(1 + again):  # The second time nothing is left to train.
         run(monkeypatch, tmp_path, *arguments)
-    network = keras.Sequential(
-        [
-            keras.Input((224, 224, 3)),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(3, name="predictions"),
-        ]
-    )
+    network = make_sequential((224, 224, 3), 3)
     for name, epoch in (("last", 2), ("best", 1)):
         network.load_weights(tmp_path / f"{name}.weights.h5")
-        kernel, _ = network.get_weights()
+        kernel, *_ = network.get_weights()
         # Without a step, the average is that of the start, no constant.
         assert np.all(kernel == epoch) != bool(ema)
 
@@ -281,6 +336,7 @@ def test_every_other_option_has_a_test():
         "checkpoint_steps",  # test_the_data_and_the_interval_of_checkpoints
         "deterministic",  # test_determinism
         "recipe",  # test_a_recipe_comes_from_its_file
+        "inherit",  # test_a_training_that_goes_on_does_not_inherit
     }
 
 
@@ -296,6 +352,19 @@ def test_the_data_and_the_interval_of_checkpoints(tmp_path, monkeypatch):
     )
     assert seen.data == "A/B" and seen.checkpointing.interval == 7
     assert seen.checkpointing.run.path == str(tmp_path)
+
+
+def test_a_training_that_goes_on_does_not_inherit(tmp_path, monkeypatch):
+    arguments = ("--data", "X", *SHORT, "--inherit")
+    seen = run(monkeypatch, tmp_path, *arguments, "resnet50.tv2")
+    assert seen.inherit == "resnet50.tv2"
+    note = (tmp_path / "initialized_from.txt").read_text()
+    assert note == "resnet50.tv2\nInitialized from resnet50.tv2\n"
+    seen = run(monkeypatch, tmp_path, *arguments, "gone.pth")
+    assert not hasattr(seen, "inherit")
+    with pytest.raises(ValueError, match="There is no file gone.pth"):
+        run(monkeypatch, tmp_path / "other", *arguments, "gone.pth")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("--deterministic",)])

@@ -104,8 +104,13 @@ USED = {
         lambda o, _: not o.get_config()["l2_exclusions"]["names"],
     ),
     "clipnorm": (2.5, lambda o, _: o.global_clipnorm),
+    "backbone_rate": (
+        0.5,
+        lambda o, _: dict(o.get_config()["scaled_rates"]).get("w", 1.0),
+    ),
 }
-OF_SCRIPTS = {"model", "image_size", "ema", "precision", "sync_bn", "seed"}
+OF_SCRIPTS = {"model", "image_size", "freeze", "ema", "precision"}
+OF_SCRIPTS |= {"sync_bn", "seed"}
 
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Recipe)])
@@ -116,7 +121,8 @@ def test_every_field_reaches_the_optimizer_or_is_for_the_scripts(field):
     value, see = USED[field]
 
     def seen(recipe):
-        optimizer = training.make_optimizer(recipe, 10)
+        backbone = [keras.Variable([1.0], name="w")]
+        optimizer = training.make_optimizer(recipe, 10, backbone)
         schedule = optimizer.get_config()["learning_rate"]["config"]
         return see(optimizer, schedule)
 
@@ -173,6 +179,15 @@ def test_the_l2_term_can_leave_out_biases_and_batch_norms(on_all):
         "gamma": rest,
         "beta": rest,
     }
+
+
+def test_adam_has_a_rate_for_the_backbone_too():
+    w = keras.Variable([1.0], name="w")
+    recipe = training.CocoRecipe(
+        optimizer="adam", backbone_rate=0.1, warm_up_steps=None
+    )
+    optimizer = training.make_optimizer(recipe, 10, [w])
+    assert optimizer.get_config()["scaled_rates"] == [["w", 0.1]]
 
 
 def test_float16_scales_the_loss():

@@ -49,6 +49,11 @@ def test_differences_name_option_and_both_values():
     assert IMAGENET.differences(ImageNetRecipe()) == []
 
 
+def test_a_frozen_backbone_has_no_rate():
+    with pytest.raises(ValueError, match="freeze=True, backbone_rate=0.1"):
+        Recipe(freeze=True, backbone_rate=0.1)
+
+
 def test_nesterov_s_form_needs_a_momentum():
     with pytest.raises(ValueError, match="nesterov=True, momentum=0"):
         Recipe(nesterov=True, momentum=0)
@@ -72,13 +77,24 @@ DEFAULTS = {
     "l2": 1e-4,
     "l2_on_all": True,
     "clipnorm": None,
+    "freeze": False,
+    "backbone_rate": 1.0,
     "ema": None,
     "precision": "float32",
     "sync_bn": False,
     "seed": 0,
 }
-OF_IMAGENET = {"label_smoothing": 0.1, "augmentations": None, "antialias": True}
+OF_ALL_CLASSIFIERS = {
+    "label_smoothing": 0.1,
+    "augmentations": None,
+    "recalibration_steps": 0,
+    "teacher": None,
+    "teacher_share": 0.5,
+    "temperature": 3.0,
+}
+OF_IMAGENET = {**OF_ALL_CLASSIFIERS, "antialias": True}
 OF_CLASSIFIERS = {
+    **OF_ALL_CLASSIFIERS,
     "image_size": 48,
     "epochs": 2,
     "batch_size": 64,
@@ -86,10 +102,7 @@ OF_CLASSIFIERS = {
     "warm_up_epochs": 0.2,
     "nesterov": True,
     "l2": 0,
-    "label_smoothing": 0.1,
     "flip": False,
-    "augmentations": None,
-    "freeze": False,
     "val_share": 0.2,
     "patience": None,
 }
@@ -150,6 +163,11 @@ OPTIONS = {
     "antialias": (None, False),
     "flip": (None, True),
     "freeze": (None, True),
+    "backbone_rate": ("0.5", 0.5),
+    "recalibration_steps": ("5", 5),
+    "teacher": ("resnet.pth", "resnet.pth"),
+    "teacher_share": ("0.25", 0.25),
+    "temperature": ("2", 2),
     "val_share": ("0.5", 0.5),
     "patience": ("2", 2),
     "detector": ("mask_rcnn", "mask_rcnn"),

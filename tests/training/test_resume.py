@@ -5,6 +5,7 @@ import pytest
 from keras_epsanet.training import (
     COCO,
     CocoRecipe,
+    has_checkpoints,
     open_run,
     read_recipe,
     resume_recipe,
@@ -46,3 +47,11 @@ def test_the_folder_of_a_shorter_training_becomes_that_of_a_longer(tmp_path):
     run = open_run(tmp_path, longer, keep=1)
     assert (run.recipe, run.keep) == (longer, 1)
     assert read_recipe(tmp_path, CocoRecipe) == longer
+
+
+def test_checkpoints_are_what_a_training_goes_on_from(tmp_path):
+    assert not has_checkpoints(tmp_path / "none")
+    (tmp_path / "checkpoints" / ".unfinished").mkdir(parents=True)
+    assert not has_checkpoints(tmp_path)
+    (tmp_path / "checkpoints" / "step-00000003").mkdir()
+    assert has_checkpoints(tmp_path)

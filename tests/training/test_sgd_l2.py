@@ -240,6 +240,7 @@ def test_survives_serialisation():
         var_list=[keras.Variable([1.0], name="w0")],
         var_names=["bias", "gamma"],
     )
+    optimizer.scale_rate([keras.Variable([1.0], name="w1")], 0.1)
     config = optimizer.get_config()
     # Every argument that has a use, by its value, and what is called.
     refused = ("weight_decay", "use_ema", "ema_momentum")
@@ -247,7 +248,7 @@ def test_survives_serialisation():
     arguments = names_of(
         SGDL2.__init__, keras.optimizers.SGD.__init__, without=refused
     )
-    assert set(config) == arguments | {"l2_exclusions"}
+    assert set(config) == arguments | {"l2_exclusions", "scaled_rates"}
     others = {"clipnorm": None, "clipvalue": None}  # One of three.
     learning_rate = keras.saving.serialize_keras_object(
         settings["learning_rate"]
@@ -257,6 +258,7 @@ def test_survives_serialisation():
         **others,
         "learning_rate": learning_rate,
         "l2_exclusions": {"paths": ["w0"], "names": ["bias", "gamma"]},
+        "scaled_rates": [["w1", 0.1]],
     }
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(copy) is SGDL2 and copy.get_config() == config

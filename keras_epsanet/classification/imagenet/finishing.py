@@ -1,7 +1,7 @@
 """What is left when a training on ImageNet ends: weights and their sums."""
 
 
-def export(network, model, average, run, state):
+def export(network, model, average, run, state, recalibrate):
     """Saves the network as it is in the end and after its best epoch.
 
     Args:
@@ -10,10 +10,14 @@ def export(network, model, average, run, state):
         average: `WeightAverage` of the model, or `None`.
         run: `RunFolder`.
         state: `State` at the end.
+        recalibrate: Function that takes the BatchNorm statistics of the
+            model anew, if the recipe asks for it. Given whether to evaluate
+            it, it returns the top-1 accuracy from 0 to 1, or `None`.
     """
     sums = {}
     if average:
         average.swap_in()
+    recalibrate(False)
     sums["last.weights.h5"] = run.export(network, "last.weights.h5")
     if state.best_step is not None:
         run.restore(
@@ -21,6 +25,7 @@ def export(network, model, average, run, state):
         )
         if average:
             average.swap_in()
+        value = recalibrate(True)
         sums["best.weights.h5"] = run.export(network, "best.weights.h5")
     if run.is_chief:
         lines = [f"{digits}  {name}\n" for name, digits in sums.items()]
@@ -28,3 +33,5 @@ def export(network, model, average, run, state):
         if state.best_step is not None:
             epoch = state.best_step // state.steps_per_epoch
             print(f"Best: epoch {epoch}, top-1 {state.best_value:.2%}")
+            if value is not None:
+                print(f"With its BatchNorms recalibrated: {value:.2%}")

@@ -6,6 +6,8 @@ import keras
 
 from keras_epsanet import distribution, training
 from keras_epsanet.data import imagenet
+from keras_epsanet.distribution.replicas import worker
+from keras_epsanet.graph.recalibrate import recalibrate_batch_norm
 
 
 def count_steps(source, recipe):
@@ -160,6 +162,38 @@ def make_batches(strategy, source, recipe, first_step):
         )
 
     return strategy.distribute_datasets_from_function(make_part), clocks[0]
+
+
+def recalibrate(model, strategy, source, recipe, evaluated=True):
+    """Takes the BatchNorm statistics of a trained model anew.
+
+    Args:
+        model: Compiled `keras.Model`.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
+        source: What `keras_epsanet.data.imagenet.open_source` returned.
+        recipe: `ImageNetRecipe`, whose `recalibration_steps` say of how many
+            batches they are the means; with 0 nothing is done.
+        evaluated: Whether the model is evaluated then.
+
+    Returns:
+        The top-1 accuracy with them, from 0 to 1, or `None`.
+    """
+    if not recipe.recalibration_steps:
+        return None
+    batches = imagenet.training_batches(
+        source,
+        recipe.step_batch_size,
+        image_size=recipe.image_size,
+        seed=recipe.seed,
+        augmentations=recipe.augmentations,
+        shard=worker(strategy),
+        antialias=recipe.antialias,
+    )
+    recalibrate_batch_norm(model, batches, recipe.recalibration_steps)
+    if not evaluated:
+        return None
+    evaluation = evaluation_batches(strategy, source, recipe)
+    return model.evaluate(evaluation, verbose=0, return_dict=True)["top1"]
 
 
 def make_logs(run):

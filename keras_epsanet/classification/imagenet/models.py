@@ -3,7 +3,13 @@
 import keras
 
 from keras_epsanet import training
-from keras_epsanet.classification.models import MODELS, metrics
+from keras_epsanet.classification import distillation
+from keras_epsanet.classification.models import (
+    MODELS,
+    backbone_variables,
+    freeze_backbone,
+    metrics,
+)
 from keras_epsanet.models.preprocessing import rescale
 
 
@@ -35,12 +41,41 @@ def build_model(recipe, classes):
         synchronized=training.synchronized(recipe),
         dtype=recipe.precision,
     )
+    if recipe.freeze:
+        freeze_backbone(network)
+    return network, _from_bytes(network, recipe)
+
+
+def _from_bytes(network, recipe):
+    size = recipe.image_size
     image = keras.Input((size, size, 3), name="image")
     # Loss and metrics are computed in float32 whatever the network is in.
     logits = keras.layers.Activation("linear", dtype="float32")(
         network(rescale(image, "channels_last"))
     )
-    return network, keras.Model(image, logits, name=recipe.model)
+    return keras.Model(image, logits, name=recipe.model)
+
+
+def with_teacher(network, model, recipe):
+    """Adds the teacher of a recipe, if it has one.
+
+    Args:
+        network, model: What `build_model` returned.
+        recipe: `ImageNetRecipe`.
+
+    Returns:
+        The model, or a `keras.distillation.Distiller` of it.
+
+    Raises:
+        OSError, ValueError: If the teacher cannot be read, or has another
+            depth, width or number of classes.
+    """
+    if recipe.teacher is None:
+        return model
+    resnet = distillation.read_resnet_teacher(
+        recipe.teacher, network, network.output_shape[-1]
+    )
+    return distillation.distilled(model, _from_bytes(resnet, recipe), recipe)
 
 
 def compile_model(model, recipe, steps_per_epoch):
@@ -52,7 +87,9 @@ def compile_model(model, recipe, steps_per_epoch):
         steps_per_epoch: Integer, as in `keras_epsanet.training.make_schedule`.
     """
     model.compile(
-        optimizer=training.make_optimizer(recipe, steps_per_epoch),
+        optimizer=training.make_optimizer(
+            recipe, steps_per_epoch, backbone_variables(model)
+        ),
         loss=training.make_loss(recipe),
         weighted_metrics=metrics(),
     )

@@ -1,5 +1,7 @@
 import types
 
+import pytest
+
 from keras_epsanet.classification.imagenet import finishing
 
 
@@ -33,25 +35,40 @@ def state(best_step):
     )
 
 
-def test_the_last_weights_are_saved_and_then_the_best(capsys):
+def recalibrate_in(run, value=None):
+    def recalibrate(evaluated):
+        run.calls.append(("recalibrate", evaluated))
+        return value if evaluated else None
+
+    return recalibrate
+
+
+@pytest.mark.parametrize("value", [None, 0.625])
+def test_the_last_weights_are_saved_and_then_the_best(capsys, value):
     run = Run()
     average = Average(run.calls)
-    finishing.export("network", "model", average, run, state(30))
+    recalibrate = recalibrate_in(run, value)
+    finishing.export("network", "model", average, run, state(30), recalibrate)
     assert run.calls == [
         "swap in",
+        ("recalibrate", False),
         ("network", "last.weights.h5"),
         ("restore", "model", 10, 30, average),
         "swap in",
+        ("recalibrate", True),
         ("network", "best.weights.h5"),
     ]
     printed = capsys.readouterr().out
     assert "digits of best.weights.h5  best.weights.h5\n" in printed
     assert "Best: epoch 3, top-1 50.00%" in printed
+    assert ("recalibrated: 62.50%" in printed) == (value is not None)
 
 
 def test_without_a_best_epoch_the_last_weights_are_all(capsys):
     run = Run()
     run.is_chief = False
-    finishing.export("network", "model", None, run, state(None))
-    assert run.calls == [("network", "last.weights.h5")]
+    recalibrate = recalibrate_in(run)
+    finishing.export("network", "model", None, run, state(None), recalibrate)
+    calls = [("recalibrate", False), ("network", "last.weights.h5")]
+    assert run.calls == calls
     assert not capsys.readouterr().out

@@ -48,3 +48,48 @@ def test_workers_share_each_batch(monkeypatch):
     for step, (one, other) in enumerate(zip(*parts, strict=True)):
         assert len(one) == len(other) == 4
         assert sorted(one + other) == list(range(8 * step, 8 * step + 8))
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_statistics_are_taken_of_the_batches_of_the_training(
+    monkeypatch, evaluated
+):
+    seen = {}
+
+    def training_batches(source, batch_size, **options):
+        seen.update(options, batch_size=batch_size)
+        return "batches"
+
+    class Model:
+        def evaluate(self, batches, **_):
+            assert batches == "evaluation"
+            return {"top1": 0.75}
+
+    monkeypatch.setattr(imagenet, "training_batches", training_batches)
+    monkeypatch.setattr(fitting, "worker", lambda strategy: (1, 2))
+    monkeypatch.setattr(
+        fitting, "evaluation_batches", lambda *arguments: "evaluation"
+    )
+    monkeypatch.setattr(
+        fitting,
+        "recalibrate_batch_norm",
+        lambda model, batches, steps: seen.update(batches=batches, steps=steps),
+    )
+    recipe = training.ImageNetRecipe(
+        batch_size=8, recalibration_steps=3, antialias=False, seed=5
+    )
+    found = fitting.recalibrate(Model(), None, None, recipe, evaluated)
+    assert found == (0.75 if evaluated else None)
+    assert seen == {
+        "batch_size": 8,
+        "image_size": 224,
+        "seed": 5,
+        "augmentations": None,
+        "shard": (1, 2),
+        "antialias": False,
+        "batches": "batches",
+        "steps": 3,
+    }
+    seen.clear()
+    plain = training.ImageNetRecipe()
+    assert fitting.recalibrate(Model(), None, None, plain) is None and not seen

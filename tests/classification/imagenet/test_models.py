@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import data, preprocess_input
+from keras_epsanet import EPSANet, data, preprocess_input
 from keras_epsanet.classification.imagenet import models
 from keras_epsanet.classification.imagenet.smoke import SMOKE
 from keras_epsanet.classification.models import tiny
@@ -25,6 +25,44 @@ def test_pixels_are_normalized_as_those_of_imagenet(monkeypatch):
     np.testing.assert_allclose(
         model(images), preprocess_input(images), rtol=0, atol=1e-5
     )
+
+
+def test_a_frozen_backbone_leaves_the_classifier_to_train():
+    recipe = dataclasses.replace(SMOKE, freeze=True)
+    _, model = models.build_model(recipe, 10)
+    names = [weight.name for weight in model.trainable_weights]
+    assert names == ["kernel", "bias"]
+
+
+def test_all_but_the_classifier_has_the_rate_of_the_backbone():
+    recipe = dataclasses.replace(SMOKE, backbone_rate=0.25)
+    _, model = models.build_model(recipe, 10)
+    models.compile_model(model, recipe, 4)
+    scaled = dict(model.optimizer.get_config()["scaled_rates"])
+    assert len(scaled) == len(model.trainable_weights) - 2
+    assert not any("predictions" in path for path in scaled)
+
+
+def test_a_teacher_sees_the_same_pixels(tmp_path):
+    source = EPSANet(
+        (1,), (16,), (3,), (1,), input_shape=(32, 32, 3), classes=10
+    )
+    source.save(tmp_path / "resnet.keras")
+    path = str(tmp_path / "resnet.keras")
+    recipe = dataclasses.replace(SMOKE, teacher=path, teacher_share=0.25)
+    network, model = models.build_model(recipe, 10)
+    distiller = models.with_teacher(network, model, recipe)
+    assert distiller.student is model
+    assert distiller.student_loss_weight == 0.75
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    np.testing.assert_allclose(
+        keras.ops.softmax(distiller.teacher(images.astype("float32"))),
+        source(preprocess_input(images.astype("float32"))),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    plain = dataclasses.replace(SMOKE)
+    assert models.with_teacher(network, model, plain) is model
 
 
 @pytest.mark.large

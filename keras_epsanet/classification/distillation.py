@@ -1,0 +1,105 @@
+"""A trained network that a classifier learns from, besides the labels."""
+
+import os
+
+import keras
+
+from keras_epsanet.layers import ClassNames
+from keras_epsanet.weights.public_resnets import (
+    is_public_name,
+    read_public_resnet,
+)
+from keras_epsanet.weights.resnet_like import resnet_like
+from keras_epsanet.weights.resnet_names import read_resnet
+
+
+def read_resnet_teacher(source, network, classes):
+    """Reads a ResNet of the depth and width of a network.
+
+    Args:
+        source: As in `keras_epsanet.inherit_weights`: a path or the name of
+            a public file.
+        network: A network with the layer `predictions`, without softmax.
+        classes: Integer, classes that the ResNet must have.
+
+    Returns:
+        `keras.Model` with the inputs and outputs of `network`.
+
+    Raises:
+        OSError, ValueError: If the ResNet cannot be read, or has another
+            depth, width or number of classes.
+    """
+    if is_public_name(source):
+        weights = read_public_resnet(network, source)
+    else:
+        weights = read_resnet(source)
+    if weights.classes != classes:
+        raise ValueError(
+            f"The teacher must know the {classes} classes of the data. "
+            f"Received: {source}, {weights.name} with {weights.classes} "
+            "classes"
+        )
+    return resnet_like(network, weights)
+
+
+def read_teacher(source, student, class_names):
+    """Reads a trained classifier or ResNet for images from 0 to 255.
+
+    Args:
+        source: Path of a classifier that `keras-epsanet train` saved, or as
+            in `read_resnet_teacher`.
+        student: Model from the images to logits that `build_classifier`
+            returned a part of.
+        class_names: List of strings.
+
+    Returns:
+        `keras.Model` from the same images to logits.
+
+    Raises:
+        OSError, ValueError: If the teacher cannot be read, or has other
+            classes.
+    """
+    if source.endswith(".keras") and os.path.isfile(source):
+        model = keras.saving.load_model(source, compile=False)
+        if isinstance(model.layers[-1], ClassNames):
+            _check_names(source, model.layers[-1].names, class_names)
+            logits = model.get_layer("logits").output
+            return keras.Model(model.input, logits)
+    return read_resnet_teacher(source, student, len(class_names))
+
+
+def _check_names(source, theirs, ours):
+    if list(theirs) != list(ours):
+        raise ValueError(
+            "The teacher must know the classes of the data, in their order: "
+            f"{', '.join(ours)}. Received: {source} with {', '.join(theirs)}"
+        )
+
+
+def distilled(student, teacher, recipe):
+    """Makes the model that learns from labels and a teacher.
+
+    Args:
+        student: `keras.Model` from images to logits.
+        teacher: `keras.Model` from the same images to logits.
+        recipe: `ClassificationRecipe`.
+
+    Returns:
+        `keras.distillation.Distiller`, whose loss is `teacher_share` of the
+        divergence from the teacher (times the square of `temperature`) and
+        the rest of the loss of the labels. It predicts as the student does.
+    """
+    distiller = keras.distillation.Distiller(
+        teacher=teacher,
+        student=student,
+        # The loss as an object: of its name, Keras 3.15 makes a function that
+        # takes the logits for probabilities.
+        distillation_losses=keras.distillation.LogitsDistillation(
+            recipe.temperature, keras.losses.KLDivergence()
+        ),
+        student_loss_weight=1 - recipe.teacher_share,
+        name=student.name,
+    )
+    # Keras loads no checkpoint into a model that is not built.
+    distiller.build(student.input_shape)
+    return distiller

@@ -1,0 +1,56 @@
+"""What a training on ImageNet starts with: anew, or from its run folder."""
+
+from keras_epsanet import training
+from keras_epsanet.classification.imagenet import models
+from keras_epsanet.data import imagenet
+from keras_epsanet.models.preprocessing import preprocess_input
+from keras_epsanet.training import trained_start
+
+
+def start(run, source, inherit, strategy, steps_per_epoch):
+    """Builds a network, and restores it if its training goes on.
+
+    Args:
+        run: `RunFolder`.
+        source: What `keras_epsanet.data.imagenet.open_source` returned.
+        inherit: What `inherit_weights` takes as its source, or `None`. A
+            training that goes on has its weights in its checkpoints.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
+        steps_per_epoch: Integer.
+
+    Returns:
+        The network, the compiled model of it, its `WeightAverage` or `None`,
+        and `State`.
+
+    Raises:
+        OSError, ValueError: If a ResNet to start or to learn from cannot be
+            read or does not fit, or a checkpoint is of another training.
+    """
+    recipe = run.recipe
+    with strategy.scope():
+        network, model = models.build_model(recipe, len(source.class_names))
+    if inherit is not None and not run.steps():
+        inherited = _inherit(network, inherit, source, recipe)
+        trained_start.note_start(run, inherit, inherited)
+    with strategy.scope():
+        model = models.with_teacher(network, model, recipe)
+        models.compile_model(model, recipe, steps_per_epoch)
+        average = training.make_average(model, recipe)
+        state = run.restore(model, steps_per_epoch, average=average)
+    return network, model, average, state
+
+
+def _inherit(network, source, data, recipe):
+    """Starts a network from a ResNet, fitted to some training images."""
+    batches = imagenet.training_batches(
+        data,
+        recipe.step_batch_size,
+        image_size=recipe.image_size,
+        seed=recipe.seed,
+        antialias=recipe.antialias,
+    )
+    images = batches.map(lambda images, labels: preprocess_input(images))
+    size = recipe.image_size
+    return trained_start.inherit(
+        network, source, images.unbatch(), recipe, size
+    )

@@ -1,0 +1,51 @@
+"""What the recipes of all classifiers have, as data."""
+
+import dataclasses
+
+from keras_epsanet.training import recipe_fields as kinds
+from keras_epsanet.training.recipe import Recipe
+from keras_epsanet.training.recipe_fields import field
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassificationRecipe(Recipe):
+    """What decides which weights the training of a classifier ends with.
+
+    `ImageNetRecipe` and `ClassifierRecipe` add what their trainings have.
+
+    Args:
+        label_smoothing: Float from 0 to below 1.
+        augmentations: As in `keras_epsanet.data.imagenet.training_batches`:
+            names or a dictionary from names to arguments, or `None`.
+        recalibration_steps: Integer, batches of which the trained weights
+            take their BatchNorm statistics in the end; 0 leaves them those
+            of the training, a moving average.
+        teacher: Path of a trained classifier, or the name or path of a
+            trained ResNet, whose logits are learned too, or `None`.
+        teacher_share: Float from 0 to below 1, share of the loss that the
+            teacher has; the labels have the rest.
+        temperature: Float, what the logits of both are divided by before
+            they are compared.
+        **kwargs: Fields of `Recipe`.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    label_smoothing: float = field(0.1, kinds.FRACTION)
+    augmentations: tuple | dict | None = field(
+        None, kinds.optional(kinds.AUGMENTATIONS)
+    )
+    recalibration_steps: int = field(0, kinds.NATURAL)
+    teacher: str | None = field(None, kinds.optional(kinds.NAME))
+    teacher_share: float = field(0.5, kinds.FRACTION)
+    temperature: float = field(3.0, kinds.POSITIVE)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.freeze and self.recalibration_steps:
+            raise ValueError(
+                "The BatchNorms of a frozen backbone keep their statistics. "
+                "Received: freeze=True, "
+                f"recalibration_steps={self.recalibration_steps}"
+            )

@@ -1,0 +1,81 @@
+"""A training that starts from the weights of a trained ResNet."""
+
+import os
+
+from keras_epsanet.atomic import write_file
+from keras_epsanet.distribution.replicas import share_means
+from keras_epsanet.weights import inherit_weights
+from keras_epsanet.weights.public_resnets import is_public_name
+
+# Says in the folder of a training what it started from.
+INITIALIZED_FROM = "initialized_from.txt"
+# Modules that cannot compute a ResNet's convolutions are fitted to so many
+# images of 224×224 pixels, or fewer larger ones. They take 5 GB of memory.
+MOST_IMAGES, _SIDE = 512, 224
+
+
+def check_source(source):
+    """Raises if a ResNet to start from can neither be read nor downloaded.
+
+    Args:
+        source: Path or name of a public file.
+
+    Raises:
+        ValueError: If there is no file, and it is no such name.
+    """
+    if not is_public_name(source) and not os.path.isfile(source):
+        raise ValueError(
+            "--inherit must be the file of a trained ResNet or the name of a "
+            f"public one, such as resnext. There is no file {source}. "
+            f"Received: --inherit {source}"
+        )
+
+
+def count_fitted_images(size):
+    """Counts the images to fit modules to, so that they fit in memory.
+
+    Args:
+        size: Integer, side of the images in pixels.
+
+    Returns:
+        Integer.
+
+    Example:
+
+    >>> count_fitted_images(224), count_fitted_images(448)
+    (512, 128)
+    """
+    return max(1, min(MOST_IMAGES, MOST_IMAGES * _SIDE**2 // size**2))
+
+
+def inherit(model, source, images, recipe, size):
+    """Starts a network from a ResNet, the same on all replicas and workers.
+
+    Args:
+        model: A network with one input, made in the scope of its strategy.
+        source: As in `keras_epsanet.inherit_weights`.
+        images: `tf.data.Dataset` of single images as the model takes them.
+        recipe: `Recipe`.
+        size: Integer, side of the images in pixels.
+
+    Returns:
+        `Inheritance`.
+    """
+    some = images.take(count_fitted_images(size)).batch(32)
+    inherited = inherit_weights(model, source, some, recipe.seed)
+    # What other workers have computed may be rounded in another way.
+    share_means(model, model.variables)
+    return inherited
+
+
+def note_start(run, source, inherited):
+    """Says in the folder of a training what it started from.
+
+    Args:
+        run: `RunFolder`.
+        source: Path or name of the ResNet.
+        inherited: `Inheritance`.
+    """
+    if run.is_chief:
+        path = os.path.join(run.path, INITIALIZED_FROM)
+        write_file(path, f"{source}\n{inherited}\n")

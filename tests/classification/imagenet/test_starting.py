@@ -1,0 +1,81 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import EPSANet, preprocess_input, training
+from keras_epsanet.classification.imagenet import smoke, starting
+from keras_epsanet.data import imagenet
+from keras_epsanet.training import trained_start
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("ImageNet is read by TensorFlow", allow_module_level=True)
+
+import tensorflow as tf
+
+RECIPE = dataclasses.replace(smoke.SMOKE, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "images"
+    smoke.write_images(str(path), train=40, val=40)
+    return imagenet.open_source(str(path))
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    network = EPSANet(
+        (1,), (16,), (3,), (1,), input_shape=(32, 32, 3), classes=10
+    )
+    path = tmp_path_factory.mktemp("resnet") / "resnet.keras"
+    network.save(path)
+    return str(path), network
+
+
+def start(path, source, inherit=None):
+    run = training.RunFolder(path, RECIPE)
+    strategy = tf.distribute.get_strategy()
+    return run, starting.start(run, source, inherit, strategy, 5)
+
+
+def test_a_network_inherits_and_is_fitted_to_normalized_images(
+    tmp_path, monkeypatch, source, resnet
+):
+    path, theirs = resnet
+    seen = []
+    inherit = trained_start.inherit
+
+    def note(network, source, images, recipe, size):
+        seen.append(next(images.batch(8).as_numpy_iterator()))
+        return inherit(network, source, images, recipe, size)
+
+    monkeypatch.setattr(trained_start, "inherit", note)
+    _, (network, model, average, state) = start(tmp_path, source, path)
+    assert average is None and state.step == 0
+    np.testing.assert_array_equal(
+        network.get_layer("predictions").kernel,
+        theirs.get_layer("predictions").kernel,
+    )
+    note = (tmp_path / trained_start.INITIALIZED_FROM).read_text()
+    assert note.startswith(path) and "1 PSA module fitted" in note
+    (shown,) = seen
+    lowest, highest = preprocess_input(np.float32([[[[0] * 3]], [[[255] * 3]]]))
+    assert shown.shape == (8, 32, 32, 3)
+    assert (lowest - 1e-3 <= shown).all() and (shown <= highest + 1e-3).all()
+    assert shown.min() < -1 and shown.max() > 1
+
+
+def test_a_training_that_goes_on_does_not_inherit(tmp_path, source):
+    run, (network, model, _, state) = start(tmp_path, source)
+    kernel = network.get_layer("predictions").kernel
+    kernel.assign_add(keras.ops.ones_like(kernel))
+    model.optimizer.build(model.trainable_variables)
+    state.step = 3
+    run.save(model, state)
+    del run
+    _, (again, _, _, state) = start(tmp_path, source, "gone.pth")
+    assert state.step == 3
+    np.testing.assert_array_equal(again.get_layer("predictions").kernel, kernel)
+    assert not (tmp_path / trained_start.INITIALIZED_FROM).exists()

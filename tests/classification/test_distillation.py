@@ -1,0 +1,142 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import EPSANet
+from keras_epsanet.classification import distillation, models
+
+NAMES = ["cat", "dog", "pig"]
+
+
+def images():
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3))
+    return pixels.astype("float32")
+
+
+def array(x):
+    return keras.ops.convert_to_numpy(x)
+
+
+def student_of(recipe):
+    """A classifier up to its logits."""
+    classifier = models.build_classifier(recipe, NAMES)
+    return keras.Model(
+        classifier.input, classifier.get_layer("logits").output, name="student"
+    )
+
+
+@pytest.fixture
+def resnet(tmp_path):
+    """Path of a ResNet of the depth and width of the student, and itself."""
+
+    def make(classes=3):
+        network = EPSANet(
+            (1,), (16,), (3,), (1,), input_shape=(32, 32, 3), classes=classes
+        )
+        path = str(tmp_path / "resnet.keras")
+        network.save(path)
+        return path, network
+
+    return make
+
+
+def test_a_classifier_teaches_by_its_logits(tmp_path, recipe):
+    teacher = models.build_classifier(recipe(image_size=40), NAMES)
+    path = str(tmp_path / "teacher.keras")
+    teacher.save(path)
+    found = distillation.read_teacher(path, student_of(recipe()), NAMES)
+    np.testing.assert_allclose(
+        array(keras.ops.softmax(found(images()))),
+        array(teacher(images())),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+    with pytest.raises(ValueError, match="dog, cat, pig. Received.*cat, dog"):
+        distillation.read_teacher(
+            path, student_of(recipe()), ["dog", "cat", "pig"]
+        )
+
+
+def test_a_resnet_teaches_from_pixels(recipe, resnet):
+    from keras_epsanet import preprocess_input
+
+    path, network = resnet()
+    found = distillation.read_teacher(path, student_of(recipe()), NAMES)
+    probabilities = network(preprocess_input(images()))
+    np.testing.assert_allclose(
+        array(keras.ops.softmax(found(images()))),
+        array(probabilities),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_a_resnet_of_other_classes_is_refused(recipe, resnet):
+    path, _ = resnet(classes=7)
+    with pytest.raises(ValueError, match="the 3 classes.*with 7 classes"):
+        distillation.read_teacher(path, student_of(recipe()), NAMES)
+
+
+def losses(recipe, share):
+    """Loss of the labels, of the teacher, and of both, of a student."""
+    settings = recipe(teacher="x", teacher_share=share, temperature=2.0)
+    student, teacher = student_of(settings), student_of(settings)
+    for variable in teacher.trainable_variables:
+        variable.assign(array(variable) * 1.5)
+    distiller = distillation.distilled(student, teacher, settings)
+    distiller.compile(
+        keras.optimizers.SGD(0.0),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=models.metrics()[:1],
+    )
+    labels = np.eye(3)[[0, 1, 2, 0]]
+    found = distiller.evaluate(images(), labels, verbose=0, return_dict=True)
+    p, q = (
+        array(keras.ops.softmax(model(images()) / 2.0))
+        for model in (teacher, student)
+    )
+    divergence = np.mean(np.sum(p * np.log(p / q), axis=-1)) * 2.0**2
+    log = np.log(array(keras.ops.softmax(student(images()))))
+    return found, -np.mean(np.sum(labels * log, axis=-1)), divergence
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_the_loss_is_shared_by_labels_and_teacher(recipe, share):
+    found, of_labels, of_teacher = losses(recipe, share)
+    expected = (1 - share) * of_labels + share * of_teacher
+    assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    assert of_teacher > 1e-6 and "top1" in found
+
+
+def test_only_the_student_trains(recipe):
+    settings = recipe(teacher="x")
+    student, teacher = student_of(settings), student_of(settings)
+    distiller = distillation.distilled(student, teacher, settings)
+    distiller.compile("sgd", loss="mse")
+    before = teacher.get_weights(), student.get_weights()
+    distiller.fit(images(), np.eye(3)[[0, 1, 2, 0]], verbose=0)
+    for a, b in zip(teacher.get_weights(), before[0]):
+        np.testing.assert_array_equal(a, b)
+    assert any((a != b).any() for a, b in zip(student.get_weights(), before[1]))
+    np.testing.assert_allclose(
+        distiller.predict(images(), verbose=0),
+        array(student(images())),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_a_checkpoint_can_be_loaded_before_anything_is_computed(
+    tmp_path, recipe
+):
+    settings = recipe(teacher="x")
+    first, second = (
+        distillation.distilled(
+            student_of(settings), student_of(settings), settings
+        )
+        for _ in range(2)
+    )
+    first.save(tmp_path / "model.keras")
+    second.load_weights(tmp_path / "model.keras")
+    for a, b in zip(second.get_weights(), first.get_weights()):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,89 @@
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import EPSANet
+from keras_epsanet.training import Recipe, trained_start
+
+SIZES = {"reduction": 4, "input_shape": (32, 32, 3), "classes": 3}
+
+
+def test_a_source_is_a_file_or_a_public_name(tmp_path):
+    file = tmp_path / "resnet.pth"
+    with pytest.raises(ValueError, match="no file .*resnet.pth. Received"):
+        trained_start.check_source(str(file))
+    file.touch()
+    trained_start.check_source(str(file))
+    trained_start.check_source("resnet50.tv2")
+
+
+@pytest.mark.parametrize(
+    "size, number", [(48, 512), (224, 512), (225, 507), (448, 128), (9999, 1)]
+)
+def test_larger_images_are_fewer(size, number):
+    assert trained_start.count_fitted_images(size) == number
+
+
+@pytest.mark.parametrize("is_chief", [True, False])
+def test_the_chief_notes_what_a_training_started_from(tmp_path, is_chief):
+    run = types.SimpleNamespace(path=str(tmp_path), is_chief=is_chief)
+    trained_start.note_start(run, "resnext", "Initialized from ResNeXt.")
+    note = tmp_path / trained_start.INITIALIZED_FROM
+    assert note.exists() == is_chief
+    if is_chief:
+        assert note.read_text() == "resnext\nInitialized from ResNeXt.\n"
+
+
+def test_a_network_is_fitted_to_the_first_images(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    source = EPSANet((1,), (16,), (3,), (1,), **SIZES)
+    images = np.random.default_rng(0).normal(size=(6, 32, 32, 3))
+    dataset = tf.data.Dataset.from_tensor_slices(images.astype("float32"))
+    networks = [EPSANet((1,), (16,), (3, 5), (1, 4), **SIZES) for _ in "ab"]
+    # What nothing is inherited for, the attention's first stage.
+    networks[1].set_weights(networks[0].get_weights())
+    monkeypatch.setattr(trained_start, "count_fitted_images", lambda size: 4)
+    for network, given in zip(networks, (dataset, dataset.take(4))):
+        inherited = trained_start.inherit(
+            network, source, given, Recipe(seed=3), 32
+        )
+    assert list(inherited.fitted) == ["conv2_block1_psa"]
+    for ours, theirs in zip(*(n.get_weights() for n in networks)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+MIRRORED = """
+import keras, numpy as np, tensorflow as tf
+from keras_epsanet import EPSANet
+from keras_epsanet.training import Recipe, trained_start
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, 3 * [tf.config.LogicalDeviceConfiguration()]
+)
+sizes = {"reduction": 4, "input_shape": (32, 32, 3), "classes": 3}
+source = EPSANet((1,), (16,), (3,), (1,), **sizes)
+strategy = tf.distribute.MirroredStrategy([f"/cpu:{i}" for i in range(3)])
+with strategy.scope():
+    network = EPSANet((1,), (16,), (3, 5), (1, 4), **sizes)
+plain = EPSANet((1,), (16,), (3, 5), (1, 4), **sizes)
+plain.set_weights(network.get_weights())
+x = np.random.default_rng(0).normal(size=(8, 32, 32, 3)).astype("float32")
+images = tf.data.Dataset.from_tensor_slices(x)
+trained_start.inherit(network, source, images, Recipe(), 32)
+trained_start.inherit(plain, source, images, Recipe(), 32)
+for mirrored, expected in zip(network.variables, plain.variables):
+    parts = strategy.experimental_local_results(mirrored.value)
+    assert len(parts) == 3
+    for part in parts:
+        np.testing.assert_allclose(part, expected, rtol=1e-5, atol=1e-6)
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="replicas of TensorFlow"
+)
+def test_all_replicas_start_alike(run_python):
+    run_python(MIRRORED)
