@@ -39,13 +39,16 @@ PORTABLE_JAX = tests/detection tests/layers tests/ops \
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax
 
-.PHONY: demo demo-detection docs test test-fast test-all lint format clean
+.PHONY: demo demo-detection demo-transfer docs test test-fast test-all lint format clean
 
 demo: $(VENV)/examples.done
 	$(BIN)/python examples/train_classifier.py
 
 demo-detection: $(VENV)/detection.done demo
 	$(BIN)/python examples/train_coco.py --weights runs/classifier/model.keras
+
+demo-transfer: $(VENV)/examples.done
+	$(BIN)/python examples/warm_start.py
 
 # The site, in build/site. A broken link or a missing docstring is an error.
 docs: $(VENV)/docs.done

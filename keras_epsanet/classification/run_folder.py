@@ -6,7 +6,7 @@ import os
 
 from keras_epsanet import training
 from keras_epsanet.atomic import write_file
-from keras_epsanet.training import resume
+from keras_epsanet.training import resume, trained_start
 
 # What a training that is under way, or finished, can be given anew besides
 # more epochs.
@@ -26,7 +26,7 @@ def choose_recipe(path, arguments, fine_tuning=False):
 
     Options that are not given are those of the training in the folder. A new
     training takes the defaults, with a warm-up over a tenth of its epochs;
-    for a trained start a tenth of the rate and twice the warm-up.
+    for a trained start they are as `trained_start.adapt_recipe` says.
 
     Args:
         path: Folder of the training; it need not exist.
@@ -56,17 +56,11 @@ def read_recipe(path):
 
 
 def _new_recipe(arguments, fine_tuning):
-    recipe = training.ClassifierRecipe()
+    recipe = training.ClassifierRecipe().with_options(arguments)
     if fine_tuning:
-        recipe = dataclasses.replace(
-            recipe, learning_rate=recipe.learning_rate / 10
-        )
-    recipe = recipe.with_options(arguments)
+        return trained_start.adapt_recipe(recipe, arguments)
     if not hasattr(arguments, "warm_up_epochs"):
-        share = 0.2 if fine_tuning else 0.1
-        recipe = dataclasses.replace(
-            recipe, warm_up_epochs=share * recipe.epochs
-        )
+        recipe = dataclasses.replace(recipe, warm_up_epochs=0.1 * recipe.epochs)
     return recipe
 
 

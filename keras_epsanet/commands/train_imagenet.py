@@ -97,6 +97,9 @@ def parse(arguments=None, program="train_imagenet"):
 def choose_recipe(args):
     """The recipe of the file, the run or the paper, with the options given.
 
+    A trained start has a lower rate and a warm-up unless a file or an option
+    says otherwise.
+
     Args:
         args: What `parse` returned.
 
@@ -113,9 +116,12 @@ def choose_recipe(args):
     if path is not None:
         with open(path) as file:
             recipe = training.ImageNetRecipe.from_json(file.read())
-    else:
-        recipe = smoke.SMOKE if args.smoke else training.IMAGENET
-    return recipe.with_options(args)
+        return recipe.with_options(args)
+    recipe = smoke.SMOKE if args.smoke else training.IMAGENET
+    recipe = recipe.with_options(args)
+    if args.inherit:
+        recipe = trained_start.adapt_recipe(recipe, args)
+    return recipe
 
 
 def open_source(args):

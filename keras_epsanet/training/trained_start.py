@@ -1,5 +1,6 @@
 """A training that starts from the weights of a trained ResNet."""
 
+import dataclasses
 import os
 
 from keras_epsanet.atomic import write_file
@@ -12,6 +13,36 @@ INITIALIZED_FROM = "initialized_from.txt"
 # Modules that cannot compute a ResNet's convolutions are fitted to so many
 # images of 224×224 pixels, or fewer larger ones. They take 5 GB of memory.
 MOST_IMAGES, _SIDE = 512, 224
+
+
+def adapt_recipe(recipe, given):
+    """Makes a recipe gentle for weights that are trained already.
+
+    Args:
+        recipe: `Recipe` for a network of random weights, with the options
+            that were given.
+        given: What a parser with `Recipe.add_options` returned.
+
+    Returns:
+        The recipe with a tenth of the learning rate, and a warm-up over a
+        fifth of the epochs, at most five, but for what was given.
+
+    Example:
+
+    >>> import argparse
+    >>> from keras_epsanet.training import IMAGENET
+    >>> recipe = adapt_recipe(IMAGENET, argparse.Namespace())
+    >>> recipe.learning_rate, recipe.warm_up_epochs
+    (0.01, 5)
+    """
+    changes = {
+        "learning_rate": recipe.learning_rate / 10,
+        "warm_up_epochs": min(0.2 * recipe.epochs, 5),
+    }
+    return dataclasses.replace(
+        recipe,
+        **{k: v for k, v in changes.items() if not hasattr(given, k)},
+    )
 
 
 def check_source(source):

@@ -390,6 +390,22 @@ def test_a_recipe_comes_from_its_file(tmp_path, monkeypatch):
     assert seen.optimizer.momentum == 0.5 and seen.batch_size == 4
 
 
+def test_a_trained_start_is_gentle_unless_a_file_says_otherwise(tmp_path):
+    def choose(*arguments):
+        arguments = ("--data", "X", "--output", "Y", *arguments)
+        return train_imagenet.choose_recipe(train_imagenet.parse(arguments))
+
+    assert choose("--inherit", "resnext").learning_rate == 0.01
+    assert choose("--inherit", "resnext").warm_up_epochs == 5
+    given = choose("--inherit", "resnext", "--learning-rate", "0.2")
+    assert given.learning_rate == 0.2
+    assert choose() == training.IMAGENET
+    file = tmp_path / "mine.json"
+    file.write_text(training.IMAGENET.to_json())
+    recipe = choose("--inherit", "resnext", "--recipe", str(file))
+    assert recipe == training.IMAGENET
+
+
 def test_resume_takes_the_recipe_and_needs_a_checkpoint(tmp_path, monkeypatch):
     resume = ("--data", "X", "--resume")
     with pytest.raises(ValueError, match="no checkpoint"):

@@ -1,3 +1,4 @@
+import argparse
 import types
 
 import keras
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet import EPSANet
-from keras_epsanet.training import Recipe, trained_start
+from keras_epsanet.training import ImageNetRecipe, Recipe, trained_start
 
 SIZES = {"reduction": 4, "input_shape": (32, 32, 3), "classes": 3}
 
@@ -24,6 +25,23 @@ def test_a_source_is_a_file_or_a_public_name(tmp_path):
 )
 def test_larger_images_are_fewer(size, number):
     assert trained_start.count_fitted_images(size) == number
+
+
+@pytest.mark.parametrize(
+    "epochs, warm_up", [(120, 5), (25, 5), (10, 2), (1, 0.2)]
+)
+def test_a_recipe_for_trained_weights_is_gentle(epochs, warm_up):
+    recipe = ImageNetRecipe(epochs=epochs)
+    found = trained_start.adapt_recipe(recipe, argparse.Namespace())
+    assert found == ImageNetRecipe(
+        epochs=epochs, learning_rate=0.01, warm_up_epochs=warm_up
+    )
+
+
+def test_what_is_given_is_not_made_gentle():
+    given = argparse.Namespace(learning_rate=0.3, warm_up_epochs=1)
+    recipe = ImageNetRecipe().with_options(given)
+    assert trained_start.adapt_recipe(recipe, given) == recipe
 
 
 @pytest.mark.parametrize("is_chief", [True, False])
@@ -45,11 +63,17 @@ def test_a_network_is_fitted_to_the_first_images(monkeypatch):
     # What nothing is inherited for, the attention's first stage.
     networks[1].set_weights(networks[0].get_weights())
     monkeypatch.setattr(trained_start, "count_fitted_images", lambda size: 4)
+    shared = []
+    monkeypatch.setattr(
+        trained_start, "share_means", lambda *given: shared.append(given)
+    )
     for network, given in zip(networks, (dataset, dataset.take(4))):
         inherited = trained_start.inherit(
             network, source, given, Recipe(seed=3), 32
         )
     assert list(inherited.fitted) == ["conv2_block1_psa"]
+    # Workers may have rounded otherwise.
+    assert shared[-1] == (networks[1], networks[1].variables)
     for ours, theirs in zip(*(n.get_weights() for n in networks)):
         np.testing.assert_array_equal(ours, theirs)
 
