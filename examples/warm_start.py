@@ -1,15 +1,13 @@
 """Starts EPSANet-50 Small from a trained ResNet-50, and trains it further.
 
-    python examples/warm_start.py  # [SEED], or make demo-transfer
+    python examples/warm_start.py  # or make demo-transfer
 
-trains a ResNet-50 on the 10,000 embedded images at 48×48 pixels, makes an
-EPSANet-50 Small from it with 512 of them without labels, and trains that, and
-one from scratch, with few labels. It prints the top-1 accuracy on the 2,000
-test images and draws it in runs/warm_start.png: see docs/trained_start.md.
+trains a ResNet-50 on the 10,000 embedded images, makes an EPSANet-50 Small
+from it, and trains that, and one from scratch, with few labels. It prints the
+accuracies, and draws them in runs/warm_start.png: see docs/trained_start.md.
 """
 
 import os
-import sys
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -23,17 +21,16 @@ from keras_epsanet.data import fashion_mnist
 
 
 def load(split, size):
-    """Images `(N, size, size, 3)`, normalized, and classes."""
     images, labels = zip(*fashion_mnist(split).as_numpy_iterator())
     images = keras.ops.image.resize(np.stack(images), (size, size))
     images = np.repeat(keras.ops.convert_to_numpy(images), 3, axis=-1)
     return keras_epsanet.preprocess_input(images), np.eye(10)[list(labels)]
 
 
-def build(stages, kernel_sizes, groups, size):
+def build(stages, scales, size):
     sizes = {"input_shape": (size, size, 3), "classes": 10}
     network = keras_epsanet.EPSANet(
-        *stages, kernel_sizes, groups, classifier_activation=None, **sizes
+        *stages, *scales, classifier_activation=None, **sizes
     )
     for layer in network.layers:  # Every block starts as its shortcut.
         if layer.name.endswith("_3_bn"):
@@ -50,16 +47,14 @@ def train(network, images, labels, rate, teacher=None):
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, steps * 4 // 5, warmup_target=rate, warmup_steps=steps // 5
     )
-    model.compile(
-        keras.optimizers.SGD(schedule, 0.9, nesterov=True, weight_decay=5e-5),
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-    )
+    optimizer = keras.optimizers.SGD(schedule, 0.9, nesterov=True)
+    model.compile(optimizer, keras.losses.CategoricalCrossentropy(True))
     model.fit(images, labels, batch_size=64, epochs=3, verbose=0)
     keras_epsanet.recalibrate_batch_norm(network, images)
 
 
 def accuracy(what, network, images, labels):
-    logits = network.predict(images, batch_size=100, verbose=0)
+    logits = network.predict(images, verbose=0)
     right = float(np.mean(logits.argmax(-1) == labels.argmax(-1)))
     print(f"{what:35s} {right:.2%}", flush=True)
     return right
@@ -75,12 +70,12 @@ def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2000, 5000)):
     order = np.random.default_rng(seed).permutation(len(images))
 
     # Source: with one scale an EPSANet is a ResNet.
-    resnet = build(stages, (3,), (1,), size)
+    resnet = build(stages, ((3,), (1,)), size)
     train(resnet, images, labels, rate=0.05)
     plt.axhline(accuracy("ResNet, all labels", resnet, *test), label="ResNet")
 
     # Start
-    scratch, fitted = (build(stages, *EPSANET, size) for _ in range(2))
+    scratch, fitted = (build(stages, EPSANET, size) for _ in range(2))
     keras_epsanet.inherit_weights(fitted, resnet, images=images[order[:512]])
 
     # Fit and look
@@ -93,8 +88,7 @@ def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2000, 5000)):
         found = [accuracy(f"{name}, no labels", network, *test)]
         for some in (order[:count] for count in counts):
             train(network, images[some], labels[some], rate, teacher)
-            what = f"{name}, {len(some):,} labels"
-            found.append(accuracy(what, network, *test))
+            found += [accuracy(f"{name}, {len(some):,} labels", network, *test)]
             network.set_weights(start)
         plt.plot([0, *counts], found, "o-", label=name)
     plt.gca().set(xlabel="labeled images", ylabel="top-1", ylim=(0, 1))
@@ -104,4 +98,4 @@ def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2000, 5000)):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()
