@@ -64,48 +64,22 @@ def inherit(model, weights):
     return plan
 
 
-def run_resnet(weights, images):
-    """What the ResNet computes of channels-last images, by PyTorch."""
+@pytest.fixture
+def run_resnet(torch_resnet):
+    """Function that computes what PyTorch's ResNet does of NHWC images."""
     import torch
-    from torch.nn import functional
 
-    state = {k: torch.from_numpy(v) for k, v in weights.state.items()}
+    def run(weights, images):
+        network = torch_resnet(*weights[1:])
+        state = network.state_dict()
+        for key, array in weights.state.items():
+            state[key] = torch.from_numpy(array)
+        network.load_state_dict(state)
+        with torch.no_grad():
+            images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+            return network(images).numpy()
 
-    def normalize(x, name):
-        return functional.batch_norm(
-            x,
-            state[f"{name}.running_mean"],
-            state[f"{name}.running_var"],
-            state[f"{name}.weight"],
-            state[f"{name}.bias"],
-            eps=1e-5,
-        )
-
-    x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    x = functional.conv2d(x, state["conv1.weight"], stride=2, padding=3)
-    x = functional.max_pool2d(normalize(x, "bn1").relu(), 3, 2, 1)
-    for stage, number in enumerate(weights.blocks, start=1):
-        for i in range(number):
-            block = f"layer{stage}.{i}"
-            stride = 2 if stage > 1 and i == 0 else 1
-            y = functional.conv2d(x, state[f"{block}.conv1.weight"])
-            y = functional.conv2d(
-                normalize(y, f"{block}.bn1").relu(),
-                state[f"{block}.conv2.weight"],
-                stride=stride,
-                padding=1,
-                groups=weights.groups,
-            )
-            y = normalize(y, f"{block}.bn2").relu()
-            y = functional.conv2d(y, state[f"{block}.conv3.weight"])
-            if i == 0:
-                x = functional.conv2d(
-                    x, state[f"{block}.downsample.0.weight"], stride=stride
-                )
-                x = normalize(x, f"{block}.downsample.1")
-            x = (x + normalize(y, f"{block}.bn3")).relu()
-    x = x.mean((2, 3))
-    return (x @ state["fc.weight"].T + state["fc.bias"]).numpy()
+    return run
 
 
 def make_images(count=2):
@@ -114,7 +88,7 @@ def make_images(count=2):
 
 
 @pytest.mark.parametrize("kernel_sizes", [(3, 5, 5, 7), (3, 5, 7, 9)])
-def test_large_computes_what_resnext_computes(kernel_sizes):
+def test_large_computes_what_resnext_computes(kernel_sizes, run_resnet):
     weights = make_state((1, 2), WIDTHS, 32, 2)
     model = EPSANet(
         (1, 2),
@@ -180,7 +154,7 @@ def test_the_first_step_reaches_the_rims_and_fc2(trained):
         assert keras.ops.convert_to_numpy(kernel).any()
 
 
-def test_channels_first_computes_the_same():
+def test_channels_first_computes_the_same(run_resnet):
     if keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow has no such convolution on a CPU")
     weights = make_state((1, 1), WIDTHS, 32, 2)
@@ -200,7 +174,7 @@ def test_channels_first_computes_the_same():
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-def test_one_scale_is_a_resnet():
+def test_one_scale_is_a_resnet(run_resnet):
     weights = make_state((1, 1), (64, 128), 1, 4)
     model = EPSANet((1, 1), (64, 128), (3,), (1,), classes=5, **SIZES)
     assert not inherit(model, weights).partly
@@ -251,7 +225,7 @@ def test_small_keeps_the_energy_of_the_best_order(groups):
         assert sorted(order) == list(range(psa.filters))
 
 
-def test_what_is_around_a_module_is_in_its_order():
+def test_what_is_around_a_module_is_in_its_order(run_resnet):
     # Where modules hold nothing, biases alone come through.
     weights = make_state((1, 1), (64, 128), 1, 4)
     for stage in (1, 2):
