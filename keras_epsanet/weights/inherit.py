@@ -87,7 +87,8 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
             `PSA` layers in place of convolutions of `source`.
         source: Path of a ResNet's or ResNeXt's weights (`.pth`, `.pt`,
             `.pth.tar`, `.safetensors`, `.weights.h5`, `.keras` or `.h5`) in
-            the names of torchvision, timm, MMPretrain or Keras; a
+            the names of torchvision, timm, MMPretrain or Keras (of a
+            training's checkpoint the averaged model, if it has one); a
             dictionary of its tensors; a Keras model; or the name of a
             public file, such as `"resnet50.tv2"` (all are in the docs), or
             `"resnext"` for the one that EPSANet Large of this depth starts
