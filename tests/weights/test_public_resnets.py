@@ -1,8 +1,12 @@
+import functools
+import pathlib
+
 import numpy as np
 import pytest
 
 from keras_epsanet import EPSANet, EPSANet50Large, EPSANet50Small
 from keras_epsanet.weights import public_files, public_resnets
+from keras_epsanet.weights.downloads import cache_folder
 from keras_epsanet.weights.public_resnets import (
     is_public_name,
     read_public_resnet,
@@ -43,16 +47,80 @@ def test_the_converted_file_needs_no_pytorch(published, monkeypatch):
         np.testing.assert_array_equal(array, second.state[key])
 
 
-def test_a_damaged_conversion_is_made_anew(published, tmp_path):
+def half(content, place):
+    return content[: int(place * len(content))]
+
+
+def flip(content, place):
+    content = bytearray(content)
+    content[int(place * len(content))] ^= 0x10
+    return bytes(content)
+
+
+def rename(content, place):
+    # The arrays of two layers change their names in the archive.
+    names = b"bn1.weight", b"bn1.bias", b"bn1.weigh2"
+    return content.replace(names[0], names[2]).replace(names[1], names[0])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [(half, 0.0), (half, 0.5), (half, 0.999), (rename, 0)]
+    + [(flip, place / 12) for place in range(12)]
+    + [(flip, 1 - place / 12 * 0.2) for place in range(1, 12)],
+)
+def test_a_damaged_conversion_is_made_anew(damage, publisher, torch_resnet):
+    # Of a small network, for which many kinds of damage can be tried.
+    network = torch_resnet((1,), (8,), classes=3)
+    name = public_files.DEFAULTS["resnext50_32x4d"]
+    publisher.publish(name, network.state_dict())
     model = small_stem_model()
-    read_public_resnet(model, "resnext")
-    (path,) = (tmp_path / "cache/models/keras_epsanet").glob("*.npz")
+    expected = read_public_resnet(model, "resnext").state
+    (path,) = pathlib.Path(cache_folder()).glob("*.npz")
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    assert read_public_resnet(model, "resnext").blocks == (3, 4, 6, 3)
-    assert path.stat().st_size == len(whole)
+    change, place = damage
+    path.write_bytes(change(whole, place))
+    assert path.read_bytes() != whole
+    for _ in range(2):
+        found = read_public_resnet(model, "resnext").state
+        assert found.keys() == expected.keys()
+        for key, array in expected.items():
+            np.testing.assert_array_equal(found[key], array)
+        assert path.read_bytes() == whole
+    assert len(publisher.asked) == 1
 
 
+@pytest.mark.parametrize("damage", [half, flip])
+def test_all_that_is_damaged_is_downloaded_again(
+    damage, publisher, torch_resnet
+):
+    network = torch_resnet((1,), (8,), classes=3)
+    name = public_files.DEFAULTS["resnext50_32x4d"]
+    publisher.publish(name, network.state_dict())
+    model = small_stem_model()
+    expected = read_public_resnet(model, "resnext").state
+    for path in pathlib.Path(cache_folder()).iterdir():
+        path.write_bytes(damage(path.read_bytes(), 0.5))
+    found = read_public_resnet(model, "resnext").state
+    for key, array in expected.items():
+        np.testing.assert_array_equal(found[key], array)
+    assert len(publisher.asked) == 2
+
+
+def test_another_conversion_is_not_taken_for_this_one(publisher, torch_resnet):
+    network = torch_resnet((1,), (8,), classes=3)
+    name = public_files.DEFAULTS["resnext50_32x4d"]
+    publisher.publish(name, network.state_dict())
+    model = small_stem_model()
+    expected = read_public_resnet(model, "resnext").state
+    (path,) = pathlib.Path(cache_folder()).glob("*.npz")
+    np.savez(path, **{key: 2 * array for key, array in expected.items()})
+    found = read_public_resnet(model, "resnext").state
+    for key, array in expected.items():
+        np.testing.assert_array_equal(found[key], array)
+
+
+@functools.cache
 def small_stem_model():
     return EPSANet50Large(include_top=False)
 
