@@ -57,9 +57,9 @@ def resnext(torch_resnet):
     return get
 
 
-def make_images(count):
+def make_images(count, size=64):
     generator = np.random.default_rng(0)
-    return generator.normal(size=(count, 64, 64, 3)).astype("float32")
+    return generator.normal(size=(count, size, size, 3)).astype("float32")
 
 
 def to_torch(images):
@@ -232,10 +232,11 @@ def trained(request, resnext):
     """
     depth = request.param
     network = copy.deepcopy(resnext(depth))
-    model = LARGE[depth](**SIZES)
+    # The last feature map has 4×4 pixels, so that kernels of 7×7 see some.
+    model = LARGE[depth](**{**SIZES, "input_shape": (128, 128, 3)})
     inherit_weights(model, network.state_dict(), verbose=False)
     before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
-    images, labels = make_images(8), np.arange(8) * 100
+    images, labels = make_images(4, 128), np.arange(4) * 100
     seen = {}
 
     def note(name):
@@ -287,11 +288,11 @@ def test_the_first_step_has_the_loss_and_statistics_of_resnext(
     worst = 0.0
     for name, arrays in statistics.items():
         layer = model.get_layer(keras_name(name))
-        # Output t of a quarter of a group of 4q is that of one branch.
-        order = np.arange(len(arrays[0])).reshape(32, 4, -1)
-        order = order.transpose(1, 0, 2).reshape(-1)
-        if not name.endswith("bn2"):
-            order.sort()
+        order = slice(None)
+        if name.endswith("bn2"):
+            # Output t of a quarter of a group of 4q is that of one branch.
+            order = np.arange(len(arrays[0])).reshape(32, 4, -1)
+            order = order.transpose(1, 0, 2).reshape(-1)
         for array, variable in zip(
             arrays, (layer.moving_mean, layer.moving_variance)
         ):
@@ -311,8 +312,7 @@ def test_the_first_step_reaches_the_rims_and_fc2(trained):
         for branch in psa.spc.convolutions[1:]:
             rim = keras.ops.convert_to_numpy(branch.kernel)[0]
             assert not before[branch.kernel.path][0].any()
-            # A map of 2×2 pixels does not reach all of a kernel of 7×7.
-            assert rim.any() or branch.kernel.shape[0] > 5
+            assert (rim != 0).mean() > 0.5
         kernel = psa.se.fc2.kernel
         assert not before[kernel.path].any()
         assert keras.ops.convert_to_numpy(kernel).any()
