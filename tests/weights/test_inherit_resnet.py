@@ -4,7 +4,8 @@ import pytest
 
 from keras_epsanet import EPSANet, EPSANetBackbone
 from keras_epsanet.layers import PSA
-from keras_epsanet.weights.embedding import Pyramid, exact_order
+from keras_epsanet.weights import inherit_resnet
+from keras_epsanet.weights.embedding import Pyramid, best_orders, exact_order
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
 from keras_epsanet.weights.resnet_names import ResNetWeights
 
@@ -223,6 +224,28 @@ def test_small_keeps_the_energy_of_the_best_order(groups):
     for psa, name, order in plan.pairs:
         assert isinstance(psa, PSA) and psa.name == name
         assert sorted(order) == list(range(psa.filters))
+
+
+def test_inputs_weigh_what_batch_normalization_makes_of_them(monkeypatch):
+    weights = make_state((1,), (64,), 1, 4)
+    weights.state["layer1.0.bn1.bias"] *= 4
+    weights.state["layer1.0.bn1.weight"][::2] *= -1
+    seen = []
+
+    def note(dense, pyramid, moments):
+        seen.append(moments)
+        return best_orders(dense, pyramid, moments)
+
+    monkeypatch.setattr(inherit_resnet, "best_orders", note)
+    model = EPSANet((1,), (64,), (3, 5), (1, 4), classes=5, **SIZES)
+    inherit(model, weights)
+    normal = np.random.default_rng(2).normal(size=(50_000, 64))
+    scale, shift = (
+        weights.state[f"layer1.0.bn1.{name}"] for name in ("weight", "bias")
+    )
+    squares = np.square(np.maximum(scale * normal + shift, 0)).mean(0)
+    (moments,) = seen
+    np.testing.assert_allclose(moments, squares, rtol=0.03, atol=0.01)
 
 
 def test_what_is_around_a_module_is_in_its_order(run_resnet):
