@@ -24,9 +24,10 @@ class Inheritance(NamedTuple):
         source: String, such as `"ResNeXt-50 32x4d"`.
         exact: Names of the layers that compute what the source computes.
         fitted: Names of the PSA modules that were fitted to the source,
-            with the share of the variance of its output that they explain
-            (of the pixels that they were fitted to). The statistics of the
-            batch normalization behind each make up for the rest.
+            with the share of the variance of its output that they explain:
+            of every eighth image, which they were not fitted to (of all, if
+            there are fewer than eight). The statistics of the batch
+            normalization behind each make up for the rest.
         partly: Names of the PSA modules that hold a part of the source's
             kernel, with the share of its energy (sum of squares).
         left: Names of the layers with weights that were left as they were.
