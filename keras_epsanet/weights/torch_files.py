@@ -137,7 +137,8 @@ def to_numpy(tensor):
         if tensor.is_floating_point() and tensor.dtype.itemsize == 2:
             tensor = tensor.float()
         tensor = tensor.numpy()
-    array = np.asarray(tensor)
+    # A copy, for variables of JAX may keep the memory of the array.
+    array = np.array(tensor)
     return array.astype("float32") if array.dtype.itemsize == 2 else array
 
 

@@ -7,7 +7,7 @@ from keras_epsanet.layers import PSA
 from keras_epsanet.weights import inherit_resnet
 from keras_epsanet.weights.embedding import Pyramid, best_orders, exact_order
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
-from keras_epsanet.weights.resnet_names import ResNetWeights
+from keras_epsanet.weights.resnet_names import ResNetWeights, read_resnet
 
 WIDTHS = (128, 256)
 LARGE = {"kernel_sizes": (3, 5, 5, 7), "groups": (32,) * 4, "expansion": 2}
@@ -118,6 +118,11 @@ def trained():
     for sizes in scales:
         model = EPSANet((1, 1), WIDTHS, *sizes, expansion=2, classes=5, **SIZES)
         inherit(model, weights)
+        for name in ("conv2_block1_psa", "conv3_block1_psa"):
+            # Both of its units may start with 0 for every image.
+            fc1 = model.get_layer(name).se.fc1
+            fc1.bias.assign(keras.ops.ones(fc1.bias.shape))
+            fc1.kernel.assign(keras.ops.zeros(fc1.kernel.shape))
         before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.01), loss)
@@ -183,6 +188,17 @@ def test_one_scale_is_a_resnet(run_resnet):
     expected = run_resnet(weights, images)
     found = model.predict(images, verbose=0)
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_the_network_does_not_change_with_the_tensors_that_it_was_given():
+    state = make_state((1,), (128,), 32, 2).state
+    model = EPSANet((1,), (128,), **LARGE, classes=5, **SIZES)
+    inherit(model, read_resnet(state))
+    before = [np.copy(keras.ops.convert_to_numpy(w)) for w in model.weights]
+    for array in state.values():
+        array += 1  # As a training of the source does it, in place.
+    for weight, expected in zip(model.weights, before):
+        np.testing.assert_array_equal(weight, expected, weight.path)
 
 
 def test_every_weight_of_the_target_is_set_but_those_of_fc1():

@@ -235,6 +235,12 @@ def trained(request, resnext):
     # The last feature map has 4×4 pixels, so that kernels of 7×7 see some.
     model = LARGE[depth](**{**SIZES, "input_shape": (128, 128, 3)})
     inherit_weights(model, network.state_dict(), verbose=False)
+    for layer in model.layers:
+        if layer.name.endswith("_psa"):
+            # Both of its units may start with 0 for every image.
+            fc1 = layer.se.fc1
+            fc1.bias.assign(keras.ops.ones(fc1.bias.shape))
+            fc1.kernel.assign(keras.ops.zeros(fc1.kernel.shape))
     before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
     images, labels = make_images(4, 128), np.arange(4) * 100
     seen = {}

@@ -38,6 +38,14 @@ def test_only_short_floats_change_their_type(value, dtype):
     np.testing.assert_array_equal(array, [1, 1])
 
 
+@pytest.mark.parametrize("value", [np.ones(99, "float32"), torch.ones(99)])
+def test_arrays_share_no_memory_with_what_they_are_of(value):
+    # A variable of JAX may keep the memory of the array that it is given.
+    array = to_numpy(value)
+    value *= 2
+    np.testing.assert_array_equal(array, 1)
+
+
 def test_names_lose_the_prefix_of_parallel_training_alone():
     state = {
         "module.a": np.ones(1),
