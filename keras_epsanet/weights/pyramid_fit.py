@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_epsanet.weights.embedding import branches_of
 from keras_epsanet.weights.graph_parts import (
     GraphPart,
     first_outputs,
@@ -29,7 +30,7 @@ class Pair(NamedTuple):
     """A module and what its output is to be.
 
     Attributes:
-        psa: `PSA` layer.
+        psa: `PSA` or `SPC` layer.
         source: Layer of the source model.
         order: Array of integers: output n of the module is output
             `order[n]` of the source's layer.
@@ -153,7 +154,7 @@ def _sample_targets(source, pairs, batches, generator):
 def _pixels(psa):
     unknowns = max(
         np.prod(convolution.kernel.shape[:3])
-        for convolution in psa.spc.convolutions
+        for convolution in branches_of(psa)[0].convolutions
     )
     wanted = PIXELS_PER_UNKNOWN * int(unknowns)
     return min(max(wanted, LEAST_PIXELS), MOST_PIXELS)
@@ -181,10 +182,10 @@ def _fit(psa, inputs, fitted, seen):
     the channels of the mean square of what is wrong with it where it is
     judged.
     """
-    scales = len(psa.kernel_sizes)
-    width = psa.spc.scale_filters
+    spc, divisor = branches_of(psa)
+    width = spc.scale_filters
     means, variances, residuals = [], [], 0.0
-    for branch, convolution in enumerate(psa.spc.convolutions):
+    for branch, convolution in enumerate(spc.convolutions):
         outputs = slice(branch * width, (branch + 1) * width)
         channels = convolution.kernel.shape[2] * convolution.groups
         first = branch * channels if psa.split_input else 0
@@ -196,14 +197,14 @@ def _fit(psa, inputs, fitted, seen):
             convolution,
             images,
             *(
-                _Pixels(x.places, [scales * y[:, outputs] for y in x.values])
+                _Pixels(x.places, [divisor * y[:, outputs] for y in x.values])
                 for x in (fitted, seen)
             ),
         )
         convolution.kernel.assign(kernel)
-        means.append(statistics.mean / scales)
-        variances.append(statistics.variance / scales**2)
-        residuals += residual / scales**2
+        means.append(statistics.mean / divisor)
+        variances.append(statistics.variance / divisor**2)
+        residuals += residual / divisor**2
     found = _Statistics(np.concatenate(means), np.concatenate(variances))
     return found, residuals
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.layers import PSA, Bias, GroupedConv2D
+from keras_epsanet.layers import PSA, SPC, Bias, GroupedConv2D
 from keras_epsanet.weights.embedding import Pyramid, embed
 from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
 
@@ -71,6 +71,19 @@ def test_a_module_learns_what_it_can_compute(data_format, kwargs):
     images = make_images(200)
     model, source, share, images = fit(psa, source, images)
     assert share > 0.999
+    expected = source.predict(images, verbose=0)
+    found = model.predict(images, verbose=0)
+    assert np.square(found - expected).mean() < 1e-3 * expected.var()
+
+
+def test_a_module_without_attention_learns_what_it_can_compute():
+    groups = (1, 2, 4, 4)
+    source, spc = (SPC(FILTERS, groups=groups, name="psa") for _ in range(2))
+    model, source = make_model(spc), make_model(source)
+    images = make_images(200)
+    pairs = [Pair(spc, source.layers[-1], np.arange(FILTERS))]
+    shares = fit_pyramids(model, source, pairs, [images], verbose=False)
+    assert shares["psa"] > 0.999
     expected = source.predict(images, verbose=0)
     found = model.predict(images, verbose=0)
     assert np.square(found - expected).mean() < 1e-3 * expected.var()
