@@ -22,7 +22,7 @@ PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
 	tests/weights/test_inherit_resnet.py tests/weights/test_layer_names.py \
 	tests/weights/test_load.py tests/weights/test_graph_parts.py \
 	tests/weights/test_pyramid_fit.py tests/weights/test_resnet_keras.py \
-	tests/test_docstrings.py tests/test_saving.py
+	tests/weights/test_resnext_start.py tests/test_docstrings.py tests/test_saving.py
 
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.

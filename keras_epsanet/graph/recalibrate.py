@@ -6,8 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_epsanet.distribution.input_batches import (
+    count_batches,
+    input_batches,
+)
 from keras_epsanet.distribution.replicas import num_replicas, share_statistics
-from keras_epsanet.graph.input_batches import count_batches, input_batches
 
 
 def recalibrate_batch_norm(

@@ -64,7 +64,8 @@ def replace_convolutions(
             `keras_epsanet.inherit_weights` does it: kernels
             embedded, attention neutral. Otherwise they start at random.
         images: Optional images, preprocessed as for the model: the new
-            `PSA` layers are fitted to what the convolutions make of them.
+            `PSA` or `SPC` layers are fitted to what the convolutions make
+            of them.
             Those in models in the model cannot be.
         verbose: 1 prints the report, 0 nothing.
         **kwargs: Further arguments of `layer`, such as `reduction=8`.
@@ -118,7 +119,8 @@ def replace_convolutions(
         if random:
             raise ValueError(
                 f"{getattr(layer, '__name__', 'the layer')} cannot inherit "
-                "from a convolution: PSA can, or a layer of the same weights. "
+                "from a convolution: PSA and SPC can, or a layer of the same "
+                "weights. "
                 "`inherit=False` lets it start at random. "
                 f"Received: layer={layer}, inherit={inherit}"
             )

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_epsanet.layers import PSA
+
 
 class Pyramid(NamedTuple):
     """What the kernels of an `SPC` can hold.
@@ -44,6 +46,21 @@ class Pyramid(NamedTuple):
         for _, inputs, outputs in self.windows():
             seen[inputs, outputs] = True
         return seen
+
+
+def branches_of(module):
+    """Returns the branches of a module, and what divides their outputs.
+
+    Args:
+        module: `PSA` layer, whose attention is neutral, or `SPC` layer.
+
+    Returns:
+        Pair of the `SPC` layer and an integer, the number of scales for a
+        `PSA` and 1 for an `SPC`.
+    """
+    if isinstance(module, PSA):
+        return module.spc, len(module.kernel_sizes)
+    return module, 1
 
 
 def dense_kernel(kernel, groups):

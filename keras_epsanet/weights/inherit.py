@@ -23,11 +23,12 @@ class Inheritance(NamedTuple):
     Attributes:
         source: String, such as `"ResNeXt-50 32x4d"`.
         exact: Names of the layers that compute what the source computes.
-        fitted: Names of the PSA modules that were fitted to the source,
-            with the share of the variance of its output that they explain
-            (of the pixels that they were fitted to). The statistics of the
-            batch normalization behind each make up for the rest.
-        partly: Names of the PSA modules that hold a part of the source's
+        fitted: Names of the PSA and SPC modules that were fitted to the source,
+            with the share of the variance of its output that they explain:
+            of every eighth image, which they were not fitted to (of all, if
+            there are fewer than eight). The statistics of the batch
+            normalization behind each make up for the rest.
+        partly: Names of the modules that hold a part of the source's
             kernel, with the share of its energy (sum of squares).
         left: Names of the layers with weights that were left as they were.
     """
@@ -46,7 +47,7 @@ class Inheritance(NamedTuple):
         ):
             if shares:
                 mean = sum(shares.values()) / len(shares)
-                modules = f"{len(shares)} PSA module" + "s" * (len(shares) > 1)
+                modules = f"{len(shares)} module" + "s" * (len(shares) > 1)
                 parts.append(f"{modules} {what.format(mean)}")
         if self.left:
             names = ", ".join(self.left[:4])
@@ -84,10 +85,11 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
 
     Args:
         model: An EPSANet or `EPSANetBackbone`, or a functional model with
-            `PSA` layers in place of convolutions of `source`.
+            `PSA` or `SPC` layers in place of convolutions of `source`.
         source: Path of a ResNet's or ResNeXt's weights (`.pth`, `.pt`,
             `.pth.tar`, `.safetensors`, `.weights.h5`, `.keras` or `.h5`) in
-            the names of torchvision, timm, MMPretrain or Keras; a
+            the names of torchvision, timm, MMPretrain or Keras (of a
+            training's checkpoint the averaged model, if it has one); a
             dictionary of its tensors; a Keras model; or the name of a
             public file, such as `"resnet50.tv2"` (all are in the docs), or
             `"resnext"` for the one that EPSANet Large of this depth starts

@@ -3,10 +3,17 @@
 import keras
 import numpy as np
 
-from keras_epsanet.layers import PSA, GroupedConv2D
-from keras_epsanet.weights.embedding import Pyramid, dense_kernel, embed
+from keras_epsanet.layers import PSA, SPC, GroupedConv2D
+from keras_epsanet.weights.embedding import (
+    Pyramid,
+    branches_of,
+    dense_kernel,
+    embed,
+)
 from keras_epsanet.weights.inherit_resnet import Plan
 from keras_epsanet.weights.layer_names import find_prefixes
+
+_MODULES = (PSA, SPC)
 
 
 def plan_layers(model, source):
@@ -14,16 +21,16 @@ def plan_layers(model, source):
 
     Args:
         model: Functional model.
-        source: Keras model. Where `model` has a `PSA` it may have a
-            convolution of as many filters and the same strides, or a `PSA`
-            of other scales.
+        source: Keras model. Where `model` has a `PSA` or `SPC` it may have
+            a convolution of as many filters and the same strides, or a `PSA`
+            or `SPC` of other scales.
 
     Returns:
         `Plan`.
 
     Raises:
-        ValueError: If nothing can be inherited, or a `PSA` cannot stand for
-            the layer of its name.
+        ValueError: If nothing can be inherited, or a `PSA` or `SPC` cannot
+            stand for the layer of its name.
     """
     plan = Plan([], [], {}, [], [])
     _plan(model, source, plan, is_inner=False)
@@ -45,7 +52,7 @@ def _plan(model, source, plan, is_inner):
             continue
         if isinstance(layer, keras.Model) and isinstance(other, keras.Model):
             _plan(layer, other, plan, is_inner=True)
-        elif isinstance(layer, PSA) and _is_convolution(other, layer):
+        elif isinstance(layer, _MODULES) and _is_convolution(other, layer):
             _plan_module(layer, other, plan, is_inner)
         elif _shapes(layer) == _shapes(other):
             plan.assignments.extend(
@@ -69,53 +76,57 @@ def _shapes(layer):
     return [tuple(variable.shape) for variable in layer.weights]
 
 
-def _is_convolution(layer, psa):
+def _is_convolution(layer, module):
     """Whether a module can stand for a layer, but has not its weights."""
-    if isinstance(layer, PSA):
-        return _shapes(layer) != _shapes(psa)
+    if isinstance(layer, _MODULES):
+        return _shapes(layer) != _shapes(module)
     return isinstance(layer, keras.layers.Conv2D)
 
 
-def _plan_module(psa, other, plan, is_inner):
-    _check_stands_for(psa, other)
+def _plan_module(module, other, plan, is_inner):
+    _check_stands_for(module, other)
     dense = _dense_kernel_of(other)
     pyramid = Pyramid(
         dense.shape[2],
-        psa.filters,
-        psa.kernel_sizes,
-        psa.groups,
-        psa.split_input,
+        module.filters,
+        module.kernel_sizes,
+        module.groups,
+        module.split_input,
     )
     kernels, share = embed(dense, pyramid)
+    spc, divisor = branches_of(module)
+    factor = divisor / len(kernels)  # They are as often as large already.
     plan.assignments.extend(
-        (branch.kernel, kernel)
-        for branch, kernel in zip(psa.spc.convolutions, kernels)
+        (branch.kernel, factor * kernel)
+        for branch, kernel in zip(spc.convolutions, kernels)
     )
-    # Neutral attention: all scales weigh the same.
-    plan.assignments.extend(
-        (variable, np.zeros(variable.shape, "float32"))
-        for variable in psa.se.fc2.weights
-    )
+    if isinstance(module, PSA):
+        # Neutral attention: all scales weigh the same.
+        plan.assignments.extend(
+            (variable, np.zeros(variable.shape, "float32"))
+            for variable in module.se.fc2.weights
+        )
     if share == 1.0 and not isinstance(other, PSA):
-        plan.exact.append(psa.name)
+        plan.exact.append(module.name)
         return
-    plan.partly[psa.name] = share
+    plan.partly[module.name] = share
     if not is_inner:
-        plan.pairs.append((psa, other.name, np.arange(psa.filters)))
+        plan.pairs.append((module, other.name, np.arange(module.filters)))
 
 
 def _dense_kernel_of(layer):
     """The kernel of a convolution, or of a module of neutral attention."""
-    if not isinstance(layer, PSA):
+    if not isinstance(layer, _MODULES):
         return _ungrouped(layer)
-    size = max(layer.kernel_sizes)
+    size, scales = max(layer.kernel_sizes), len(layer.kernel_sizes)
+    spc, divisor = branches_of(layer)
     parts = []
-    for branch, convolution in enumerate(layer.spc.convolutions):
-        dense = _ungrouped(convolution) / len(layer.kernel_sizes)
+    for branch, convolution in enumerate(spc.convolutions):
+        dense = _ungrouped(convolution) / divisor
         margin = (size - len(dense)) // 2
         seen = dense.shape[2]
         before = branch * seen if layer.split_input else 0
-        channels = seen * (len(layer.kernel_sizes) if layer.split_input else 1)
+        channels = seen * (scales if layer.split_input else 1)
         around = (margin, margin)
         after = channels - before - seen
         parts.append(np.pad(dense, [around, around, (before, after), (0, 0)]))
@@ -127,20 +138,20 @@ def _ungrouped(convolution):
     return dense_kernel(kernel.astype("float32"), convolution.groups)
 
 
-def _check_stands_for(psa, other):
-    strides = psa.spc.convolutions[0].strides
+def _check_stands_for(module, other):
+    strides = branches_of(module)[0].convolutions[0].strides
     reason = None
-    if isinstance(other, PSA):
-        other_strides = other.spc.convolutions[0].strides
+    if isinstance(other, _MODULES):
+        other_strides = branches_of(other)[0].convolutions[0].strides
     else:
         other_strides = other.strides
         reason = _why_not_bare(other)
     found = other.filters, tuple(other_strides)
-    if found != (psa.filters, tuple(strides)):
+    if found != (module.filters, tuple(strides)):
         reason = f"it has filters={found[0]}, strides={found[1]}"
     if reason is not None:
         raise ValueError(
-            f"{psa.name} has {psa.filters} filters and strides "
+            f"{module.name} has {module.filters} filters and strides "
             f"{tuple(strides)} and cannot stand for {other.name}, for "
             f"{reason}. `keras_epsanet.replace_convolutions` puts modules in "
             f"the places of convolutions. Received: source layer {other}"

@@ -2,11 +2,10 @@
 
 import os
 import re
-import zipfile
 
 import numpy as np
 
-from keras_epsanet.atomic import whole
+from keras_epsanet.atomic import sha256, whole, write_file
 from keras_epsanet.weights.downloads import cache_folder
 from keras_epsanet.weights.inherit_resnet import check_fits
 from keras_epsanet.weights.layer_names import network_layers
@@ -77,19 +76,37 @@ def read_public_resnet(model, name):
 
 
 def _read(name):
-    """Reads the converted file, or downloads and converts the published one."""
+    """Reads the converted file, or downloads and converts the published one.
+
+    The hash of the converted file lies beside it. The archive's own sums do
+    not cover the names in it, nor all that can go wrong as it is opened.
+    """
     file_name = PUBLIC_FILES[name].file_name
     stem = os.path.splitext(file_name)[0]
     converted = os.path.join(cache_folder(), f"{stem}.npz")
-    try:
+    if _is_intact(converted):
         with np.load(converted) as arrays:
             return read_resnet(dict(arrays))
-    except (EOFError, OSError, ValueError, zipfile.BadZipFile):
-        pass  # Not there yet, or damaged.
     if file_name.endswith(ENDINGS):
         # Missed before the download rather than after it.
         import_for_files("torch", "torch")
     weights = read_resnet(download(name))
     with whole(converted) as temporary:
         np.savez(temporary, **weights.state)
+        digest = sha256(temporary)
+    # A hash of the former file refuses the new one, if it ends here.
+    write_file(_hash_of(converted), digest)
     return weights
+
+
+def _is_intact(path):
+    """Whether a file is there, and is what it was when its hash was taken."""
+    try:
+        with open(_hash_of(path), "rb") as file:
+            return file.read() == sha256(path).encode()
+    except OSError:  # Not there yet, or not to be read.
+        return False
+
+
+def _hash_of(path):
+    return f"{path}.sha256"

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_epsanet.weights.embedding import branches_of
 from keras_epsanet.weights.graph_parts import (
     GraphPart,
     first_outputs,
@@ -16,6 +17,8 @@ from keras_epsanet.weights.graph_parts import (
 LEAST_PIXELS, MOST_PIXELS = 4096, 8192
 # ... and between these so many for each unknown of an output.
 PIXELS_PER_UNKNOWN = 3
+# One of so many images is kept out, and tells how well the modules fit.
+IMAGES_PER_HELD_OUT = 8
 # Of the mean square of an input, added to the squares of all inputs.
 RIDGE = 1e-3
 # A channel of which a module explains less is not made larger further.
@@ -27,7 +30,7 @@ class Pair(NamedTuple):
     """A module and what its output is to be.
 
     Attributes:
-        psa: `PSA` layer.
+        psa: `PSA` or `SPC` layer.
         source: Layer of the source model.
         order: Array of integers: output n of the module is output
             `order[n]` of the source's layer.
@@ -36,6 +39,13 @@ class Pair(NamedTuple):
     psa: keras.layers.Layer
     source: keras.layers.Layer
     order: np.ndarray
+
+
+class _Pixels(NamedTuple):
+    """Some output pixels of a layer."""
+
+    places: list  # For each batch, their images, rows and columns.
+    values: list  # For each batch, what the source makes there.
 
 
 class _Statistics(NamedTuple):
@@ -63,7 +73,8 @@ def fit_pyramids(model, source, pairs, batches, seed=0, verbose=True):
 
     Returns:
         Dictionary from names of modules to the share of the variance of
-        their targets that they explain.
+        their targets that they explain, of every eighth image, which they
+        are not fitted to. Of fewer than eight images none is kept out.
     """
     generator = np.random.default_rng(seed)
     targets = _sample_targets(source, pairs, batches, generator)
@@ -73,16 +84,21 @@ def fit_pyramids(model, source, pairs, batches, seed=0, verbose=True):
     modules = [pair.psa for pair in pairs]
     explained = {}
     for psa, inputs in run_to_each(model, modules, batches):
-        places, values = targets.pop(psa.name)
-        found, residual = _fit(psa, inputs, places, values)
-        values = np.concatenate(values).astype("float64")
-        wanted = _Statistics(values.mean(0), values.var(0))
-        explained[psa.name] = 1.0 - residual / (wanted.variance.sum() + 1e-12)
+        fitted, seen = targets.pop(psa.name)
+        found, residual = _fit(psa, inputs, fitted, seen)
+        wanted = _statistics(fitted)
+        variance = _statistics(seen).variance.sum()
+        explained[psa.name] = 1.0 - residual / (variance + 1e-12)
         bias, normalization = normalization_behind(model, psa)
         if normalization is not None:
             _correct(bias, normalization, found, wanted)
         progress.add(1)
     return explained
+
+
+def _statistics(pixels):
+    values = np.concatenate(pixels.values).astype("float64")
+    return _Statistics(values.mean(0), values.var(0))
 
 
 def _correct(bias, normalization, found, wanted):
@@ -108,31 +124,37 @@ def _correct(bias, normalization, found, wanted):
 
 
 def _sample_targets(source, pairs, batches, generator):
-    """Draws output pixels of each layer of the source, with their values."""
+    """Draws output pixels of each layer of the source, with their values.
+
+    Returns a dictionary from the names of the modules to the pixels that
+    they are fitted to and those by which they are judged.
+    """
     outputs = GraphPart(
         source.inputs, first_outputs(source, [pair.source for pair in pairs])
     )
-    count = sum(len(batch) for batch in batches)
-    places, values = [[] for _ in pairs], [[] for _ in pairs]
+    place_in_turn = np.arange(sum(map(len, batches))) % IMAGES_PER_HELD_OUT
+    held_out = place_in_turn == IMAGES_PER_HELD_OUT - 1
+    count = np.sum(~held_out)
+    fitted, seen = ([_Pixels([], []) for _ in pairs] for _ in range(2))
     for batch in batches:
+        held, held_out = held_out[: len(batch)], held_out[len(batch) :]
         for i, (pair, features) in enumerate(zip(pairs, outputs.run([batch]))):
             features = _channels_last(features, pair.psa)
             number = -(-_pixels(pair.psa) // count)
             place = _draw(features.shape, number, generator)
-            places[i].append(place)
-            values[i].append(
-                features[place[0], place[1], place[2]][:, pair.order]
-            )
-    return {
-        pair.psa.name: (place, value)
-        for pair, place, value in zip(pairs, places, values)
-    }
+            for pixels, chosen in ((fitted[i], ~held), (seen[i], held)):
+                some = tuple(x[chosen[place[0]]] for x in place)
+                pixels.places.append(some)
+                pixels.values.append(features[some][:, pair.order])
+    if count == len(place_in_turn):
+        seen = fitted
+    return {pair.psa.name: both for pair, *both in zip(pairs, fitted, seen)}
 
 
 def _pixels(psa):
     unknowns = max(
         np.prod(convolution.kernel.shape[:3])
-        for convolution in psa.spc.convolutions
+        for convolution in branches_of(psa)[0].convolutions
     )
     wanted = PIXELS_PER_UNKNOWN * int(unknowns)
     return min(max(wanted, LEAST_PIXELS), MOST_PIXELS)
@@ -153,34 +175,41 @@ def _channels_last(features, layer):
     return np.asarray(features, "float32")
 
 
-def _fit(psa, inputs, places, values):
+def _fit(psa, inputs, fitted, seen):
     """Fits one module.
 
-    Returns the statistics of its output at these places, and the sum over
-    the channels of the mean square of what is wrong with it.
+    Returns the statistics of its output where it is fitted, and the sum over
+    the channels of the mean square of what is wrong with it where it is
+    judged.
     """
-    scales = len(psa.kernel_sizes)
-    width = psa.spc.scale_filters
+    spc, divisor = branches_of(psa)
+    width = spc.scale_filters
     means, variances, residuals = [], [], 0.0
-    for branch, convolution in enumerate(psa.spc.convolutions):
+    for branch, convolution in enumerate(spc.convolutions):
         outputs = slice(branch * width, (branch + 1) * width)
-        seen = convolution.kernel.shape[2] * convolution.groups
-        first = branch * seen if psa.split_input else 0
+        channels = convolution.kernel.shape[2] * convolution.groups
+        first = branch * channels if psa.split_input else 0
+        images = [
+            _channels_last(x, psa)[..., first : first + channels]
+            for x in inputs
+        ]
         kernel, statistics, residual = _fit_branch(
             convolution,
-            [_channels_last(x, psa)[..., first : first + seen] for x in inputs],
-            places,
-            [scales * value[:, outputs] for value in values],
+            images,
+            *(
+                _Pixels(x.places, [divisor * y[:, outputs] for y in x.values])
+                for x in (fitted, seen)
+            ),
         )
         convolution.kernel.assign(kernel)
-        means.append(statistics.mean / scales)
-        variances.append(statistics.variance / scales**2)
-        residuals += residual / scales**2
+        means.append(statistics.mean / divisor)
+        variances.append(statistics.variance / divisor**2)
+        residuals += residual / divisor**2
     found = _Statistics(np.concatenate(means), np.concatenate(variances))
     return found, residuals
 
 
-def _fit_branch(convolution, inputs, places, targets):
+def _fit_branch(convolution, images, fitted, seen):
     """Solves the normal equations of every group of one convolution.
 
     The kernel that is there counts as known: what is fitted, with a small
@@ -195,26 +224,26 @@ def _fit_branch(convolution, inputs, places, targets):
     kernel = np.stack(np.split(kernel, groups, axis=-1))
     shape = kernel.shape
     kernel = kernel.reshape(groups, -1, shape[-1])
-    sums = _sum_up(convolution, inputs, places, targets, kernel)
-    count = sum(len(target) for target in targets)
-    square, means, variances = sums.square, [], []
+    sums = _sum_up(convolution, images, fitted, kernel)
+    count = sum(map(len, fitted.values))
+    means, variances = [], []
     for group in range(groups):
         gram, right = sums.gram[group], sums.right[group]
         ridge = RIDGE * np.trace(gram) / len(gram) + _TINY
         damped = gram + ridge * np.eye(len(gram), dtype="float32")
         factor = cho_factor(damped, overwrite_a=True, check_finite=False)
-        change = cho_solve(factor, right, check_finite=False)
-        kernel[group] += change
-        # |y - Xd|² = |y|² - 2 d.r + d.(X'X)d, where (X'X + ridge) d = r.
-        square -= (change * right).sum(dtype="float64")
-        square -= ridge * np.square(change, dtype="float64").sum()
+        kernel[group] += cho_solve(factor, right, check_finite=False)
         mean = sums.patches[group] @ kernel[group] / count
         squares = (kernel[group] * (gram @ kernel[group])).sum(0) / count
         means.append(mean)
         variances.append(np.maximum(squares - np.square(mean), 0.0))
     statistics = _Statistics(np.concatenate(means), np.concatenate(variances))
+    square = sum(
+        np.square(wrong, dtype="float64").sum()
+        for _, wrong in _errors(convolution, images, seen, kernel)
+    )
     kernel = np.concatenate(list(kernel.reshape(shape)), axis=-1)
-    return kernel, statistics, square / count
+    return kernel, statistics, square / sum(map(len, seen.values))
 
 
 class _Sums(NamedTuple):
@@ -223,24 +252,30 @@ class _Sums(NamedTuple):
     gram: np.ndarray  # Of products of two inputs.
     right: np.ndarray  # Of products of an input and what is still wrong.
     patches: np.ndarray  # Of inputs.
-    square: float  # Of the square of what is still wrong.
 
 
-def _sum_up(convolution, inputs, places, targets, kernel):
+def _sum_up(convolution, images, pixels, kernel):
     groups, unknowns, made = kernel.shape
     gram = np.zeros((groups, unknowns, unknowns), "float32")
     right = np.zeros((groups, unknowns, made), "float32")
-    sums, square = np.zeros((groups, unknowns)), 0.0
-    for image, place, target in zip(inputs, places, targets):
-        patches = _patches(image, place, convolution, groups)
-        target = target.reshape(len(target), groups, -1).transpose(1, 0, 2)
-        wrong = target - patches @ kernel
-        square += np.square(wrong, dtype="float64").sum()
+    sums = np.zeros((groups, unknowns))
+    for patches, wrong in _errors(convolution, images, pixels, kernel):
         sums += patches.sum(1, dtype="float64")
         for group in range(groups):
             gram[group] += patches[group].T @ patches[group]
             right[group] += patches[group].T @ wrong[group]
-    return _Sums(gram, right, sums, square)
+    return _Sums(gram, right, sums)
+
+
+def _errors(convolution, images, pixels, kernel):
+    """Yields what each group sees and what is wrong with its outputs."""
+    groups = len(kernel)
+    for image, place, value in zip(images, *pixels):
+        if not len(value):
+            continue  # No image of this batch is kept out.
+        patches = _patches(image, place, convolution, groups)
+        value = value.reshape(len(value), groups, -1).transpose(1, 0, 2)
+        yield patches, value - patches @ kernel
 
 
 def _patches(image, place, convolution, groups):

@@ -61,8 +61,9 @@ def read_resnet(source):
     Args:
         source: Path of a `.pth`, `.pt`, `.pth.tar`, `.safetensors`,
             `.weights.h5`, `.h5` or `.keras` file; a dictionary of tensors or
-            arrays, or one that has it as its entry `"state_dict"`, with or
-            without the prefix `module.`; or a Keras model.
+            arrays, or one that has it as its entry `"state_dict"` or
+            `"model"`, with or without the prefix `module.`; or a Keras
+            model. Of a checkpoint with an averaged model that one is read.
 
     Returns:
         A `ResNetWeights`.

@@ -24,7 +24,9 @@ SEVERAL_SCALES = (
     "it is an EPSANet of several scales, not a ResNet: `weights=` and "
     "`load_torch_weights` load it into a network of its kind"
 )
-_COUNTERS = ("num_batches_tracked", "n_averaged")
+# What is beside the weights: counters, an EPSANet's attention, and weights
+# that train and are not averaged, under these names by MMCV 1.
+_BESIDE = re.compile(r"^ema_|\.conv2\.se\.|num_batches_tracked$")
 # timm's networks with other strides, or a filter before each of them.
 _OTHER_STRIDES = re.compile("legacy|resne[a-z]*aa|resnetblur")
 _CAFFE = re.compile(r"""style['"]?\s*[=:]\s*['"]caffe""")
@@ -61,8 +63,8 @@ def rename_resnet(content, received):
     """Turns what a checkpoint holds into torchvision's names.
 
     Args:
-        content: Dictionary of tensors or arrays, or one that has it as its
-            entry `"state_dict"`.
+        content: Dictionary of tensors or arrays, or a checkpoint that has
+            it as an entry, as `torch_files.to_arrays` takes it.
         received: String that names the source in messages.
 
     Returns:
@@ -92,7 +94,7 @@ def rename_resnet(content, received):
     return {
         _rename(key): array
         for key, array in state.items()
-        if not key.endswith(_COUNTERS) and ".conv2.se." not in key
+        if not _BESIDE.search(key)
     }
 
 

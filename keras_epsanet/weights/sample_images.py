@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_epsanet.distribution.input_batches import input_batches
+
 # Each takes 10 MB of memory while modules are fitted (at 224×224 pixels).
 MOST_IMAGES = 1024
 _BATCH = 32
@@ -13,7 +15,7 @@ def read_batches(images, model):
 
     Args:
         images: Array of all images; a tuple of it and their labels; or what
-            gives batches, each an array or such a tuple.
+            gives batches of them, as for `input_batches`.
         model: Model of one input, for which the images must be.
 
     Returns:
@@ -31,16 +33,15 @@ def read_batches(images, model):
     >>> [len(x) for x in read_batches(np.ones((40, 8, 8, 3)), model)]
     [32, 8]
     """
-    if isinstance(images, tuple) and hasattr(images[0], "shape"):
-        images = images[0]
-    if hasattr(images, "shape"):
-        images = [images]
     parts, left = [], MOST_IMAGES
-    for batch in images:
-        if isinstance(batch, (tuple, list)):
-            batch = keras.utils.unpack_x_y_sample_weight(tuple(batch))[0]
+    for _, batch in input_batches(images, batch_size=_BATCH):
+        _check_shape(batch, model)
         batch = keras.ops.convert_to_numpy(batch[:left])
-        _check_batch(batch, model)
+        if not np.isfinite(batch).all():
+            raise ValueError(
+                "`images` must be finite. Received: a batch with NaN or "
+                "infinity"
+            )
         parts.append(batch.astype("float32"))
         left -= len(batch)
         if left <= 0:
@@ -51,18 +52,14 @@ def read_batches(images, model):
     return [images[i : i + _BATCH] for i in range(0, len(images), _BATCH)]
 
 
-def _check_batch(batch, model):
+def _check_shape(batch, model):
     shape = tuple(model.inputs[0].shape[1:])
-    fits = len(model.inputs) == 1 and np.ndim(batch) == len(shape) + 1
+    found = tuple(np.shape(batch))
+    fits = len(model.inputs) == 1 and len(found) == len(shape) + 1
     if not fits or any(
-        wanted not in (None, size)
-        for wanted, size in zip(shape, batch.shape[1:])
+        wanted not in (None, size) for wanted, size in zip(shape, found[1:])
     ):
         raise ValueError(
             "`images` must be batches of images of the model's shape, "
-            f"{shape}. Received: a batch of shape {np.shape(batch)}"
-        )
-    if not np.isfinite(batch).all():
-        raise ValueError(
-            "`images` must be finite. Received: a batch with NaN or infinity"
+            f"{shape}. Received: a batch of shape {found}"
         )

@@ -1,5 +1,6 @@
 """PyTorch's files as dictionaries of NumPy arrays, executing nothing."""
 
+import argparse
 import collections.abc
 import importlib
 import os
@@ -9,13 +10,20 @@ import numpy as np
 
 # Endings of the files that are read and written.
 ENDINGS = (".pth", ".pt", ".pth.tar", ".safetensors")
+# Where training scripts keep the weights, averaged ones first: timm,
+# torchvision, then all. MMEngine's "ema_state_dict" is none of them: when it
+# saves, it swaps the two, so that its "state_dict" is the averaged one.
+_STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
+_NUMBER_AVERAGED = "n_averaged"  # Beside the weights of PyTorch's averages.
 
 
 def read_checkpoint(path):
-    """Reads a checkpoint of the PyTorch implementation, executing nothing.
+    """Reads the weights of a PyTorch or safetensors file, executing nothing.
 
     Args:
-        path: Path of a `.pth`, `.pt`, `.pth.tar` or `.safetensors` file.
+        path: Path of a `.pth`, `.pt`, `.pth.tar` or `.safetensors` file. Of
+            a training's checkpoint it is the averaged weights that are
+            read, if it has them.
 
     Returns:
         A dictionary from names, without `module.`, to NumPy arrays.
@@ -36,7 +44,7 @@ def read_content(path):
 
     Returns:
         What was saved: mostly a dictionary of tensors, or one that has it as
-        its entry `"state_dict"` beside others, such as `"meta"`.
+        its entry `"state_dict"` or `"model"` beside others, such as `"meta"`.
 
     Raises:
         ValueError: If there is no such file, or it is damaged or holds
@@ -57,7 +65,7 @@ def read_content(path):
     else:
         torch = import_for_files("torch", "torch")
         try:
-            with torch.serialization.safe_globals(_numpy_scalars()):
+            with torch.serialization.safe_globals(_plain_values()):
                 return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise ValueError(
@@ -71,10 +79,11 @@ def read_content(path):
             ) from error
 
 
-def _numpy_scalars():
-    """What rebuilds a NumPy number, an accuracy in `meta` for one.
+def _plain_values():
+    """What rebuilds a NumPy number and the arguments of a training script.
 
-    All of it only copies bytes. Types that can hold an object stay out.
+    The former only copies bytes; types that can hold an object stay out. The
+    latter, argparse's, only keeps values, which are checked themselves.
     """
     types = {getattr(np.dtypes, name) for name in np.dtypes.__all__}
     types -= {np.dtypes.ObjectDType, np.dtypes.VoidDType}
@@ -82,24 +91,42 @@ def _numpy_scalars():
     # NumPy 2 moved the function; files say where it was.
     modules = ("numpy.core.multiarray", "numpy._core.multiarray")
     names = [(scalar, f"{module}.scalar") for module in modules]
-    return [*names, np.dtype, *types]
+    return [*names, np.dtype, *types, argparse.Namespace]
 
 
 def to_arrays(content, source):
-    """Turns what a checkpoint holds into names and NumPy arrays."""
+    """Turns what a checkpoint holds into names and NumPy arrays.
+
+    Args:
+        content: Dictionary of tensors or arrays, or one that has it as its
+            entry `"state_dict"` or `"model"`. An averaged model beside it,
+            `"state_dict_ema"` or `"model_ema"`, is preferred: it is what
+            those who trained it evaluate.
+        source: String that names the checkpoint in messages.
+
+    Returns:
+        A dictionary from names, without `module.`, to NumPy arrays.
+
+    Raises:
+        ValueError: If it is not one.
+    """
     if isinstance(content, collections.abc.Mapping):
-        content = content.get("state_dict", content)
+        for name in _STATES:
+            if name in content:
+                content = content[name]
+                break
     if not isinstance(content, collections.abc.Mapping) or not all(
         isinstance(key, str) and hasattr(value, "shape")
         for key, value in content.items()
     ):
         raise ValueError(
             "A checkpoint must be a dictionary of tensors, or hold one as "
-            f'its entry "state_dict". {source} does not.'
+            f'its entry "state_dict" or "model". {source} does not.'
         )
     return {
         key.removeprefix("module."): to_numpy(value)
         for key, value in content.items()
+        if key != _NUMBER_AVERAGED
     }
 
 
@@ -110,7 +137,8 @@ def to_numpy(tensor):
         if tensor.is_floating_point() and tensor.dtype.itemsize == 2:
             tensor = tensor.float()
         tensor = tensor.numpy()
-    array = np.asarray(tensor)
+    # A copy, for variables of JAX may keep the memory of the array.
+    array = np.array(tensor)
     return array.astype("float32") if array.dtype.itemsize == 2 else array
 
 

@@ -46,9 +46,10 @@ def load_torch_weights(model, path_or_state_dict):
             front of it, are left alone.
         path_or_state_dict: Path of a `.pth`, `.pt`, `.pth.tar` or
             `.safetensors` file, or a dictionary of tensors or arrays: a
-            state dict, or the dictionary that the training script saves,
-            with or without the prefix `module.`. `num_batches_tracked` is
-            ignored.
+            state dict, or the dictionary that a training script saves,
+            with or without the prefix `module.`. If it has an averaged model
+            (`"state_dict_ema"`, `"model_ema"`), that one is loaded.
+            `num_batches_tracked` is ignored.
 
     Raises:
         ValueError: If the file cannot be read or holds anything but data,

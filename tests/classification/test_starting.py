@@ -79,7 +79,7 @@ def test_a_classifier_inherits_and_is_fitted_to_its_images(
     source, path = resnet
     started = start(tmp_path, recipe, images, inherit=path)
     text = capsys.readouterr().out
-    assert "Initialized from ResNet" in text and "1 PSA module fitted" in text
+    assert "Initialized from ResNet" in text and "1 module fitted" in text
     np.testing.assert_array_equal(
         started.classifier.get_layer("conv1_conv").kernel,
         source.get_layer("conv1_conv").kernel,

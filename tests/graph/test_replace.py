@@ -255,8 +255,11 @@ def test_a_function_makes_the_layers():
 def test_layers_that_cannot_inherit_are_refused():
     image = keras.Input((6, 6, 16))
     model = keras.Model(image, conv(name="a")(image))
-    with pytest.raises(ValueError, match="SPC cannot inherit.*Received: layer"):
-        replace_convolutions(model, layer=SPC)
+    match = "SeparableConv2D cannot inherit.*Received: layer"
+    with pytest.raises(ValueError, match=match):
+        replace_convolutions(
+            model, layer=layers.SeparableConv2D, kernel_size=3, padding="same"
+        )
 
 
 def test_refuses_what_it_cannot_do():
@@ -303,12 +306,15 @@ def test_layers_inherit_from_bare_convolutions(
         )
 
 
+@pytest.mark.parametrize("layer", [PSA, SPC])
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_layers_inherit(randomize, data_format, capsys, assert_same_calls):
+def test_layers_inherit(
+    randomize, data_format, layer, capsys, assert_same_calls
+):
     model, x = network(data_format)
     randomize(model)
     new = replace_convolutions(
-        model, ["same", "valid"], groups=(1, 1, 1, 1), verbose=0
+        model, ["same", "valid"], layer=layer, groups=(1, 1, 1, 1), verbose=0
     )
     assert capsys.readouterr().out == ""
     assert_same_calls(new, model, x)

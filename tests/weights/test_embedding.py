@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,30 @@ def test_the_best_orders_keep_what_the_large_inputs_are_multiplied_with():
     energy = np.square(dense[0, 0]) * moments[:, None]
     kept = (energy[np.ix_(inputs, outputs)] * pyramid.connections()).sum()
     assert kept == 9 * 2 + 1 * 2 + 1 * 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_exchange_of_two_channels_would_keep_more(seed):
+    generator = np.random.default_rng(seed)
+    pyramid = SMALL._replace(channels=24)
+    # Pixels, inputs and outputs of very different sizes.
+    dense = generator.normal(size=(3, 3, 24, 16)).astype("float32") ** 3
+    dense *= generator.lognormal(size=(24, 16))
+    moments = generator.lognormal(sigma=2, size=24)
+    inputs, outputs = best_orders(dense, pyramid, moments)
+    energy = np.square(dense, dtype="float64").sum((0, 1)) * moments[:, None]
+    seen = pyramid.connections()
+
+    def kept(inputs, outputs):
+        return energy[np.ix_(inputs, outputs)][seen].sum()
+
+    best = kept(inputs, outputs)
+    for order, with_order in (
+        (inputs, lambda order: kept(order, outputs)),
+        (outputs, lambda order: kept(inputs, order)),
+    ):
+        assert sorted(order) == list(range(len(order)))
+        for i, j in itertools.combinations(range(len(order)), 2):
+            other = order.copy()
+            other[[i, j]] = order[[j, i]]
+            assert with_order(other) <= best * (1 + 1e-9)

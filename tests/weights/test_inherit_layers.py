@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.layers import PSA, GroupedConv2D
+from keras_epsanet.layers import PSA, SPC, GroupedConv2D
 from keras_epsanet.weights.inherit_layers import plan_layers
 
 FILTERS = 16
@@ -20,6 +20,10 @@ def make_model(layer, dense=3, name="model"):
 def psa(**kwargs):
     kwargs = {"groups": (1, 2, 4, 4), "reduction": 1, **kwargs}
     return PSA(FILTERS, name="conv", **kwargs)
+
+
+def spc(**kwargs):
+    return SPC(FILTERS, name="conv", **{"groups": (1, 2, 4, 4), **kwargs})
 
 
 def convolution(**kwargs):
@@ -49,10 +53,11 @@ def test_layers_of_the_same_name_and_shapes_are_copied():
     )
 
 
+@pytest.mark.parametrize("make", [psa, spc])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_a_module_of_one_group_computes_the_convolution(groups):
+def test_a_module_of_one_group_computes_the_convolution(groups, make):
     source = make_model(GroupedConv2D(FILTERS, 3, groups=groups, name="conv"))
-    model = make_model(psa(groups=(1, 1, 1, 1)))
+    model = make_model(make(groups=(1, 1, 1, 1)))
     plan = plan_layers(model, source)
     apply(plan)
     assert plan.exact == ["conv", "norm", "top"] and not plan.pairs
@@ -64,16 +69,19 @@ def test_a_module_of_one_group_computes_the_convolution(groups):
     )
 
 
-def test_a_module_of_other_scales_holds_what_it_can():
-    source_layer = psa(groups=(4, 4, 4, 4), kernel_sizes=(3, 3, 5, 5))
+@pytest.mark.parametrize("make", [psa, spc])
+@pytest.mark.parametrize("make_source", [psa, spc])
+def test_a_module_of_other_scales_holds_what_it_can(make, make_source):
+    source_layer = make_source(groups=(4, 4, 4, 4), kernel_sizes=(3, 3, 5, 5))
     source = make_model(source_layer)
-    for variable in source_layer.se.fc2.weights:
-        variable.assign(keras.ops.zeros(variable.shape))
-    model = make_model(psa(groups=(2, 2, 2, 2), kernel_sizes=(5, 5, 5, 5)))
+    if make_source is psa:
+        for variable in source_layer.se.fc2.weights:
+            variable.assign(keras.ops.zeros(variable.shape))
+    model = make_model(make(groups=(2, 2, 2, 2), kernel_sizes=(5, 5, 5, 5)))
     plan = plan_layers(model, source)
     apply(plan)
-    # All of it, but its attention may not be neutral.
-    assert plan.partly == {"conv": 1.0}
+    # All of a PSA's kernels, but its attention may not be neutral.
+    assert plan.partly == ({"conv": 1.0} if make_source is psa else {})
     images = make_images()
     np.testing.assert_allclose(
         model.predict(images, verbose=0),

@@ -4,9 +4,10 @@ import pytest
 
 from keras_epsanet import EPSANet, EPSANetBackbone
 from keras_epsanet.layers import PSA
-from keras_epsanet.weights.embedding import Pyramid, exact_order
+from keras_epsanet.weights import inherit_resnet
+from keras_epsanet.weights.embedding import Pyramid, best_orders, exact_order
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
-from keras_epsanet.weights.resnet_names import ResNetWeights
+from keras_epsanet.weights.resnet_names import ResNetWeights, read_resnet
 
 WIDTHS = (128, 256)
 LARGE = {"kernel_sizes": (3, 5, 5, 7), "groups": (32,) * 4, "expansion": 2}
@@ -64,48 +65,22 @@ def inherit(model, weights):
     return plan
 
 
-def run_resnet(weights, images):
-    """What the ResNet computes of channels-last images, by PyTorch."""
+@pytest.fixture
+def run_resnet(torch_resnet):
+    """Function that computes what PyTorch's ResNet does of NHWC images."""
     import torch
-    from torch.nn import functional
 
-    state = {k: torch.from_numpy(v) for k, v in weights.state.items()}
+    def run(weights, images):
+        network = torch_resnet(*weights[1:])
+        state = network.state_dict()
+        for key, array in weights.state.items():
+            state[key] = torch.from_numpy(array)
+        network.load_state_dict(state)
+        with torch.no_grad():
+            images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+            return network(images).numpy()
 
-    def normalize(x, name):
-        return functional.batch_norm(
-            x,
-            state[f"{name}.running_mean"],
-            state[f"{name}.running_var"],
-            state[f"{name}.weight"],
-            state[f"{name}.bias"],
-            eps=1e-5,
-        )
-
-    x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    x = functional.conv2d(x, state["conv1.weight"], stride=2, padding=3)
-    x = functional.max_pool2d(normalize(x, "bn1").relu(), 3, 2, 1)
-    for stage, number in enumerate(weights.blocks, start=1):
-        for i in range(number):
-            block = f"layer{stage}.{i}"
-            stride = 2 if stage > 1 and i == 0 else 1
-            y = functional.conv2d(x, state[f"{block}.conv1.weight"])
-            y = functional.conv2d(
-                normalize(y, f"{block}.bn1").relu(),
-                state[f"{block}.conv2.weight"],
-                stride=stride,
-                padding=1,
-                groups=weights.groups,
-            )
-            y = normalize(y, f"{block}.bn2").relu()
-            y = functional.conv2d(y, state[f"{block}.conv3.weight"])
-            if i == 0:
-                x = functional.conv2d(
-                    x, state[f"{block}.downsample.0.weight"], stride=stride
-                )
-                x = normalize(x, f"{block}.downsample.1")
-            x = (x + normalize(y, f"{block}.bn3")).relu()
-    x = x.mean((2, 3))
-    return (x @ state["fc.weight"].T + state["fc.bias"]).numpy()
+    return run
 
 
 def make_images(count=2):
@@ -114,7 +89,7 @@ def make_images(count=2):
 
 
 @pytest.mark.parametrize("kernel_sizes", [(3, 5, 5, 7), (3, 5, 7, 9)])
-def test_large_computes_what_resnext_computes(kernel_sizes):
+def test_large_computes_what_resnext_computes(kernel_sizes, run_resnet):
     weights = make_state((1, 2), WIDTHS, 32, 2)
     model = EPSANet(
         (1, 2),
@@ -143,6 +118,11 @@ def trained():
     for sizes in scales:
         model = EPSANet((1, 1), WIDTHS, *sizes, expansion=2, classes=5, **SIZES)
         inherit(model, weights)
+        for name in ("conv2_block1_psa", "conv3_block1_psa"):
+            # Both of its units may start with 0 for every image.
+            fc1 = model.get_layer(name).se.fc1
+            fc1.bias.assign(keras.ops.ones(fc1.bias.shape))
+            fc1.kernel.assign(keras.ops.zeros(fc1.kernel.shape))
         before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.01), loss)
@@ -180,7 +160,7 @@ def test_the_first_step_reaches_the_rims_and_fc2(trained):
         assert keras.ops.convert_to_numpy(kernel).any()
 
 
-def test_channels_first_computes_the_same():
+def test_channels_first_computes_the_same(run_resnet):
     if keras.backend.backend() == "tensorflow":
         pytest.skip("TensorFlow has no such convolution on a CPU")
     weights = make_state((1, 1), WIDTHS, 32, 2)
@@ -200,7 +180,7 @@ def test_channels_first_computes_the_same():
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
-def test_one_scale_is_a_resnet():
+def test_one_scale_is_a_resnet(run_resnet):
     weights = make_state((1, 1), (64, 128), 1, 4)
     model = EPSANet((1, 1), (64, 128), (3,), (1,), classes=5, **SIZES)
     assert not inherit(model, weights).partly
@@ -208,6 +188,17 @@ def test_one_scale_is_a_resnet():
     expected = run_resnet(weights, images)
     found = model.predict(images, verbose=0)
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_the_network_does_not_change_with_the_tensors_that_it_was_given():
+    state = make_state((1,), (128,), 32, 2).state
+    model = EPSANet((1,), (128,), **LARGE, classes=5, **SIZES)
+    inherit(model, read_resnet(state))
+    before = [np.copy(keras.ops.convert_to_numpy(w)) for w in model.weights]
+    for array in state.values():
+        array += 1  # As a training of the source does it, in place.
+    for weight, expected in zip(model.weights, before):
+        np.testing.assert_array_equal(weight, expected, weight.path)
 
 
 def test_every_weight_of_the_target_is_set_but_those_of_fc1():
@@ -251,7 +242,29 @@ def test_small_keeps_the_energy_of_the_best_order(groups):
         assert sorted(order) == list(range(psa.filters))
 
 
-def test_what_is_around_a_module_is_in_its_order():
+def test_inputs_weigh_what_batch_normalization_makes_of_them(monkeypatch):
+    weights = make_state((1,), (64,), 1, 4)
+    weights.state["layer1.0.bn1.bias"] *= 4
+    weights.state["layer1.0.bn1.weight"][::2] *= -1
+    seen = []
+
+    def note(dense, pyramid, moments):
+        seen.append(moments)
+        return best_orders(dense, pyramid, moments)
+
+    monkeypatch.setattr(inherit_resnet, "best_orders", note)
+    model = EPSANet((1,), (64,), (3, 5), (1, 4), classes=5, **SIZES)
+    inherit(model, weights)
+    normal = np.random.default_rng(2).normal(size=(50_000, 64))
+    scale, shift = (
+        weights.state[f"layer1.0.bn1.{name}"] for name in ("weight", "bias")
+    )
+    squares = np.square(np.maximum(scale * normal + shift, 0)).mean(0)
+    (moments,) = seen
+    np.testing.assert_allclose(moments, squares, rtol=0.03, atol=0.01)
+
+
+def test_what_is_around_a_module_is_in_its_order(run_resnet):
     # Where modules hold nothing, biases alone come through.
     weights = make_state((1, 1), (64, 128), 1, 4)
     for stage in (1, 2):

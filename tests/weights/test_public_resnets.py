@@ -1,113 +1,31 @@
 import functools
-import hashlib
-import http.server
-import threading
+import pathlib
 
-import keras
 import numpy as np
 import pytest
 
 from keras_epsanet import EPSANet, EPSANet50Large, EPSANet50Small
 from keras_epsanet.weights import public_files, public_resnets
+from keras_epsanet.weights.downloads import cache_folder
 from keras_epsanet.weights.public_resnets import (
     is_public_name,
     read_public_resnet,
 )
 
 LARGE = {"kernel_sizes": (3, 5, 5, 7), "groups": (32,) * 4, "expansion": 2}
-WIDTHS = (128, 256, 512, 1024)
-
-
-def make_state(depth):
-    """Random numbers in the names and shapes of ResNeXt 32x4d's file."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    state = {}
-
-    def add(name, *shape, around=0.0, spread=0.02):
-        values = torch.randn(*shape, generator=generator) * spread + around
-        state[name] = values
-
-    def normalize(name, width):
-        add(f"{name}.weight", width, around=0.5)
-        add(f"{name}.bias", width)
-        add(f"{name}.running_mean", width)
-        add(f"{name}.running_var", width, around=1.0)
-        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-    add("conv1.weight", 64, 3, 7, 7)
-    normalize("bn1", 64)
-    before = 64
-    blocks = (3, 4, 6 if depth == 50 else 23, 3)
-    for stage, (number, width) in enumerate(zip(blocks, WIDTHS), start=1):
-        for i in range(number):
-            block = f"layer{stage}.{i}"
-            add(f"{block}.conv1.weight", width, before, 1, 1)
-            normalize(f"{block}.bn1", width)
-            add(f"{block}.conv2.weight", width, width // 32, 3, 3, spread=0.1)
-            normalize(f"{block}.bn2", width)
-            add(f"{block}.conv3.weight", 2 * width, width, 1, 1)
-            normalize(f"{block}.bn3", 2 * width)
-            if i == 0:
-                add(f"{block}.downsample.0.weight", 2 * width, before, 1, 1)
-                normalize(f"{block}.downsample.1", 2 * width)
-            before = 2 * width
-    add("fc.weight", 1000, 2048)
-    add("fc.bias", 1000)
-    return state
-
-
-class Server:
-    """Serves a folder on loopback, and counts what is asked for."""
-
-    def __init__(self, folder):
-        counts = self.counts = []
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *args):
-                counts.append(self.path)
-
-        self.server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
-        )
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Serves files as of torchvision and timm, which end in their hashes."""
-    import torch
-
-    folder = tmp_path_factory.mktemp("published")
-    server = Server(folder)
-    server.names = {}
-    for depth in (50,):
-        path = folder / "file.pth"
-        torch.save(make_state(depth), path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        name = f"resnext{depth}_32x4d-{digest}.pth"
-        path.rename(folder / name)
-        server.names[depth] = name
-    yield server
-    server.server.shutdown()
+def state(torch_resnet):
+    """Random numbers in the names and shapes of ResNeXt's file."""
+    blocks, filters = (3, 4, 6, 3), (128, 256, 512, 1024)
+    return torch_resnet(blocks, filters, 32, expansion=2).state_dict()
 
 
 @pytest.fixture
-def published(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for depth, file in server.names.items():
-        name = public_files.DEFAULTS[f"resnext{depth}_32x4d"]
-        entry = public_files.PUBLIC_FILES[name]
-        monkeypatch.setitem(
-            public_files.PUBLIC_FILES,
-            name,
-            entry._replace(url=server.url + file),
-        )
-    server.counts.clear()
-    return server
+def published(publisher, state):
+    publisher.publish(public_files.DEFAULTS["resnext50_32x4d"], state)
+    return publisher
 
 
 def test_names_are_those_of_the_table_and_resnext():
@@ -116,40 +34,6 @@ def test_names_are_those_of_the_table_and_resnext():
     assert not is_public_name("resnet50.pth") and not is_public_name(None)
     assert not is_public_name("resnet50.keras")
     assert is_public_name("resnet50.tv3")  # Meant as one.
-
-
-def test_large_starts_as_resnext(published, capsys):
-    sizes = {"input_shape": (64, 64, 3), "classifier_activation": None}
-    model = EPSANet50Large(weights="resnext", **sizes)
-    text = capsys.readouterr().out
-    assert "License: BSD-3" in text and "torchvision" in text
-    assert "Initialized from ResNeXt-50 32x4d" in text
-    # One that has the ResNeXt's own layers.
-    source = EPSANet((3, 4, 6, 3), WIDTHS, (3,), (32,), expansion=2, **sizes)
-    from keras_epsanet import inherit_weights
-
-    path = next(iter(published.names.values()))
-    folder = keras.utils.get_file(
-        path, published.url + path, cache_subdir="models/keras_epsanet"
-    )
-    inherit_weights(source, folder, verbose=False)
-    images = np.random.default_rng(0).normal(size=(2, 64, 64, 3))
-    expected = source.predict(images.astype("float32"), verbose=0)
-    found = model.predict(images.astype("float32"), verbose=0)
-    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
-    assert expected.std() > 1e-3
-
-    # The second time the converted file serves, without PyTorch.
-    downloads = len(published.counts)
-    again = EPSANet50Large(weights="resnext", classes=10, **sizes)
-    text = capsys.readouterr().out
-    assert len(published.counts) == downloads and "License" not in text
-    assert "1 left as they were (predictions)" in text
-    psa = "conv5_block3_psa"
-    np.testing.assert_array_equal(
-        again.get_layer(psa).spc.convolutions[3].kernel,
-        model.get_layer(psa).spc.convolutions[3].kernel,
-    )
 
 
 def test_the_converted_file_needs_no_pytorch(published, monkeypatch):
@@ -163,16 +47,80 @@ def test_the_converted_file_needs_no_pytorch(published, monkeypatch):
         np.testing.assert_array_equal(array, second.state[key])
 
 
-def test_a_damaged_conversion_is_made_anew(published, tmp_path):
+def half(content, place):
+    return content[: int(place * len(content))]
+
+
+def flip(content, place):
+    content = bytearray(content)
+    content[int(place * len(content))] ^= 0x10
+    return bytes(content)
+
+
+def rename(content, place):
+    # The arrays of two layers change their names in the archive.
+    names = b"bn1.weight", b"bn1.bias", b"bn1.weigh2"
+    return content.replace(names[0], names[2]).replace(names[1], names[0])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [(half, 0.0), (half, 0.5), (half, 0.999), (rename, 0)]
+    + [(flip, place / 12) for place in range(12)]
+    + [(flip, 1 - place / 12 * 0.2) for place in range(1, 12)],
+)
+def test_a_damaged_conversion_is_made_anew(damage, publisher, torch_resnet):
+    # Of a small network, for which many kinds of damage can be tried.
+    network = torch_resnet((1,), (8,), classes=3)
+    name = public_files.DEFAULTS["resnext50_32x4d"]
+    publisher.publish(name, network.state_dict())
     model = small_stem_model()
-    read_public_resnet(model, "resnext")
-    (path,) = (tmp_path / "models/keras_epsanet").glob("*.npz")
+    expected = read_public_resnet(model, "resnext").state
+    (path,) = pathlib.Path(cache_folder()).glob("*.npz")
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    assert read_public_resnet(model, "resnext").blocks == (3, 4, 6, 3)
-    assert path.stat().st_size == len(whole)
+    change, place = damage
+    path.write_bytes(change(whole, place))
+    assert path.read_bytes() != whole
+    for _ in range(2):
+        found = read_public_resnet(model, "resnext").state
+        assert found.keys() == expected.keys()
+        for key, array in expected.items():
+            np.testing.assert_array_equal(found[key], array)
+        assert path.read_bytes() == whole
+    assert len(publisher.asked) == 1
 
 
+@pytest.mark.parametrize("damage", [half, flip])
+def test_all_that_is_damaged_is_downloaded_again(
+    damage, publisher, torch_resnet
+):
+    network = torch_resnet((1,), (8,), classes=3)
+    name = public_files.DEFAULTS["resnext50_32x4d"]
+    publisher.publish(name, network.state_dict())
+    model = small_stem_model()
+    expected = read_public_resnet(model, "resnext").state
+    for path in pathlib.Path(cache_folder()).iterdir():
+        path.write_bytes(damage(path.read_bytes(), 0.5))
+    found = read_public_resnet(model, "resnext").state
+    for key, array in expected.items():
+        np.testing.assert_array_equal(found[key], array)
+    assert len(publisher.asked) == 2
+
+
+def test_another_conversion_is_not_taken_for_this_one(publisher, torch_resnet):
+    network = torch_resnet((1,), (8,), classes=3)
+    name = public_files.DEFAULTS["resnext50_32x4d"]
+    publisher.publish(name, network.state_dict())
+    model = small_stem_model()
+    expected = read_public_resnet(model, "resnext").state
+    (path,) = pathlib.Path(cache_folder()).glob("*.npz")
+    np.savez(path, **{key: 2 * array for key, array in expected.items()})
+    found = read_public_resnet(model, "resnext").state
+    for key, array in expected.items():
+        np.testing.assert_array_equal(found[key], array)
+
+
+@functools.cache
 def small_stem_model():
     return EPSANet50Large(include_top=False)
 
@@ -228,11 +176,8 @@ def test_without_pytorch_nothing_is_downloaded(monkeypatch, tmp_path):
         read_public_resnet(small_stem_model(), "resnext")
 
 
-def test_a_failed_download_is_said(published):
-    name = public_files.DEFAULTS["resnext50_32x4d"]
-    entry = public_files.PUBLIC_FILES[name]
-    public_files.PUBLIC_FILES[name] = entry._replace(
-        url=published.url + "other-12345678.pth"
-    )
+def test_a_failed_download_is_said(published, tmp_path):
+    for file in (tmp_path / "published").iterdir():
+        file.unlink()
     with pytest.raises(OSError, match="404"):
         read_public_resnet(small_stem_model(), "resnext")

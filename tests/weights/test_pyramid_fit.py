@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.layers import PSA, Bias, GroupedConv2D
+from keras_epsanet.layers import PSA, SPC, Bias, GroupedConv2D
 from keras_epsanet.weights.embedding import Pyramid, embed
 from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
 
@@ -47,7 +47,8 @@ def fit(psa, source_layer, images, order=None, **kwargs):
     model, source = make_model(psa), make_model(source_layer)
     make_neutral(psa)
     pairs = [Pair(psa, source_layer, order)]
-    batches = [images[:10], images[10:]]
+    first = len(images) // 3
+    batches = [images[:first], images[first:]]
     shares = fit_pyramids(
         model, source, pairs, batches, verbose=False, **kwargs
     )
@@ -70,6 +71,19 @@ def test_a_module_learns_what_it_can_compute(data_format, kwargs):
     images = make_images(200)
     model, source, share, images = fit(psa, source, images)
     assert share > 0.999
+    expected = source.predict(images, verbose=0)
+    found = model.predict(images, verbose=0)
+    assert np.square(found - expected).mean() < 1e-3 * expected.var()
+
+
+def test_a_module_without_attention_learns_what_it_can_compute():
+    groups = (1, 2, 4, 4)
+    source, spc = (SPC(FILTERS, groups=groups, name="psa") for _ in range(2))
+    model, source = make_model(spc), make_model(source)
+    images = make_images(200)
+    pairs = [Pair(spc, source.layers[-1], np.arange(FILTERS))]
+    shares = fit_pyramids(model, source, pairs, [images], verbose=False)
+    assert shares["psa"] > 0.999
     expected = source.predict(images, verbose=0)
     found = model.predict(images, verbose=0)
     assert np.square(found - expected).mean() < 1e-3 * expected.var()
@@ -103,16 +117,57 @@ def test_a_module_explains_what_it_sees_of_independent_inputs():
     assert share == pytest.approx(explained, abs=0.06)
 
 
-def test_the_share_is_that_of_the_variance():
+@pytest.mark.parametrize("count, judged", [(20, [7, 15]), (7, range(7))])
+def test_the_share_is_that_of_images_that_were_kept_out(count, judged):
     convolution = GroupedConv2D(FILTERS, 3)
-    images = make_images(20)
-    # All pixels of few images are fitted.
+    images = make_images(30)[:count]
+    # All pixels of few images are used.
     model, source, share, _ = fit(make_psa(), convolution, images)
+    images = images[list(judged)]
     expected = source.predict(images, verbose=0)
     found = model.predict(images, verbose=0)
     variance = np.square(expected - expected.mean((0, 1, 2))).sum()
     explained = 1 - np.square(found - expected).sum() / variance
     assert share == pytest.approx(explained, abs=1e-3)
+
+
+def test_images_that_are_kept_out_do_not_change_the_kernels():
+    convolution = GroupedConv2D(FILTERS, 3)
+    images, kernels, shares = make_images(20), [], []
+    psa = make_psa()
+    make_model(psa)
+    for factor in (1, 100):
+        images[[7, 15]] *= factor
+        for branch in psa.spc.convolutions:
+            branch.kernel.assign(keras.ops.zeros(branch.kernel.shape))
+        *_, share, _ = fit(psa, convolution, images)
+        kernels.append(psa.spc.convolutions[1].kernel.numpy())
+        shares.append(share)
+    np.testing.assert_array_equal(*kernels)
+    assert shares[0] != shares[1]
+
+
+def test_a_module_that_only_learned_by_heart_explains_nothing():
+    # What the source makes has nothing to do with the images, and there are
+    # hardly more pixels than unknowns.
+    psa = make_psa()
+    model = make_model(psa)
+    make_neutral(psa)
+    images = make_images(16)
+
+    class Noise(keras.layers.Layer):
+        def call(self, inputs):
+            return keras.random.normal((8, 9, 9, FILTERS), seed=3) + 0 * (
+                keras.ops.mean(inputs)
+            )
+
+    noise = Noise()
+    image = keras.Input(batch_shape=(8, 9, 9, 8))
+    source = keras.Model(image, noise(image))
+    pairs = [Pair(psa, noise, np.arange(FILTERS))]
+    batches = [images[:8], images[8:]]
+    shares = fit_pyramids(model, source, pairs, batches, verbose=False)
+    assert shares["psa"] < 0
 
 
 def test_the_same_seed_gives_the_same_kernels():
@@ -158,6 +213,7 @@ def test_a_module_is_fitted_to_what_reaches_it():
         )
     images = make_images(100)
     shares = fit_pyramids(model, source, pairs, [images], verbose=False)
+    images = images[7::8]  # Those that were kept out.
     expected = source.predict(images, verbose=0)
     found = model.predict(images, verbose=0)
     variance = expected.var((0, 1, 2)).mean()
@@ -189,8 +245,9 @@ def test_the_normalization_behind_makes_up_for_what_is_missing(has_bias):
     pairs = [Pair(psa, convolution, np.arange(FILTERS))]
     batches = [images[:11], images[11:]]
     fit_pyramids(model, source, pairs, batches, verbose=False)
-    found = model.predict(images, verbose=0)
-    expected = (targets - mean) / np.sqrt(variance + 0.01)
+    fitted = np.arange(30) % 8 != 7
+    found = model.predict(images[fitted], verbose=0)
+    expected = (targets[fitted] - mean) / np.sqrt(variance + 0.01)
     np.testing.assert_allclose(
         found.mean((0, 1, 2)), expected.mean((0, 1, 2)), atol=1e-2
     )

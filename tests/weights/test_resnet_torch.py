@@ -1,3 +1,5 @@
+import argparse
+
 import numpy as np
 import pytest
 
@@ -123,8 +125,35 @@ def test_a_pickle_with_code_is_refused(tmp_path):
         read_torch_resnet(path)
 
 
-def test_counters_of_averaged_weights_are_dropped(resnet_state):
-    state = {f"module.{k}": x for k, x in resnet_state().items()}
-    state["n_averaged"] = np.zeros((), "int64")
-    found = rename_resnet(state, "it")
-    assert "n_averaged" not in found and "conv1.weight" in found
+def test_an_averaged_model_is_preferred(resnet_state, tmp_path):
+    """Checkpoints as torchvision's, timm's and MMPretrain's scripts save."""
+    averaged = {k: torch.from_numpy(x) for k, x in resnet_state().items()}
+    raw = {key: torch.zeros_like(x) for key, x in averaged.items()}
+    counted = {f"module.{key}": x for key, x in averaged.items()}
+    counted["n_averaged"] = torch.tensor(9)
+    args = argparse.Namespace(model="resnext50_32x4d", model_ema=True)
+    swapped = {
+        "state_dict": {f"backbone.{k}": x for k, x in averaged.items()},
+        "ema_state_dict": {f"module.backbone.{k}": x for k, x in raw.items()},
+    }
+    swapped["ema_state_dict"]["steps"] = torch.tensor(9)
+    contents = {
+        "torchvision": {"model": raw, "model_ema": counted, "args": args},
+        "timm": {"state_dict": raw, "state_dict_ema": averaged, "args": args},
+        "mmengine": {**swapped, "meta": {"epoch": 9}},
+    }
+    for name, content in contents.items():
+        torch.save(content, tmp_path / f"{name}.pth")
+        found = read_torch_resnet(tmp_path / f"{name}.pth")
+        assert "n_averaged" not in found
+        for key, array in found.items():
+            np.testing.assert_array_equal(array, averaged[key], name)
+
+
+def test_averages_beside_the_weights_are_dropped(resnet_state):
+    # MMCV 1 keeps the weights that train under these names; those under the
+    # usual names are the averaged ones.
+    state = {f"backbone.{k}": x for k, x in resnet_state().items()}
+    other = {f"ema_{k.replace('.', '_')}": 0 * x for k, x in state.items()}
+    found = rename_resnet({"state_dict": {**state, **other}}, "it")
+    assert found.keys() == rename_resnet(state, "it").keys()

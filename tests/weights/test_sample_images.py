@@ -10,6 +10,21 @@ def make_images(count=40):
     return generator.integers(0, 256, (count, 4, 4, 3)).astype("uint8")
 
 
+class Numbered(keras.utils.PyDataset):
+    """Batches that are asked for by their numbers, as `fit` does."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+
+    @property
+    def num_batches(self):
+        return 4
+
+    def __getitem__(self, i):
+        return self.images[10 * i : 10 * (i + 1)], None
+
+
 @pytest.fixture
 def model():
     image = keras.Input((4, None, 3))
@@ -17,7 +32,8 @@ def model():
 
 
 @pytest.mark.parametrize(
-    "kind", ["array", "tuple", "batches", "labels", "dataset", "one by one"]
+    "kind",
+    ["array", "tuple", "batches", "labels", "dataset", "one by one", "numbers"],
 )
 def test_images_come_in_any_form(model, kind):
     images = make_images()
@@ -28,6 +44,8 @@ def test_images_come_in_any_form(model, kind):
         "labels": [(images[:33], np.zeros(33)), (images[33:], np.zeros(7))],
         "one by one": (image[None] for image in images),
     }
+    if kind == "numbers":
+        given[kind] = Numbered(images)
     if kind == "dataset":
         import tensorflow as tf
 
@@ -60,6 +78,8 @@ def test_images_without_end_are_read_to_the_limit(model):
         (np.ones((4, 4, 3)), "of the model's shape"),
         (np.full((4, 4, 4, 3), np.inf), "finite"),
         ([], "must be an image"),
+        ({"image": np.ones((4, 4, 4, 3))}, "of the model's shape"),
+        (7, "must be an array"),
     ],
 )
 def test_wrong_images_are_refused(model, images, reason):

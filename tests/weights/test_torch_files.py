@@ -1,3 +1,4 @@
+import argparse
 import pathlib
 
 import numpy as np
@@ -37,6 +38,14 @@ def test_only_short_floats_change_their_type(value, dtype):
     np.testing.assert_array_equal(array, [1, 1])
 
 
+@pytest.mark.parametrize("value", [np.ones(99, "float32"), torch.ones(99)])
+def test_arrays_share_no_memory_with_what_they_are_of(value):
+    # A variable of JAX may keep the memory of the array that it is given.
+    array = to_numpy(value)
+    value *= 2
+    np.testing.assert_array_equal(array, 1)
+
+
 def test_names_lose_the_prefix_of_parallel_training_alone():
     state = {
         "module.a": np.ones(1),
@@ -65,6 +74,42 @@ def test_names_lose_the_prefix_of_parallel_training_alone():
 def test_what_is_no_state_dict_is_refused(content):
     with pytest.raises(ValueError, match="dictionary of tensors.*it does not"):
         to_arrays(content, "it")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("state_dict", "optimizer"),
+        ("model", "optimizer"),
+        ("state_dict_ema", "state_dict"),  # timm
+        ("model_ema", "model"),  # torchvision, DeiT
+        ("model_ema", "state_dict"),
+        # MMEngine swaps them: `state_dict` is the averaged one.
+        ("state_dict", "ema_state_dict"),
+    ],
+)
+def test_the_averaged_one_of_several_state_dicts_is_used(names):
+    for order in (names, names[::-1]):
+        content = {name: {f"module.of_{name}": np.ones(1)} for name in order}
+        content |= {"epoch": 3, "version": 2}
+        assert list(to_arrays(content, "it")) == [f"of_{names[0]}"]
+
+
+def test_the_number_of_averaged_weights_is_dropped():
+    state = {"n_averaged": np.array(7), "module.a": np.ones(1)}
+    for content in (state, {"model_ema": state, "model": {}}):
+        assert list(to_arrays(content, "it")) == ["a"]
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_the_arguments_of_a_training_script_are_read(is_zip, tmp_path):
+    # torchvision and timm save what argparse returned.
+    args = argparse.Namespace(lr=0.5, betas=(0.9, 0.99), model="resnet50")
+    content = {"model": {"a": torch.ones(2)}, "args": args, "epoch": 3}
+    path = tmp_path / "checkpoint.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    assert read_content(path)["args"] == args
+    assert list(read_checkpoint(path)) == ["a"]
 
 
 @pytest.mark.parametrize("ending", [".pth", ".pt", ".pth.tar", ".safetensors"])
@@ -135,10 +180,11 @@ class Code:
         np.array([1.0]),
         np.void(b"12"),
         np.dtype([("a", object)]),
+        argparse.Namespace(inner=Code()),
     ],
-    ids=["objects", "array", "void", "fields"],
+    ids=["objects", "array", "void", "fields", "arguments"],
 )
-def test_more_of_numpy_is_refused(value, tmp_path, monkeypatch):
+def test_more_is_refused(value, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"meta": value, "state_dict": {}}, "checkpoint.pth")
     with pytest.raises(ValueError, match="can run any code"):

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.graph.input_batches import count_batches, input_batches
+from keras_epsanet.distribution.input_batches import (
+    count_batches,
+    input_batches,
+)
 
 X = np.arange(10, dtype="float32").reshape(5, 2)
 
