@@ -17,7 +17,8 @@ FAST = tests/graph tests/layers tests/models/test_arguments.py \
 	tests/classification/test_fitting.py tests/test_architecture.py \
 	--ignore tests/layers/test_keras_harness.py
 # What does not depend on TensorFlow, for the other two backends.
-PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
+PORTABLE = tests/attention tests/detection tests/graph tests/layers \
+	tests/models tests/ops \
 	tests/weights/test_inherit.py tests/weights/test_inherit_layers.py \
 	tests/weights/test_inherit_resnet.py tests/weights/test_layer_names.py \
 	tests/weights/test_load.py tests/weights/test_graph_parts.py \
@@ -26,7 +27,7 @@ PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
 
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.
-PORTABLE_JAX = tests/detection tests/layers tests/ops \
+PORTABLE_JAX = tests/attention tests/detection tests/layers tests/ops \
 	tests/graph/test_fuse.py tests/weights/test_inherit_resnet.py \
 	--ignore tests/detection/test_detector.py \
 	--ignore tests/detection/test_faster_rcnn.py \

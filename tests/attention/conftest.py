@@ -1,0 +1,112 @@
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras.src.backend.common import dtypes
+
+# For the equations that tests of this folder share.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+FORMATS = ("channels_last", "channels_first")
+
+
+def convert(image, data_format):
+    """Channels-last images in another data format."""
+    return image if data_format == "channels_last" else np.moveaxis(image, 3, 1)
+
+
+def revert(image, data_format):
+    image = keras.ops.convert_to_numpy(image)
+    return image if data_format == "channels_last" else np.moveaxis(image, 1, 3)
+
+
+def compiled(layer, **arguments):
+    """Function that calls a built layer, or a model.
+
+    On JAX as one program, for each operation of its own takes its time.
+    """
+    if keras.backend.backend() != "jax":
+        return lambda x: layer(keras.ops.convert_to_tensor(x), **arguments)
+    import jax
+
+    @jax.jit
+    def call(values, x):
+        mapping = list(zip(layer.variables, values))
+        with keras.StatelessScope(mapping) as scope:
+            outputs = layer(x, **arguments)
+        return outputs, [scope.get_current_value(v) for v in layer.variables]
+
+    def run(x):
+        outputs, values = call([v.value for v in layer.variables], x)
+        for variable, value in zip(layer.variables, values):
+            if not variable.trainable:
+                variable.assign(value)
+        return outputs
+
+    return run
+
+
+@pytest.fixture
+def draw_weights():
+    """Function that gives every weight of a built layer a random value."""
+
+    def draw(layer):
+        random = np.random.default_rng(1)
+        for weight in layer.weights:
+            values = random.standard_normal(weight.shape)
+            if weight.name == "moving_variance":
+                values = random.uniform(0.5, 1.5, weight.shape)
+            elif len(weight.shape) > 1:
+                values /= np.sqrt(np.prod(weight.shape[:-1]))
+            weight.assign(values)
+        return layer
+
+    return draw
+
+
+@pytest.fixture
+def float64(monkeypatch):
+    """Lets Keras compute 64 bits as they are, as it does on TensorFlow.
+
+    On the other backends it casts to 32 bits in between, in `ops.mean`,
+    `ops.matmul` and its layers of normalization among others.
+    """
+    monkeypatch.setattr(dtypes, "BIT64_TO_BIT32_DTYPE", {})
+
+
+@pytest.fixture
+def check_equation(draw_weights, float64):
+    """Function that compares a layer with an equation in both data formats.
+
+    `check(make, equation, shape, dtype)` gives `make(dtype, data_format)`
+    random weights and compares it with `equation(images, layer)`.
+    """
+
+    def check(make, equation, shape, dtype):
+        images = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+        for data_format in FORMATS:
+            layer = make(dtype=dtype, data_format=data_format)
+            x = convert(images, data_format)
+            layer.build(x.shape)
+            draw_weights(layer)
+            expected = equation(images.astype("float64"), layer)
+            result = compiled(layer)(x)
+            assert keras.backend.standardize_dtype(result.dtype) == dtype
+            result = revert(result, data_format)
+            assert result.shape == expected.shape
+            tolerance = {"float32": 1e-6, "float64": 1e-12}[dtype]
+            error = np.abs(result - expected).max()
+            assert error <= tolerance * np.abs(expected).max()
+
+    return check
+
+
+def pytest_generate_tests(metafunc):
+    """Two sizes, one of them no square, in two precisions."""
+    if "dtype" in metafunc.fixturenames and "size" in metafunc.fixturenames:
+        cases = [("float32", (9, 7)), ("float64", (6, 6))]
+        if keras.backend.backend() != "jax":  # Which compiles each of them.
+            cases += [("float32", (6, 6)), ("float64", (9, 7))]
+        metafunc.parametrize("dtype, size", cases)

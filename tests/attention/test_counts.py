@@ -1,0 +1,119 @@
+"""Parameters and operations in ResNet-50, against the published tables.
+
+A is the multiply-adds of convolutions and dense layers; C has biases, two
+for each normalized number, ReLUs and the inputs of pooling too. Products of
+activations are part of neither.
+"""
+
+import collections
+import math
+
+import pytest
+
+from keras_epsanet.attention import (
+    ECA,
+    SE,
+    SRM,
+    GlobalContext,
+    ShuffleAttention,
+)
+
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+FACTORS = {"biases": 1, "normalized": 2, "relus": 1, "pooled": 1}
+GIGA = 1e9
+
+
+def stages(depth):
+    """Number of blocks, output channels and output size of each stage."""
+    return zip(BLOCKS[depth], (256, 512, 1024, 2048), (56, 28, 14, 7))
+
+
+def resnet(depth):
+    """Parameters and operations of a ResNet at 224 pixels, in its blocks."""
+    counts = collections.Counter()
+
+    def conv(kernel, inputs, filters, size, relu=True):
+        elements = size * size * filters
+        counts["parameters"] += kernel * kernel * inputs * filters + 2 * filters
+        counts["macs"] += kernel * kernel * inputs * elements
+        counts["normalized"] += elements
+        counts["relus"] += elements if relu else 0
+
+    conv(7, 3, 64, 112)
+    counts["pooled"] += 112 * 112 * 64
+    inputs = 64
+    for blocks, channels, size in stages(depth):
+        for block in range(blocks):
+            width, first = channels // 4, block == 0
+            # The 3×3 convolution has the stride.
+            conv(1, inputs, width, 2 * size if first and size < 56 else size)
+            conv(3, width, width, size)
+            conv(1, width, channels, size)  # Its ReLU follows the addition.
+            if first:
+                conv(1, inputs, channels, size, relu=False)
+            inputs = channels
+    counts["pooled"] += 7 * 7 * 2048
+    counts["macs"] += 2048 * 1000
+    counts["biases"] += 1000
+    counts["parameters"] += 2048 * 1000 + 1000
+    return counts
+
+
+def total(counts):
+    return counts["macs"] + sum(counts[k] * f for k, f in FACTORS.items())
+
+
+def count_layer(layer, shape):
+    layer.build((None, *shape[1:]))
+    counts = collections.Counter(layer.count_operations(shape))
+    for weight in layer.trainable_weights:
+        counts["parameters"] += math.prod(weight.shape)
+    return counts
+
+
+def in_every_block(make, depth=50):
+    """Adds to a ResNet's counts a layer behind the last norm of each block."""
+    counts = resnet(depth)
+    for stage, (blocks, channels, size) in enumerate(stages(depth)):
+        one = count_layer(make(stage), (1, size, size, channels))
+        counts.update({kind: blocks * n for kind, n in one.items()})
+    return counts
+
+
+@pytest.mark.parametrize(
+    "depth, parameters, a, c",
+    [(50, 25_557_032, 4.0892, 4.1219), (101, 44_549_160, 7.8014, 7.8495)],
+)
+def test_the_frame(depth, parameters, a, c):
+    counts = resnet(depth)
+    assert counts["parameters"] == parameters
+    assert round(counts["macs"] / GIGA, 4) == a
+    assert round(total(counts) / GIGA, 4) == c
+
+
+def eca(*sizes):
+    return lambda stage: ECA(sizes[stage])
+
+
+@pytest.mark.parametrize(
+    "depth, make, parameters, a, c",
+    [
+        (50, lambda _: SE(), 28_071_976, 4.0917, 4.1300),
+        (101, lambda _: SE(), 49_292_328, 7.8061, 7.8632),
+        (50, lambda _: SE(use_bias=True), 28_088_024, 4.0917, None),
+        (101, lambda _: SE(use_bias=True), 49_326_872, 7.8061, None),
+        (50, eca(3, 5, 5, 7), 25_557_112, 4.0893, 4.1275),
+        (101, eca(3, 3, 5, 7), 44_549_317, 7.8016, 7.8586),
+        (50, lambda _: GlobalContext(), 28_105_032, 4.0972, 4.1300),
+        (101, lambda _: GlobalContext(), 49_363_481, 7.8151, 7.8632),
+        (50, lambda _: SRM(), 25_617_448, 4.0892, 4.1220),
+        (101, lambda _: SRM(), 44_679_208, 7.8015, 7.8496),
+        (50, lambda _: ShuffleAttention(), 25_557_740, 4.0892, 4.1302),
+        (101, lambda _: ShuffleAttention(), 44_550_684, 7.8014, 7.8629),
+    ],
+)
+def test_in_every_block(depth, make, parameters, a, c):
+    counts = in_every_block(make, depth)
+    assert counts["parameters"] == parameters
+    assert round(counts["macs"] / GIGA, 4) == a
+    assert c is None or round(total(counts) / GIGA, 4) == c
