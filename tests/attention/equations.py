@@ -95,3 +95,85 @@ def simam(x, regularization):
     d = (x - x.mean((1, 2), keepdims=True)) ** 2
     variance = d.sum((1, 2), keepdims=True) / n
     return x * sigmoid(d / (4 * (variance + regularization)) + 0.5)
+
+
+TOP_16 = (
+    [0, 0, 6, 0, 0, 1, 1, 4, 5, 1, 3, 0, 0, 0, 3, 2],
+    [0, 1, 0, 5, 2, 0, 2, 0, 0, 6, 0, 4, 6, 3, 5, 2],
+)
+
+
+def dct_mask(c, n, rows=TOP_16[0], columns=TOP_16[1]):
+    def basis(u):
+        v = np.cos(np.pi * u * (np.arange(n) + 0.5) / n) / np.sqrt(n)
+        return v if u == 0 else v * np.sqrt(2)
+
+    pairs = [(u * (n // 7), v * (n // 7)) for u, v in zip(rows, columns)]
+    f = np.stack([np.outer(basis(u), basis(v)) for u, v in pairs], -1)
+    return np.repeat(f, c // len(rows), -1)
+
+
+def fca(x, w1, w2, n):
+    b, h, w, c = x.shape
+    y = x
+    if (h, w) != (n, n):
+
+        def part(size, i):
+            return slice(i * size // n, -(-(i + 1) * size // n))
+
+        y = np.zeros((b, n, n, c))
+        for i in range(n):
+            for j in range(n):
+                y[:, i, j] = x[:, part(h, i), part(w, j)].mean((1, 2))
+    s = (y * dct_mask(c, n)).sum((1, 2))
+    return x * sigmoid(relu(s @ w1) @ w2)[:, None, None]
+
+
+def gate(x, k, bn):
+    z = np.stack([x.max(-1), x.mean(-1)], -1)
+    return x * sigmoid(norm(conv(z, k), *bn))
+
+
+def cbam(x, w1, b1, w2, b2, k, bn):
+    def mlp(s):
+        return relu(s @ w1 + b1) @ w2 + b2
+
+    weights = sigmoid(mlp(x.mean((1, 2))) + mlp(x.max((1, 2))))
+    return gate(x * weights[:, None, None], k, bn)
+
+
+def triplet(x, k_cw, bn_cw, k_hc, bn_hc, k_hw, bn_hw):
+    a = gate(x.transpose(0, 3, 2, 1), k_cw, bn_cw).transpose(0, 3, 2, 1)
+    b = gate(x.transpose(0, 1, 3, 2), k_hc, bn_hc).transpose(0, 1, 3, 2)
+    return (a + b + gate(x, k_hw, bn_hw)) / 3
+
+
+def bam(x, w1, b1, bn1, w2, b2, stages, k, c):
+    channels = relu(norm(x.mean((1, 2)) @ w1 + b1, *bn1)) @ w2 + b2
+    s = x
+    for dilation, (kernel, bias, bn) in zip((1, 4, 4), stages):
+        s = relu(norm(conv(s, kernel, bias, dilation), *bn))
+    return x * (1 + sigmoid(channels[:, None, None] * conv(s, k, c)))
+
+
+def coordinate(x, w1, b1, bn, wr, br, wc, bc):
+    def squeeze(lines):
+        t = norm(lines @ w1 + b1, *bn)
+        return t * np.clip(t + 3, 0, 6) / 6
+
+    rows = sigmoid(squeeze(x.mean(2)) @ wr + br)[:, :, None]
+    return x * rows * sigmoid(squeeze(x.mean(1)) @ wc + bc)[:, None]
+
+
+def ema(x, w, b, k, c, gamma, beta, groups):
+    n, height, width, _ = x.shape
+    outputs = []
+    for g in np.split(x, groups, -1):
+        rows = sigmoid(g.mean(2, keepdims=True) @ w + b)
+        a = g * rows * sigmoid(g.mean(1, keepdims=True) @ w + b)
+        m, v = a.mean((1, 2), keepdims=True), a.var((1, 2), keepdims=True)
+        a, b2 = norm(a, gamma, beta, m, v), conv(g, k, c)
+        p, q = (softmax(t.mean((1, 2)), -1)[:, :, None] for t in (a, b2))
+        z = b2.reshape(n, -1, p.shape[1]) @ p + a.reshape(n, -1, p.shape[1]) @ q
+        outputs.append(g * sigmoid(z.reshape(n, height, width, 1)))
+    return np.concatenate(outputs, -1)

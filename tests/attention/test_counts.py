@@ -11,11 +11,18 @@ import math
 import pytest
 
 from keras_epsanet.attention import (
+    BAM,
+    CBAM,
     ECA,
+    EMA,
+    FCA,
     SE,
     SRM,
+    CoordinateAttention,
     GlobalContext,
     ShuffleAttention,
+    SimAM,
+    TripletAttention,
 )
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -95,6 +102,10 @@ def eca(*sizes):
     return lambda stage: ECA(sizes[stage])
 
 
+def fca(stage):
+    return FCA((56, 28, 14, 7)[stage])
+
+
 @pytest.mark.parametrize(
     "depth, make, parameters, a, c",
     [
@@ -106,6 +117,14 @@ def eca(*sizes):
         (101, eca(3, 3, 5, 7), 44_549_317, 7.8016, 7.8586),
         (50, lambda _: GlobalContext(), 28_105_032, 4.0972, 4.1300),
         (101, lambda _: GlobalContext(), 49_363_481, 7.8151, 7.8632),
+        (50, lambda _: CBAM(), 28_089_624, 4.0956, 4.1394),
+        (101, lambda _: CBAM(), 49_330_172, 7.8126, 7.8786),
+        (50, lambda _: CBAM(use_bias=False), 28_073_576, 4.0956, None),
+        (101, lambda _: CBAM(use_bias=False), 49_295_628, 7.8126, None),
+        (50, lambda _: TripletAttention(), 25_561_832, 4.1355, 4.1692),
+        (101, lambda _: TripletAttention(), 44_559_060, 7.8958, 7.9458),
+        (50, fca, 28_071_976, 4.0917, 4.1244),
+        (101, fca, 49_292_328, 7.8061, 7.8542),
         (50, lambda _: SRM(), 25_617_448, 4.0892, 4.1220),
         (101, lambda _: SRM(), 44_679_208, 7.8015, 7.8496),
         (50, lambda _: ShuffleAttention(), 25_557_740, 4.0892, 4.1302),
@@ -117,3 +136,53 @@ def test_in_every_block(depth, make, parameters, a, c):
     assert counts["parameters"] == parameters
     assert round(counts["macs"] / GIGA, 4) == a
     assert c is None or round(total(counts) / GIGA, 4) == c
+
+
+def test_products_of_frequencies_and_activations():
+    products = in_every_block(fca)["products"]
+    assert round(products / GIGA, 4) == 0.0055
+
+
+@pytest.mark.parametrize(
+    "depth, parameters, a, c",
+    [(50, 25_915_099, 4.1713, 4.2065), (101, 44_907_227, 7.8836, 7.9341)],
+)
+def test_bam_behind_three_stages(depth, parameters, a, c):
+    counts = resnet(depth)
+    for _, channels, size in [*stages(depth)][:3]:
+        counts.update(count_layer(BAM(), (1, size, size, channels)))
+    assert counts["parameters"] == parameters
+    assert round(counts["macs"] / GIGA, 4) == a
+    assert round(total(counts) / GIGA, 4) == c
+
+
+@pytest.mark.parametrize(
+    "layer, expected",
+    [
+        (
+            CoordinateAttention(),
+            {
+                "parameters": 3 * 512 * 16 + 3 * 16 + 2 * 512,
+                "macs": 2 * (9 + 7) * 512 * 16,
+                "biases": (9 + 7) * (16 + 512),
+                "normalized": (9 + 7) * 16,
+                "relus": (9 + 7) * 16,
+                "pooled": 2 * 9 * 7 * 512,
+            },
+        ),
+        (
+            EMA(),
+            {
+                "parameters": 10 * 16**2 + 4 * 16,
+                "macs": 9 * 9 * 7 * 512 * 16 + (9 + 7) * 512 * 16,
+                "biases": (9 * 7 + 9 + 7) * 512,
+                "normalized": 9 * 7 * 512,
+                "pooled": 4 * 9 * 7 * 512,
+                "products": 2 * 9 * 7 * 512,
+            },
+        ),
+        (SimAM(), {}),
+    ],
+)
+def test_operations_by_hand(layer, expected):
+    assert count_layer(layer, (1, 9, 7, 512)) == expected

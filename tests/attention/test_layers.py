@@ -11,17 +11,29 @@ from keras import ops
 
 from keras_epsanet import attention
 from keras_epsanet.attention import (
+    BAM,
+    CBAM,
     ECA,
+    EMA,
+    FCA,
     SE,
     SRM,
+    CoordinateAttention,
     GlobalContext,
     ShuffleAttention,
     SimAM,
+    TripletAttention,
 )
 
 SHAPE = (2, 5, 6, 16)
 # A value for every argument, none of them its default.
 ARGUMENTS = {
+    BAM: {"reduction": 4, "dilation_rate": 2},
+    CBAM: {"reduction": 4, "kernel_size": 3, "use_bias": False},
+    CoordinateAttention: {"reduction": 4},
+    EMA: {"groups": 4},
+    FCA: {"grid": 14, "reduction": 4, "frequencies": ((0, 0), (1, 2))},
+    TripletAttention: {"kernel_size": 3},
     ECA: {"kernel_size": 5},
     GlobalContext: {"reduction": 4},
     SE: {"reduction": 4, "use_bias": True},
@@ -149,6 +161,21 @@ def test_unknown_channels_are_refused(cls, data_format):
 @pytest.mark.parametrize(
     "cls, arguments, message",
     [
+        (BAM, {"reduction": 0}, "positive .*Received: reduction=0"),
+        (BAM, {"reduction": 17}, "at most .*Received: reduction=17"),
+        (BAM, {"dilation_rate": 0}, "positive .*Received: dilation_rate=0"),
+        (CBAM, {"reduction": 17}, "at most .*Received: reduction=17"),
+        (CBAM, {"kernel_size": 4}, "odd.*Received: kernel_size=4"),
+        (CBAM, {"kernel_size": 0}, "positive .*Received: kernel_size=0"),
+        (CoordinateAttention, {"reduction": 0}, "Received: reduction=0"),
+        (EMA, {"groups": 0}, "positive .*Received: groups=0"),
+        (EMA, {"groups": 3}, "divide .*16. Received: groups=3"),
+        (FCA, {"grid": 6}, "at least 7. Received: grid=6"),
+        (FCA, {"frequencies": ((0, 7),)}, "0 to 6.*Received: frequencies="),
+        (FCA, {"frequencies": ()}, "0 to 6.*Received: frequencies="),
+        (FCA, {"frequencies": ((0, 0),) * 3}, "16. Received: len.*=3"),
+        (FCA, {"reduction": 17}, "at most .*Received: reduction=17"),
+        (TripletAttention, {"kernel_size": 4}, "odd.*Received: kernel_size=4"),
         (SE, {"reduction": 0}, "positive integer. Received: reduction=0"),
         (SE, {"reduction": 1.5}, "positive integer. Received: reduction=1.5"),
         (SE, {"reduction": 17}, "at most .* 16. Received: reduction=17"),
