@@ -1,12 +1,17 @@
 """The attention that the paper compares with, for use in any network."""
 
+from keras_epsanet.attention.attention_augmented_conv2d import (
+    AttentionAugmentedConv2D,
+)
 from keras_epsanet.attention.bam import BAM
 from keras_epsanet.attention.cbam import CBAM
 from keras_epsanet.attention.coordinate_attention import CoordinateAttention
+from keras_epsanet.attention.double_attention import DoubleAttention
 from keras_epsanet.attention.eca import ECA
 from keras_epsanet.attention.ema import EMA
 from keras_epsanet.attention.fca import FCA
 from keras_epsanet.attention.global_context import GlobalContext
+from keras_epsanet.attention.non_local import NonLocal
 from keras_epsanet.attention.se import SE
 from keras_epsanet.attention.shuffle_attention import ShuffleAttention
 from keras_epsanet.attention.simam import SimAM
@@ -14,6 +19,9 @@ from keras_epsanet.attention.srm import SRM
 from keras_epsanet.attention.triplet_attention import TripletAttention
 
 __all__ = [
+    "NonLocal",
+    "DoubleAttention",
+    "AttentionAugmentedConv2D",
     "TripletAttention",
     "FCA",
     "EMA",

@@ -11,7 +11,6 @@ from keras_epsanet.attention.image_layer import (
     narrowed,
 )
 from keras_epsanet.layers.batch_normalization import BatchNormalization
-from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -78,7 +77,7 @@ class BAM(ImageLayer):
         self.norm = self.make_sublayer(BatchNormalization, "norm")
         self.norm.build((None, hidden))
         self.fc2 = make_dense(self, "fc2", 1, hidden, channels, **zeros)
-        self.reduce = self._make_pointwise("reduce", 2, hidden)
+        self.reduce = self.make_pointwise("reduce", 2, hidden, use_bias=True)
         self.dilated = [
             self.make_sublayer(
                 DilatedConv2D,
@@ -98,23 +97,11 @@ class BAM(ImageLayer):
             )
             for i in range(3)
         ]
-        self.final = self._make_pointwise("final", 5, 1)
-        shape = list(input_shape)
-        self.reduce.build(shape)
-        shape[self.channel_axis] = hidden
+        self.final = self.make_pointwise("final", 5, 1, use_bias=True)
+        self.reduce.build(input_shape)
+        shape = self.with_channels(input_shape, hidden)
         for layer in (*self.dilated, *self.norms, self.final):
             layer.build(shape)
-
-    def _make_pointwise(self, name, part, filters):
-        return self.make_sublayer(
-            GroupedConv2D,
-            name,
-            filters=filters,
-            kernel_size=1,
-            use_bias=True,
-            data_format=self.data_format,
-            **self.kernel_arguments(part),
-        )
 
     def call(self, inputs, training=None):
         channels = self.norm(self.fc1(self.mean(inputs)), training=training)

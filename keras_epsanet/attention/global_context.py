@@ -9,7 +9,6 @@ from keras_epsanet.attention.image_layer import (
     check_positive,
     narrowed,
 )
-from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -62,14 +61,8 @@ class GlobalContext(ImageLayer):
         he_normal = keras.initializers.VarianceScaling(
             2.0, mode="fan_in", distribution="untruncated_normal"
         )
-        self.mask_conv = self.make_sublayer(
-            GroupedConv2D,
-            "mask_conv",
-            filters=1,
-            kernel_size=1,
-            use_bias=True,
-            data_format=self.data_format,
-            **self.kernel_arguments(0, default=he_normal),
+        self.mask_conv = self.make_pointwise(
+            "mask_conv", 0, 1, use_bias=True, kernel_initializer=he_normal
         )
         self.norm = self.make_sublayer(
             keras.layers.LayerNormalization, "norm", epsilon=1e-5

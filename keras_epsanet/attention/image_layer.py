@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_epsanet.layers.composite import CompositeLayer
+from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
 class ImageLayer(CompositeLayer):
@@ -77,6 +78,27 @@ class ImageLayer(CompositeLayer):
         """Returns the number of pixels, of which both sizes are known."""
         return math.prod(input_shape[axis] for axis in self.pixel_axes)
 
+    def make_pointwise(self, name, part, filters, **arguments):
+        """Returns a 1×1 convolution, for an attribute of the layer.
+
+        Args:
+            name: String, its name.
+            part: Integer, different for every kernel of the layer.
+            filters: Integer, number of output channels.
+            **arguments: Other arguments of `GroupedConv2D`, with
+                `kernel_initializer` for the case that the layer has none.
+        """
+        default = arguments.pop("kernel_initializer", None)
+        return self.make_sublayer(
+            GroupedConv2D,
+            name,
+            filters=filters,
+            kernel_size=1,
+            data_format=self.data_format,
+            **self.kernel_arguments(part, default=default),
+            **arguments,
+        )
+
     def mean(self, inputs):
         """Returns the mean of every channel, `(N, C)`."""
         return ops.mean(inputs, axis=self.pixel_axes)
@@ -114,6 +136,25 @@ class ImageLayer(CompositeLayer):
         if self.is_last:
             return ops.reshape(inputs, (shape[0], -1, channels))
         return ops.reshape(inputs, (shape[0], channels, -1))
+
+    def unflatten(self, values, inputs):
+        """Returns the images of what `flatten` would make of them.
+
+        Args:
+            values: Tensor `(N, P, C)`, channels-first `(N, C, P)`.
+            inputs: Images of the same height and width.
+        """
+        shape = ops.shape(inputs)
+        sizes = tuple(shape[axis] for axis in self.pixel_axes)
+        if self.is_last:
+            return ops.reshape(values, (shape[0], *sizes, values.shape[-1]))
+        return ops.reshape(values, (shape[0], values.shape[1], *sizes))
+
+    def with_channels(self, input_shape, channels):
+        """Returns a shape with another number of channels, a tuple."""
+        shape = list(input_shape)
+        shape[self.channel_axis] = channels
+        return tuple(shape)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

@@ -177,3 +177,43 @@ def ema(x, w, b, k, c, gamma, beta, groups):
         z = b2.reshape(n, -1, p.shape[1]) @ p + a.reshape(n, -1, p.shape[1]) @ q
         outputs.append(g * sigmoid(z.reshape(n, height, width, 1)))
     return np.concatenate(outputs, -1)
+
+
+def a2(x, wa, ba, wb, bb, wv, bv, wz, bz):
+    n, h, w, c = x.shape
+    f = x.reshape(n, h * w, c)
+    gather = softmax(f @ wb + bb, 1)
+    spread = softmax(f @ wv + bv, 2)
+    descriptors = np.einsum("bpm,bpn->bmn", f @ wa + ba, gather)
+    z = np.einsum("bmn,bpn->bpm", descriptors, spread).reshape(n, h, w, -1)
+    return x + z @ wz + bz
+
+
+def non_local(x, pooled, wt, bt, wp, bp, wg, bg, wo, bo, bn=None):
+    n, h, w, c = x.shape
+    f, g = x.reshape(n, h * w, c), pooled.reshape(n, -1, c)
+    s = np.einsum("bpm,bqm->bpq", f @ wt + bt, g @ wp + bp)
+    y = softmax(s * wt.shape[1] ** -0.5, -1) @ (g @ wg + bg)
+    y = y.reshape(n, h, w, -1) @ wo + bo
+    return x + (y if bn is None else norm(y, *bn))
+
+
+def aa_conv(x, kernel, wqkv, wo, heads, dk, stride, rows=None, columns=None):
+    features = conv(x, kernel)[:, ::stride, ::stride]
+    x = x[:, ::stride, ::stride]
+    n, h, w, _ = x.shape
+    qkv = (x @ wqkv).reshape(n, h * w, -1)
+
+    def split(t):
+        return t.reshape(n, h * w, heads, -1).transpose(0, 2, 1, 3)
+
+    q = split(qkv[..., :dk]) * (dk // heads) ** -0.5
+    k, v = split(qkv[..., dk : 2 * dk]), split(qkv[..., 2 * dk :])
+    s = q @ k.swapaxes(-1, -2)
+    if rows is not None:
+        i, j = np.divmod(np.arange(h * w), w)
+        i, j = i[None] - i[:, None] + h - 1, j[None] - j[:, None] + w - 1
+        s = s + np.einsum("bhpd,pqd->bhpq", q, rows[i])
+        s = s + np.einsum("bhpd,pqd->bhpq", q, columns[j])
+    o = (softmax(s, -1) @ v).transpose(0, 2, 1, 3).reshape(n, h, w, -1)
+    return np.concatenate([features, o @ wo], -1)

@@ -18,8 +18,11 @@ from keras_epsanet.attention import (
     FCA,
     SE,
     SRM,
+    AttentionAugmentedConv2D,
     CoordinateAttention,
+    DoubleAttention,
     GlobalContext,
+    NonLocal,
     ShuffleAttention,
     SimAM,
     TripletAttention,
@@ -154,6 +157,64 @@ def test_bam_behind_three_stages(depth, parameters, a, c):
     assert counts["parameters"] == parameters
     assert round(counts["macs"] / GIGA, 4) == a
     assert round(total(counts) / GIGA, 4) == c
+
+
+def test_double_attention_behind_five_blocks():
+    counts = resnet(50)
+    for blocks, channels, size in ((2, 512, 28), (3, 1024, 14)):
+        one = count_layer(DoubleAttention(), (1, size, size, channels))
+        counts.update({kind: blocks * n for kind, n in one.items()})
+    assert counts["parameters"] == 32_907_304
+    assert round(counts["macs"] / GIGA, 4) == 6.1444
+    assert round(total(counts) / GIGA, 4) == 6.1806
+    assert round(counts["products"] / GIGA, 3) == 0.514
+
+
+@pytest.mark.parametrize(
+    "depth, parameters, a, c",
+    [(50, 27_658_792, 4.5002, 4.5339), (101, 46_650_920, 8.2124, 8.2614)],
+)
+def test_one_non_local_block(depth, parameters, a, c):
+    counts = resnet(depth)
+    counts.update(count_layer(NonLocal(), (1, 14, 14, 1024)))
+    assert counts["parameters"] == parameters
+    assert round(counts["macs"] / GIGA, 4) == a
+    assert round(total(counts) / GIGA, 4) == c
+    assert round(counts["products"] / GIGA, 3) == 0.039
+
+
+def test_five_non_local_blocks():
+    counts = resnet(50)
+    for blocks, channels, size in ((2, 512, 28), (3, 1024, 14)):
+        one = count_layer(NonLocal(pool_size=2), (1, size, size, channels))
+        counts.update({kind: blocks * n for kind, n in one.items()})
+    assert counts["parameters"] == 32_915_496
+
+
+@pytest.mark.parametrize(
+    "depth, parameters, a, c",
+    [(50, 25_813_872, 4.2269, 4.2596), (101, 45_391_208, 8.0502, 8.0983)],
+)
+def test_augmented_convolutions_in_three_stages(depth, parameters, a, c):
+    counts = resnet(depth)
+    for stage, (blocks, channels, size) in enumerate(stages(depth)):
+        if stage == 0:
+            continue
+        width, values = channels // 4, (8, 24, 48)[stage - 1]
+        for block in range(blocks):
+            strides = 2 if block == 0 else 1
+            layer = AttentionAugmentedConv2D(
+                width, 160, values, strides=strides, table_size=(size, size)
+            )
+            shape = (1, strides * size, strides * size, width)
+            counts.update(count_layer(layer, shape))
+        replaced = blocks * 9 * width * width
+        counts["parameters"] -= replaced
+        counts["macs"] -= replaced * size * size
+    assert counts["parameters"] == parameters
+    assert round(counts["macs"] / GIGA, 4) == a
+    assert round(total(counts) / GIGA, 4) == c
+    assert depth == 101 or round(counts["products"] / GIGA, 3) == 0.523
 
 
 @pytest.mark.parametrize(

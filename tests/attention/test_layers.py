@@ -18,8 +18,11 @@ from keras_epsanet.attention import (
     FCA,
     SE,
     SRM,
+    AttentionAugmentedConv2D,
     CoordinateAttention,
+    DoubleAttention,
     GlobalContext,
+    NonLocal,
     ShuffleAttention,
     SimAM,
     TripletAttention,
@@ -28,14 +31,25 @@ from keras_epsanet.attention import (
 SHAPE = (2, 5, 6, 16)
 # A value for every argument, none of them its default.
 ARGUMENTS = {
+    AttentionAugmentedConv2D: {
+        "filters": 12,
+        "key_filters": 8,
+        "value_filters": 4,
+        "kernel_size": 5,
+        "num_heads": 2,
+        "strides": 2,
+        "table_size": (4, 2),
+    },
     BAM: {"reduction": 4, "dilation_rate": 2},
     CBAM: {"reduction": 4, "kernel_size": 3, "use_bias": False},
     CoordinateAttention: {"reduction": 4},
+    DoubleAttention: {"filters": 4, "descriptors": 6},
     EMA: {"groups": 4},
     FCA: {"grid": 14, "reduction": 4, "frequencies": ((0, 0), (1, 2))},
     TripletAttention: {"kernel_size": 3},
     ECA: {"kernel_size": 5},
     GlobalContext: {"reduction": 4},
+    NonLocal: {"reduction": 4, "pool_size": 2, "use_norm": False},
     SE: {"reduction": 4, "use_bias": True},
     SRM: {},
     ShuffleAttention: {"groups": 4},
@@ -54,7 +68,7 @@ KERNEL = {
     "kernel_constraint": keras.constraints.MaxNorm(3),
 }
 # A softmax takes no notice of what is added to all of its numbers.
-WITHOUT_GRADIENT = {"mask_conv/bias"}
+WITHOUT_GRADIENT = {"gather_conv/bias", "mask_conv/bias", "phi/bias"}
 every_layer = pytest.mark.parametrize("cls", ARGUMENTS)
 
 
@@ -161,6 +175,16 @@ def test_unknown_channels_are_refused(cls, data_format):
 @pytest.mark.parametrize(
     "cls, arguments, message",
     [
+        (AttentionAugmentedConv2D, {"filters": 4}, "less .*, filters=4"),
+        (AttentionAugmentedConv2D, {"strides": 0}, "Received: strides=0"),
+        (AttentionAugmentedConv2D, {"key_filters": 7}, "=7, num_heads=2"),
+        (AttentionAugmentedConv2D, {"num_heads": 0}, "Received: num_heads=0"),
+        (AttentionAugmentedConv2D, {"kernel_size": 4}, "odd.*kernel_size=4"),
+        (AttentionAugmentedConv2D, {"table_size": (0, 1)}, "table_size=0"),
+        (DoubleAttention, {"filters": 0}, "Received: filters=0"),
+        (DoubleAttention, {"descriptors": 0}, "Received: descriptors=0"),
+        (NonLocal, {"reduction": 17}, "at most .*Received: reduction=17"),
+        (NonLocal, {"pool_size": 0}, "Received: pool_size=0"),
         (BAM, {"reduction": 0}, "positive .*Received: reduction=0"),
         (BAM, {"reduction": 17}, "at most .*Received: reduction=17"),
         (BAM, {"dilation_rate": 0}, "positive .*Received: dilation_rate=0"),
