@@ -217,3 +217,66 @@ def aa_conv(x, kernel, wqkv, wo, heads, dk, stride, rows=None, columns=None):
         s = s + np.einsum("bhpd,pqd->bhpq", q, columns[j])
     o = (softmax(s, -1) @ v).transpose(0, 2, 1, 3).reshape(n, h, w, -1)
     return np.concatenate([features, o @ wo], -1)
+
+
+def grouped(x, kernel, groups=1, dilation=1, stride=1):
+    parts = [
+        conv(part, weights, dilation=dilation)
+        for part, weights in zip(
+            np.split(x, groups, -1), np.split(kernel, groups, -1)
+        )
+    ]
+    return np.concatenate(parts, -1)[:, ::stride, ::stride]
+
+
+def sk(x, paths, w1, bn, w2, groups, stride):
+    """Paths are the dilation, the kernel and the norm of each."""
+    u = [
+        relu(norm(grouped(x, kernel, groups, dilation, stride), *path_bn))
+        for dilation, kernel, path_bn in paths
+    ]
+    z = relu(norm(sum(u).mean((1, 2)) @ w1, *bn))
+    a = softmax((z @ w2).reshape(len(x), len(u), -1), 1)
+    return sum(a[:, i, None, None] * part for i, part in enumerate(u))
+
+
+def split_attention(x, k, bn, w1, b1, bn1, w2, b2, radix, groups, stride):
+    u = relu(norm(grouped(x, k, radix * groups, stride=stride), *bn))
+    u = np.split(u, radix, -1)
+    z = grouped(sum(u).mean((1, 2), keepdims=True), w1, groups) + b1
+    z = grouped(relu(norm(z, *bn1)), w2, groups) + b2
+    z = z.reshape(len(x), groups, radix, -1)
+    a = softmax(z, 2) if radix > 1 else sigmoid(z)
+    a = a.swapaxes(1, 2).reshape(len(x), radix, -1)
+    return sum(a[:, i, None, None] * part for i, part in enumerate(u))
+
+
+def res2net(x, stages, chained, stride):
+    *slices, last = np.split(x, len(stages) + 1, -1)
+    outputs = []
+    for part, (kernel, bn) in zip(slices, stages):
+        if chained and outputs:
+            part = part + outputs[-1]
+        part = conv(part, kernel)[:, ::stride, ::stride]
+        outputs.append(relu(norm(part, *bn)))
+    if not chained:
+        last = conv(last, np.ones((3, 3, 1, 1)) * np.eye(last.shape[-1]) / 9)
+        last = last[:, ::stride, ::stride]
+    return np.concatenate([*outputs, last], -1)
+
+
+def hs(x, stages):
+    first, *slices = np.split(x, len(stages) + 1, -1)
+    outputs, handed = [first], first[..., :0]
+    for part, (kernel, bn) in zip(slices, stages):
+        z = conv(np.concatenate([part, handed], -1), kernel)
+        z = relu(norm(z, *bn))
+        half = z.shape[-1] - z.shape[-1] // 2
+        outputs.append(z[..., :half])
+        handed = z[..., half:]
+    return np.concatenate([*outputs, handed], -1)
+
+
+def attention_branch(x, bn, w1, bn1, k, bn_map, w2):
+    t = relu(norm(norm(x, *bn) @ w1, *bn1))
+    return sigmoid(norm(conv(t, k), *bn_map)), (t @ w2).mean((1, 2))

@@ -19,12 +19,17 @@ from keras_epsanet.attention import (
     SE,
     SRM,
     AttentionAugmentedConv2D,
+    AttentionBranch,
     CoordinateAttention,
     DoubleAttention,
     GlobalContext,
+    HierarchicalSplit,
     NonLocal,
+    PyConv2D,
+    SelectiveKernel,
     ShuffleAttention,
     SimAM,
+    SplitAttention,
     TripletAttention,
 )
 
@@ -74,11 +79,19 @@ def total(counts):
 
 
 def count_layer(layer, shape):
-    layer.build((None, *shape[1:]))
-    counts = collections.Counter(layer.count_operations(shape))
-    for weight in layer.trainable_weights:
-        counts["parameters"] += math.prod(weight.shape)
-    return counts
+    """Counts of a layer for one image, those of an equal one a second time."""
+    config = {**layer.get_config(), "name": type(layer).__name__}
+    key = (str(config), shape)
+    if key not in _COUNTS:
+        layer.build((None, *shape[1:]))
+        counts = collections.Counter(layer.count_operations(shape))
+        for weight in layer.trainable_weights:
+            counts["parameters"] += math.prod(weight.shape)
+        _COUNTS[key] = counts
+    return _COUNTS[key]
+
+
+_COUNTS = {}
 
 
 def in_every_block(make, depth=50):
@@ -247,3 +260,95 @@ def test_augmented_convolutions_in_three_stages(depth, parameters, a, c):
 )
 def test_operations_by_hand(layer, expected):
     assert count_layer(layer, (1, 9, 7, 512)) == expected
+
+
+# Networks of their own
+
+
+def network(make, widths, depth=50, stem=(9408 + 128, 64)):
+    """Parameters of a ResNet with other layers for its 3×3 convolutions.
+
+    `make(stage, block, channels)` makes the layer for a number of channels;
+    the stem is its number of parameters and of output channels.
+    """
+    parameters, inputs = stem
+    parameters += 2048 * 1000 + 1000
+    for stage, (blocks, channels, _) in enumerate(stages(depth)):
+        width = widths[stage]
+        for block in range(blocks):
+            layer = make(stage, block, width)
+            one = count_layer(layer, (1, 8, 8, width))
+            parameters += inputs * width + 2 * width + one["parameters"]
+            parameters += width * channels + 2 * channels
+            if block == 0:
+                parameters += inputs * channels + 2 * channels
+            inputs = channels
+    return parameters
+
+
+PYRAMIDS = (
+    ((3, 5, 7, 9), (1, 4, 8, 16), (4, 4, 4, 4)),
+    ((3, 5, 7), (1, 4, 8), (4, 4, 2)),
+    ((3, 5), (1, 4), (2, 2)),
+    ((3,), (1,), (1,)),
+)
+
+
+def test_pyramidal_networks():
+    def make(stage, block, width):
+        sizes, groups, shares = PYRAMIDS[stage]
+        return PyConv2D([width // n for n in shares], sizes, groups)
+
+    widths = (64, 128, 256, 512)
+    norms = sum(2 * w * n for w, n in zip(widths, BLOCKS[50]))
+    assert network(make, widths) + norms == 24_847_720
+    norms = sum(2 * w * n for w, n in zip(widths, BLOCKS[101]))
+    assert network(make, widths, depth=101) + norms == 42_307_944
+
+
+def test_networks_of_selective_kernels():
+    def make(stage, block, width):
+        return SelectiveKernel(width)
+
+    assert network(make, (128, 256, 512, 1024)) == 27_479_784
+
+
+def test_networks_of_split_attention():
+    def make(stage, block, width):
+        return SplitAttention(width)
+
+    # Three 3×3 convolutions in front, the last one of twice the filters.
+    for depth, w, expected in ((50, 32, 27_483_240), (101, 64, 48_275_016)):
+        stem = (27 * w + 9 * w * w + 9 * w * 2 * w + 2 * (w + w + 2 * w), 2 * w)
+        parameters = network(make, (64, 128, 256, 512), depth, stem)
+        assert parameters == expected
+
+
+def test_networks_of_slices():
+    def make(stage, block, width):
+        return HierarchicalSplit(4, chained=block > 0)
+
+    for depth, expected in ((50, 25_699_120), (101, 45_206_688)):
+        assert network(make, (104, 208, 416, 832), depth=depth) == expected
+
+
+def test_an_attention_branch():
+    counts = resnet(50)
+    counts.update(count_layer(AttentionBranch(1000), (1, 14, 14, 2048)))
+    assert counts["parameters"] - resnet(50)["parameters"] == 3_063_098
+    # And a copy of the fourth stage, without strides.
+    inputs = 1024
+    for _ in range(3):
+        kernels = [inputs * 512, 9 * 512 * 512, 512 * 2048]
+        norms = [512, 512, 2048]
+        if inputs == 1024:
+            kernels.append(inputs * 2048)
+            norms.append(2048)
+        counts["parameters"] += sum(kernels) + 2 * sum(norms)
+        counts["macs"] += sum(kernels) * 14 * 14
+        counts["normalized"] += sum(norms) * 14 * 14
+        counts["relus"] += (512 + 512 + 2048) * 14 * 14
+        inputs = 2048
+    assert counts["parameters"] == 43_584_866
+    assert round(counts["macs"] / GIGA, 4) == 7.6170
+    assert round(total(counts) / GIGA, 4) == 7.6576
