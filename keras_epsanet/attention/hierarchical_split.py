@@ -179,8 +179,8 @@ class HierarchicalSplit(ImageLayer):
             padding[axis] = (1, 1)
         return ops.average_pool(
             ops.pad(inputs, padding),
-            3,
-            strides=self.strides,
+            (3, 3),
+            strides=2 * (self.strides,),
             padding="valid",
             data_format=self.data_format,
         )

@@ -135,7 +135,8 @@ class NonLocal(ImageLayer):
             return inputs
         return ops.max_pool(
             inputs,
-            self.pool_size,
+            2 * (self.pool_size,),
+            strides=2 * (self.pool_size,),
             padding="same",  # No pixel is left out.
             data_format=self.data_format,
         )

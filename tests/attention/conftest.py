@@ -86,7 +86,10 @@ def check_equation(draw_weights, float64):
 
     def check(make, equation, shape, dtype):
         images = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-        for data_format in FORMATS:
+        formats = FORMATS
+        if keras.backend.backend() == "jax":  # One for each precision.
+            formats = FORMATS[:1] if dtype == "float32" else FORMATS[1:]
+        for data_format in formats:
             layer = make(dtype=dtype, data_format=data_format)
             x = convert(images, data_format)
             layer.build(x.shape)
