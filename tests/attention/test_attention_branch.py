@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from conftest import FORMATS, compiled, convert, revert
 from equations import attention_branch, values
 from keras import ops
+from running import FORMATS, compiled, convert, revert
 
 from keras_epsanet.attention import AttentionBranch
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from conftest import FORMATS, convert, revert
 from equations import conv, values
 from keras import ops
+from running import FORMATS, convert, revert
 
 from keras_epsanet.attention.dilated_conv2d import DilatedConv2D
 

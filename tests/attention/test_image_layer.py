@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from conftest import FORMATS, convert
 from keras import ops
+from running import FORMATS, convert
 
 from keras_epsanet.attention.image_layer import (
     ImageLayer,

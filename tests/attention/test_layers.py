@@ -6,8 +6,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from conftest import FORMATS, compiled, convert, revert
 from keras import ops
+from running import FORMATS, compiled, convert, revert
 
 from keras_epsanet import attention
 from keras_epsanet.attention import (
