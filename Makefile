@@ -17,7 +17,8 @@ FAST = tests/graph tests/layers tests/models/test_arguments.py \
 	tests/classification/test_fitting.py tests/test_architecture.py \
 	--ignore tests/layers/test_keras_harness.py
 # What does not depend on TensorFlow, for the other two backends.
-PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
+PORTABLE = tests/attention tests/detection tests/graph tests/layers \
+	tests/models tests/ops \
 	tests/weights/test_inherit.py tests/weights/test_inherit_layers.py \
 	tests/weights/test_inherit_resnet.py tests/weights/test_layer_names.py \
 	tests/weights/test_load.py tests/weights/test_graph_parts.py \
@@ -26,14 +27,15 @@ PORTABLE = tests/detection tests/graph tests/layers tests/models tests/ops \
 
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.
-PORTABLE_JAX = tests/detection tests/layers tests/ops \
+PORTABLE_JAX = tests/attention tests/detection tests/layers tests/ops \
 	tests/graph/test_fuse.py tests/weights/test_inherit_resnet.py \
 	--ignore tests/detection/test_detector.py \
 	--ignore tests/detection/test_faster_rcnn.py \
 	--ignore tests/detection/test_retinanet.py \
 	tests/models/test_epsanet.py tests/models/test_preprocessing.py \
 	tests/models/test_variants.py \
-	-k "not parameters and not table_5 and not layer_names"
+	--ignore tests/attention/test_counts.py \
+	-k "not parameters and not table_5 and not layer_names and not reach_them"
 
 # Halves the time that XLA takes to compile; the tests run the code once.
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \

@@ -4,7 +4,7 @@ All that a saved file can hold is registered here, so that
 `keras.saving.load_model` needs no other import.
 """
 
-from keras_epsanet import distribution, layers, models
+from keras_epsanet import attention, distribution, layers, models
 from keras_epsanet.detection import faster_rcnn, mask_rcnn, retinanet
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.graph.fuse import fuse
@@ -48,6 +48,7 @@ __all__ = [
     "EPSANet101Large",
     "EPSANet101Small",
     "EPSANetBackbone",
+    "attention",
     "complexity",
     "data",
     "decode_predictions",

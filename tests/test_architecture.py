@@ -16,7 +16,8 @@ FLOORS = (
     ("data",),
     ("graph", "models"),
     ("weights",),
-    ("layers", "attention", "distribution"),
+    ("attention",),
+    ("layers", "distribution"),
     ("ops",),
     ("atomic", "lazy", "moved", "paper"),
 )

@@ -24,7 +24,11 @@ MODULES = [
 
 
 def public_objects():
-    for module in (keras_epsanet, keras_epsanet.layers):
+    for module in (
+        keras_epsanet,
+        keras_epsanet.attention,
+        keras_epsanet.layers,
+    ):
         for name in module.__all__:
             if not inspect.ismodule(getattr(module, name)):
                 yield getattr(module, name)

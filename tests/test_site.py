@@ -14,6 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGES = [
     "keras_epsanet",
+    "keras_epsanet.attention",
     "keras_epsanet.layers",
     "keras_epsanet.models",
     "keras_epsanet.weights",

@@ -31,6 +31,8 @@ class LayerComplexity(NamedTuple):
         macs: Integer, multiply-adds of convolutions and linear layers; 0 if
             the layer is one of `Complexity.uncounted`.
         flops: Integer, FLOPs in the convention asked for.
+        products: Integer, multiply-adds of activations with activations,
+            which are part of neither.
     """
 
     name: str
@@ -38,6 +40,7 @@ class LayerComplexity(NamedTuple):
     parameters: int
     macs: int
     flops: int
+    products: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Complexity:
         convention: String, convention of the FLOPs.
         uncounted: Tuple of the names of the layers whose operations are not
             known, so that `macs` and `flops` lack them.
-        macs, flops: Integers, sums of those of the layers.
+        macs, flops, products: Integers, sums of those of the layers.
     """
 
     parameters: int
@@ -65,6 +68,10 @@ class Complexity:
     @property
     def flops(self):
         return sum(layer.flops for layer in self.layers)
+
+    @property
+    def products(self):
+        return sum(layer.products for layer in self.layers)
 
     def __str__(self):
         rows = [
@@ -83,12 +90,14 @@ class Complexity:
         lines = [row.format(*values) for values in rows]
         rule = "-" * len(header)
         lines = [header, rule, *lines[:-1], rule, lines[-1]]
+        if self.products:
+            lines.append(f"products of activations: {self.products:,}")
         if self.uncounted:
             lines.append("uncounted: " + ", ".join(self.uncounted))
         return "\n".join(lines)
 
     def _numbers(self, layer):
-        numbers = [f"{number:,}" for number in layer[2:]]
+        numbers = [f"{number:,}" for number in layer[2:5]]
         if layer.name in self.uncounted:
             return numbers[0], "uncounted", "uncounted"
         return numbers
@@ -122,8 +131,11 @@ def complexity(model, input_shape=None, convention="table2"):
     `count_operations(input_shape)`. It gets the shape of the layer's first
     argument (for a list of tensors a list of shapes) and returns a
     dictionary of the numbers of operations for one image, with any of the
-    keys `"macs"`, `"biases"`, `"normalized"`, `"relus"` and `"pooled"`: the
-    five rows of the table.
+    keys `"macs"`, `"biases"`, `"normalized"`, `"relus"` and `"pooled"`, the
+    five rows of the table, and `"products"`: multiply-adds of activations with
+    activations in the layers of `keras_epsanet.attention`, which no figure of
+    the paper's tables includes but that of FCA-Net. They are listed apart, as
+    `products`.
 
     Args:
         model: Functional or built `Sequential` `keras.Model`, which may
@@ -135,8 +147,8 @@ def complexity(model, input_shape=None, convention="table2"):
             FLOPs are counted.
 
     Returns:
-        A `Complexity`, with `parameters`, `macs`, `flops`, `layers` and
-        `uncounted`.
+        A `Complexity`, with `parameters`, `macs`, `flops`, `products`,
+        `layers` and `uncounted`.
 
     Raises:
         ValueError: If the model is not functional or has a `call` of its
@@ -176,8 +188,11 @@ def complexity(model, input_shape=None, convention="table2"):
         seen.update(weights)
         macs = counts.get("macs", 0)
         flops = sum(n * factors.get(kind, 0) for kind, n in counts.items())
+        products = counts.get("products", 0)
         records.append(
-            LayerComplexity(name, output_shape, parameters, macs, flops)
+            LayerComplexity(
+                name, output_shape, parameters, macs, flops, products
+            )
         )
 
     _visit_model(model, _batch_shapes(model, input_shape), record)

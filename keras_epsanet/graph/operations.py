@@ -17,6 +17,8 @@ CONVENTIONS = {
     "table2": dict(macs=1, normalized=2),
     "table3": dict(macs=1, biases=1, normalized=2, relus=1, pooled=1),
 }
+# Products of activations are part of neither: they are listed apart.
+KINDS = (*CONVENTIONS["table3"], "products")
 
 
 def count_call(layer, shapes, output_shape):
@@ -75,10 +77,10 @@ def _check_sizes(layer, shapes, output_shape):
 
 def _count_itself(layer, input_shape):
     counts = layer.count_operations(input_shape)
-    if not counts.keys() <= CONVENTIONS["table3"].keys():
+    if not counts.keys() <= set(KINDS):
         raise ValueError(
             f"`count_operations` of layer {layer.name} must return a "
-            f"dictionary with the keys {', '.join(CONVENTIONS['table3'])}. "
+            f"dictionary with the keys {', '.join(KINDS)}. "
             f"Received: {counts}"
         )
     batch = keras.tree.flatten(input_shape)[0]

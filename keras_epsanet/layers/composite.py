@@ -145,6 +145,8 @@ class CompositeLayer(keras.layers.Layer):
             NotImplementedError: If there is no such sublayer.
         """
         refused = []
+        if not list(self._sublayers()):
+            super().quantize(mode, type_check=type_check, config=config)
         for layer in self._sublayers():
             try:
                 layer.quantize(mode, type_check=type_check, config=config)

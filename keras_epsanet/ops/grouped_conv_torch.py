@@ -12,11 +12,15 @@ def convolve_torch(inputs, kernel, strides, groups, data_format):
     if data_format == "channels_last":
         inputs = inputs.permute(0, 3, 1, 2)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
+    kernel = kernel.permute(3, 2, 0, 1)
+    if kernel.dtype == torch.float64:
+        # On a CPU PyTorch has no gradient for some of the others.
+        kernel = kernel.contiguous()
     outputs = torch.nn.functional.conv2d(
         inputs,
-        kernel.permute(3, 2, 0, 1),
+        kernel,
         stride=strides,
-        padding=(kernel.shape[0] // 2, kernel.shape[1] // 2),
+        padding=(kernel.shape[2] // 2, kernel.shape[3] // 2),
         groups=groups,
     )
     if data_format == "channels_last":

@@ -5,6 +5,7 @@ from keras import layers
 
 import keras_epsanet
 from keras_epsanet import complexity
+from keras_epsanet.attention import GlobalContext
 from keras_epsanet.layers import PSA, SPC, GroupedConv2D, SEWeight
 
 
@@ -368,6 +369,21 @@ def test_heads_are_counted_for_their_regions():
 def test_a_layer_that_counts_something_unknown_is_refused():
     with pytest.raises(ValueError, match="multiplications"):
         complexity(model_of(MiscountedScale(name="scale"), (4, 5)))
+
+
+def test_products_of_activations_are_listed_apart():
+    context = GlobalContext(4, data_format="channels_last", name="gc")
+    model = model_of(context, (3, 5, 8))
+    pixels, hidden = 3 * 5, 2
+    counts = complexity(model)
+    assert counts.macs == 8 * pixels + 2 * 8 * hidden
+    assert counts.flops == counts.macs + 2 * hidden
+    assert counts.products == counts.layers[-1].products == 8 * pixels
+    *_, total, products = str(counts).splitlines()
+    assert total.startswith("total")
+    assert products == "products of activations: 120"
+    counts = complexity(model, convention="table3")
+    assert counts.flops == counts.macs + pixels + 8 + (1 + 2 + 1) * hidden
 
 
 def test_unknown_sizes_are_refused():

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet.layers import PSA, SPC, GroupedConv2D, SEWeight
+from keras_epsanet.layers.composite import CompositeLayer
 
 BACKEND = keras.backend.backend()
 SHAPE = (2, 5, 6, 16)
@@ -382,3 +383,10 @@ def test_a_quantized_layer_stays_quantized_in_another_precision():
         ops.convert_to_numpy(expected(images())),
         atol=0.02,
     )
+
+
+def test_a_layer_without_parts_cannot_be_quantized():
+    layer = CompositeLayer()
+    layer.build(())
+    with pytest.raises(NotImplementedError, match="CompositeLayer"):
+        layer.quantize("int8")

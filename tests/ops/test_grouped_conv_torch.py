@@ -32,3 +32,11 @@ def test_channels_last_is_the_layout_of_pytorch_of_that_name():
     kernel = torch.ones(3, 3, 4, 6)
     outputs = convolve_torch(image, kernel, (1, 1), 1, "channels_last")
     assert outputs.is_contiguous()
+
+
+def test_gradient_of_one_filter_in_float64():
+    image = torch.ones(2, 6, 5, 2, dtype=torch.float64)
+    kernel = torch.ones(3, 3, 2, 1, dtype=torch.float64, requires_grad=True)
+    outputs = convolve_torch(image, kernel, (1, 1), 1, "channels_last")
+    outputs.sum().backward()
+    assert float(kernel.grad[1, 1, 0, 0]) == 2 * 6 * 5
