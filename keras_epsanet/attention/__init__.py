@@ -1,4 +1,4 @@
-"""The attention that the paper compares with, for use in any network."""
+"""Attention for any network: what the paper compares with, and later ones."""
 
 from keras_epsanet.attention.attention_augmented_conv2d import (
     AttentionAugmentedConv2D,

@@ -10,7 +10,7 @@ from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
 class ImageLayer(CompositeLayer):
-    """Layer from images to images of the same shape.
+    """Layer that takes images, and returns as many unless it says otherwise.
 
     Args:
         data_format: `"channels_last"` or `"channels_first"`; `None` means

@@ -5,12 +5,8 @@ import os
 import keras
 
 from keras_epsanet.layers import ClassNames
-from keras_epsanet.weights.public_resnets import (
-    is_public_name,
-    read_public_resnet,
-)
+from keras_epsanet.weights.public_resnets import read_source
 from keras_epsanet.weights.resnet_like import resnet_like
-from keras_epsanet.weights.resnet_names import read_resnet
 
 
 def read_resnet_teacher(source, network, classes):
@@ -29,10 +25,7 @@ def read_resnet_teacher(source, network, classes):
         OSError, ValueError: If the ResNet cannot be read, or has another
             depth, width or number of classes.
     """
-    if is_public_name(source):
-        weights = read_public_resnet(network, source)
-    else:
-        weights = read_resnet(source)
+    weights = read_source(network, source)
     if weights.classes != classes:
         raise ValueError(
             f"The teacher must know the {classes} classes of the data. "

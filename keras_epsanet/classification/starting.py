@@ -84,7 +84,6 @@ def start(path, recipe, images, weights, inherit, strategy):
         )
     inherited = None
     if inherit is not None and not goes_on:
-        trained_start.check_source(inherit)
         inherited = _inherit(classifier, inherit, images.train, recipe)
     with strategy.scope():
         model = models.compile_trained_part(classifier, recipe, steps)

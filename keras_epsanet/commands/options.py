@@ -1,7 +1,12 @@
 """Options that several commands have."""
 
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
-from keras_epsanet.training.trained_start import MOST_IMAGES
+from keras_epsanet.training.resume import has_checkpoints
+from keras_epsanet.training.trained_start import (
+    MOST_IMAGES,
+    check_source,
+    check_start,
+)
 
 # What `keras-epsanet train` leaves by default.
 MODEL = "runs/classifier/model.keras"
@@ -75,7 +80,7 @@ def add_start_options(parser, weights=None):
         metavar="RESNET",
         help="trained ResNet to start from: a file, or the name of a public "
         "one, such as resnext (for EPSANet Large, exactly) or resnet50.tv2 "
-        f"(fitted to {MOST_IMAGES} of the images)",
+        f"(fitted to {MOST_IMAGES} of the images, at most)",
     )
 
 
@@ -98,17 +103,22 @@ def trained_start(args):
     return None
 
 
-def check_freeze(parser, args):
-    """Ends with a message if random weights were to be frozen.
+def check_trained_start(args, recipe):
+    """Checks what a training starts and learns from, before work starts.
 
     Args:
-        parser: `argparse.ArgumentParser` with `add_start_options`.
-        args: What it returned.
+        args: What a parser with `add_start_options` returned, with `output`.
+        recipe: `Recipe`.
+
+    Raises:
+        ValueError: If a file is missing or a start is needed.
     """
-    if getattr(args, "freeze", False) and trained_start(args) is None:
-        known = vars(args).keys() & {"weights", "inherit"}
-        names = " or ".join(f"--{name}" for name in sorted(known)[::-1])
-        parser.error(f"--freeze needs {names} to keep")
+    check_start(args.output, recipe, trained_start(args))
+    if args.inherit and not has_checkpoints(args.output):
+        check_source(args.inherit)
+    teacher = getattr(recipe, "teacher", None)
+    if teacher is not None:
+        check_source(teacher, "--teacher")
 
 
 def make_deterministic(args):

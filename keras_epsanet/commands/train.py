@@ -46,10 +46,7 @@ def parse(arguments=None, program="train_classifier"):
     Returns:
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
-    parser = make_parser(program)
-    args = parser.parse_args(arguments)
-    options.check_freeze(parser, args)
-    return args
+    return make_parser(program).parse_args(arguments)
 
 
 def make_parser(program):
@@ -112,6 +109,7 @@ def run(args, program):
     recipe = run_folder.choose_recipe(
         args.output, args, fine_tuning=options.trained_start(args) is not None
     )
+    options.check_trained_start(args, recipe)
     keras.utils.set_random_seed(recipe.seed)
     images = sources.open_images(args.data, args.tfds, recipe.val_share)
     sources.check_classes(images, args.classes)

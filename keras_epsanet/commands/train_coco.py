@@ -16,7 +16,6 @@ from keras_epsanet.detection import (
     starting,
 )
 from keras_epsanet.models.variants import MODEL_CONFIGS
-from keras_epsanet.training import trained_start
 
 # What a training needs beside TensorFlow, for its evaluation and its picture.
 PACKAGES = ("pycocotools", "matplotlib")
@@ -81,7 +80,6 @@ def parse(arguments=None, program="train_coco"):
     args = parser.parse_args(arguments)
     if args.data and args.scenes:
         parser.error("--scenes are composed without --data only")
-    options.check_freeze(parser, args)
     return args
 
 
@@ -96,6 +94,7 @@ def train(args, program="train_coco"):
     options.make_deterministic(args)
     strategy = training.make_strategy()
     recipe = choose_recipe(args)
+    options.check_trained_start(args, recipe)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
     annotations = open_data(args, recipe)
@@ -151,8 +150,6 @@ def check_machine(args):
             "--weights must be the file of a trained classifier. "
             f"Received: --weights {args.weights}"
         )
-    if args.inherit and not training.has_checkpoints(args.output):
-        trained_start.check_source(args.inherit)
 
 
 def choose_recipe(args):

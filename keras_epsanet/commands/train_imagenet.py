@@ -86,7 +86,6 @@ def parse(arguments=None, program="train_imagenet"):
     )
     group.add_argument("--recipe", metavar="FILE", help="a recipe.json")
     args = parser.parse_args(arguments)
-    options.check_freeze(parser, args)
     if args.checkpoint_steps is None:
         args.checkpoint_steps = (
             smoke.CHECKPOINT_STEPS if args.smoke else CHECKPOINT_STEPS
@@ -145,10 +144,9 @@ def train(args, program="train_imagenet"):
     strategy = training.make_strategy()
     chief = training.is_chief(strategy)
     recipe = choose_recipe(args)
+    options.check_trained_start(args, recipe)
     keras.utils.set_random_seed(recipe.seed)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
-    if args.inherit and not training.has_checkpoints(args.output):
-        trained_start.check_source(args.inherit)
     run = training.RunFolder(args.output, recipe, is_chief=chief)
     source = open_source(args)
     steps = fitting.count_steps(source, recipe)

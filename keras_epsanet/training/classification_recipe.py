@@ -20,8 +20,9 @@ class ClassificationRecipe(Recipe):
         recalibration_steps: Integer, batches of which the trained weights
             take their BatchNorm statistics in the end; 0 leaves them those
             of the training, a moving average.
-        teacher: Path of a trained classifier, or the name or path of a
-            trained ResNet, whose logits are learned too, or `None`.
+        teacher: Name or path of a trained ResNet of the network's depth and
+            width, or, for `keras-epsanet train`, path of a `model.keras` of
+            its own, whose logits are learned too; `None` for no teacher.
         teacher_share: Float from 0 to below 1, share of the loss that the
             teacher has; the labels have the rest.
         temperature: Float, what the logits of both are divided by before

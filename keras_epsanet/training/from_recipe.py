@@ -138,6 +138,8 @@ def make_average(model, recipe):
     """
     if recipe.ema is None:
         return None
+    if isinstance(model, keras.distillation.Distiller):
+        model = model.student  # Its teacher does not change.
     return WeightAverage(model, recipe.ema)
 
 

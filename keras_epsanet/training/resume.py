@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from keras_epsanet.atomic import write_file
-from keras_epsanet.training.run_folder import FOLDER, RunFolder
+from keras_epsanet.training.run_folder import FOLDER, STEP_NAME, RunFolder
 
 
 def read_recipe(path, kind):
@@ -35,7 +35,7 @@ def has_checkpoints(path):
     """
     folder = os.path.join(path, FOLDER)
     return os.path.isdir(folder) and any(
-        name.startswith("step-") for name in os.listdir(folder)
+        map(STEP_NAME.fullmatch, os.listdir(folder))
     )
 
 

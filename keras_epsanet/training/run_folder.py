@@ -28,7 +28,7 @@ from keras_epsanet.training.checkpoints import State
 from keras_epsanet.training.lock import lock_folder
 
 FOLDER = "checkpoints"
-_NAME = re.compile(r"step-(\d{8,})")
+STEP_NAME = re.compile(r"step-(\d{8,})")
 
 
 class RunFolder:
@@ -105,7 +105,7 @@ class RunFolder:
         Returns:
             List of integers, the last step first.
         """
-        matches = map(_NAME.fullmatch, os.listdir(self._checkpoints))
+        matches = map(STEP_NAME.fullmatch, os.listdir(self._checkpoints))
         return sorted(int(match[1]) for match in matches if match)[::-1]
 
     def folder(self, step):

@@ -1,5 +1,7 @@
 """Learning rates of their own for some of the variables."""
 
+import warnings
+
 import keras
 
 from keras_epsanet.training import recipe_fields as kinds
@@ -43,11 +45,16 @@ class ScaledRates:
         self._scaled_rates = tuple((path_of(v), factor) for v in var_list)
 
     def build(self, variables):
-        self._factors = {
-            self._var_key(variable): factor
-            for path, factor in self._scaled_rates
-            for variable in find_by_path(path, variables)
-        }
+        self._factors = {}
+        for path, factor in self._scaled_rates:
+            found = find_by_path(path, variables)
+            if not found:
+                warnings.warn(
+                    f"No variable has the path {path}, whose learning rate "
+                    f"was to be multiplied by {factor}.",
+                    stacklevel=2,
+                )
+            self._factors.update({self._var_key(v): factor for v in found})
         super().build(variables)
 
     def rate_of(self, variable, rate):

@@ -5,6 +5,7 @@ import os
 
 from keras_epsanet.atomic import write_file
 from keras_epsanet.distribution.replicas import share_means
+from keras_epsanet.training.resume import has_checkpoints
 from keras_epsanet.weights import inherit_weights
 from keras_epsanet.weights.public_resnets import is_public_name
 
@@ -45,20 +46,51 @@ def adapt_recipe(recipe, given):
     )
 
 
-def check_source(source):
-    """Raises if a ResNet to start from can neither be read nor downloaded.
+def check_source(source, option="--inherit"):
+    """Raises if a trained model can neither be read nor downloaded.
 
     Args:
         source: Path or name of a public file.
+        option: String, the option that it was given by.
 
     Raises:
         ValueError: If there is no file, and it is no such name.
     """
     if not is_public_name(source) and not os.path.isfile(source):
         raise ValueError(
-            "--inherit must be the file of a trained ResNet or the name of a "
-            f"public one, such as resnext. There is no file {source}. "
-            f"Received: --inherit {source}"
+            f"{option} must be the file of a trained model or the name of a "
+            f"public ResNet, such as resnext. There is no file {source}. "
+            f"Received: {option} {source}"
+        )
+
+
+def check_start(path, recipe, start):
+    """Raises if a training would begin with other weights than it should.
+
+    Args:
+        path: Folder of the training; it need not exist.
+        recipe: `Recipe`.
+        start: The option of the trained weights to start from, or `None`.
+
+    Raises:
+        ValueError: If there is nothing to start or go on from, though the
+            backbone is not to be trained or the training had a start.
+    """
+    if start is not None or has_checkpoints(path):
+        return
+    if recipe.freeze:
+        raise ValueError(
+            "A backbone that is not trained needs --weights or --inherit. "
+            "Received: freeze=True without any of them"
+        )
+    note = os.path.join(path, INITIALIZED_FROM)
+    if os.path.exists(note):
+        with open(note) as file:
+            source = file.readline().strip()
+        raise ValueError(
+            f"{path} belongs to a training that started from {source} and "
+            f"has no checkpoint yet. Give --inherit {source} again, or take "
+            "another folder. Received: no trained start"
         )
 
 
@@ -79,7 +111,7 @@ def count_fitted_images(size):
     return max(1, min(MOST_IMAGES, MOST_IMAGES * _SIDE**2 // size**2))
 
 
-def inherit(model, source, images, recipe, size):
+def inherit(model, source, images, recipe, size, verbose=True):
     """Starts a network from a ResNet, the same on all replicas and workers.
 
     Args:
@@ -88,12 +120,13 @@ def inherit(model, source, images, recipe, size):
         images: `tf.data.Dataset` of single images as the model takes them.
         recipe: `Recipe`.
         size: Integer, side of the images in pixels.
+        verbose: As there.
 
     Returns:
         `Inheritance`.
     """
     some = images.take(count_fitted_images(size)).batch(32)
-    inherited = inherit_weights(model, source, some, recipe.seed)
+    inherited = inherit_weights(model, source, some, recipe.seed, verbose)
     # What other workers have computed may be rounded in another way.
     share_means(model, model.variables)
     return inherited

@@ -7,13 +7,9 @@ import keras
 from keras_epsanet.layers import PSA
 from keras_epsanet.weights.inherit_layers import plan_layers
 from keras_epsanet.weights.inherit_resnet import is_network, plan_resnet
-from keras_epsanet.weights.public_resnets import (
-    is_public_name,
-    read_public_resnet,
-)
+from keras_epsanet.weights.public_resnets import read_source
 from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
 from keras_epsanet.weights.resnet_like import resnet_like
-from keras_epsanet.weights.resnet_names import read_resnet
 from keras_epsanet.weights.sample_images import read_batches
 
 
@@ -131,10 +127,7 @@ def inherit_weights(model, source, images=None, seed=0, verbose=True):
     if isinstance(source, keras.Model):
         _check_plain(source)
     if is_network(model) and not _has_scales(source):
-        if is_public_name(source):
-            weights = read_public_resnet(model, source)
-        else:
-            weights = read_resnet(source)
+        weights = read_source(model, source)
         plan = plan_resnet(model, weights)
         name = weights.name
     else:

@@ -43,6 +43,24 @@ def is_public_name(source):
     )
 
 
+def read_source(model, source):
+    """Reads the ResNet that a network is to start or to learn from.
+
+    Args:
+        model: As in `read_public_resnet`.
+        source: Name of a public file, or what `read_resnet` takes.
+
+    Returns:
+        `ResNetWeights`.
+
+    Raises:
+        OSError, ValueError, ImportError: As of both.
+    """
+    if is_public_name(source):
+        return read_public_resnet(model, source)
+    return read_resnet(source)
+
+
 def read_public_resnet(model, name):
     """Reads a public ResNet for a network, and downloads it if need be.
 

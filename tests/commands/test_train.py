@@ -312,9 +312,8 @@ def test_a_trained_start_is_one_option(calls, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         run("--weights file.keras --inherit resnext")
     assert "not allowed with" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="--weights or --inherit"):
         run("--freeze")
-    assert "--weights or --inherit" in capsys.readouterr().err
     monkeypatch.setattr(
         starting,
         "_inherit",
@@ -326,6 +325,8 @@ def test_a_trained_start_is_one_option(calls, capsys, monkeypatch):
     monkeypatch.setattr(training, "has_checkpoints", lambda path: True)
     run("--inherit resnet50.tv2 --freeze")
     assert "--inherit resnet50.tv2 is not read" in capsys.readouterr().out
+    run("")  # What is frozen stays so.
+    assert len(calls.inherited) == 1
 
 
 def test_a_training_goes_on_with_the_same_images_only(calls, monkeypatch):
@@ -437,7 +438,8 @@ def message_of(arguments, capsys):
         ("--seed -1", "Received: seed=-1"),
         ("--data a --tfds b", "not allowed with"),
         ("--tfds none", "must be a dataset of TensorFlow Datasets"),
-        ("--freeze", "needs --weights"),
+        ("--freeze", "needs --weights or --inherit"),
+        ("--teacher none.keras", "There is no file none.keras"),
         ("--classes 0", "`classes` must be a positive integer"),
         ("--classes 4", "have 10 classes"),
         ("--checkpoint-steps x", "`checkpoint_steps` must be a positive"),

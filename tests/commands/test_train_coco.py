@@ -347,6 +347,10 @@ def test_a_training_that_goes_on_does_not_inherit(monkeypatch, tmp_path):
         patch.setattr(training, "has_checkpoints", lambda path: True)
         seen = run(patch, tmp_path, *arguments, "gone.pth")
     assert not hasattr(seen, "inherit")
+    with pytest.raises(ValueError, match="started from resnet50.tv2 and has"):
+        run(monkeypatch, tmp_path, *arguments[:-1])
+    with pytest.raises(ValueError, match="needs --weights or --inherit"):
+        run(monkeypatch, tmp_path / "other", *arguments[:-1], "--freeze")
     with pytest.raises(ValueError, match="There is no file gone.pth"):
         run(monkeypatch, tmp_path / "other", *arguments, "gone.pth")
 

@@ -47,7 +47,7 @@ OPTIONS = {
     "augmentations": ("--augmentations mix_up,cut_mix", ("mix_up", "cut_mix")),
     "antialias": ("--no-antialias", False),
     "recalibration_steps": ("--recalibration-steps 3", 3),
-    "teacher": ("--teacher resnet.pth", "resnet.pth"),
+    "teacher": ("--teacher resnet50.tv2", "resnet50.tv2"),
     "teacher_share": ("--teacher-share 0.75", 0.75),
     "temperature": ("--temperature 2.5", 2.5),
     "freeze": ("--inherit resnext --freeze", True),
@@ -364,6 +364,12 @@ def test_a_training_that_goes_on_does_not_inherit(tmp_path, monkeypatch):
     assert not hasattr(seen, "inherit")
     with pytest.raises(ValueError, match="There is no file gone.pth"):
         run(monkeypatch, tmp_path / "other", *arguments, "gone.pth")
+    for wrong, message in (
+        (("--teacher", "gone.pth"), "--teacher must be.*no file gone.pth"),
+        (("--freeze",), "needs --weights or --inherit"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(monkeypatch, tmp_path / "other", *arguments[:-1], *wrong)
     assert not (tmp_path / "other").exists()
 
 

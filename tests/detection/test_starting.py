@@ -82,7 +82,7 @@ def test_a_backbone_inherits_and_is_fitted_to_middles_of_images(
         theirs.get_layer("conv1_conv").kernel,
     )
     note = (tmp_path / "run" / trained_start.INITIALIZED_FROM).read_text()
-    assert note.startswith(path) and "4 PSA modules fitted" in note
+    assert note.startswith(path) and "4 modules fitted" in note
     (shown,) = seen
     assert shown.shape == (4, 48, 48, 3) and shown.max() < 90
     np.testing.assert_array_equal(shown[0], detector[0][:48, 8:56])

@@ -137,6 +137,26 @@ def test_the_average_has_the_recipe_s_share():
     assert training.make_average(model, Recipe()) is None
 
 
+def test_a_teacher_is_not_averaged():
+    teacher, student = (
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        for _ in range(2)
+    )
+    model = keras.distillation.Distiller(
+        teacher, student, keras.distillation.LogitsDistillation()
+    )
+    model.compile("sgd", loss="mse")
+    average = training.make_average(model, Recipe(ema=0.5))
+    assert len(average.variables) == len(student.weights) + 2
+    x = np.ones((4, 2), "float32")
+    before = student.get_weights()
+    model.fit(x, 9 * x, verbose=0, callbacks=[average])
+    after = student.get_weights()
+    assert average.is_in_place and any(
+        (a != b).any() for a, b in zip(before, after)
+    )
+
+
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("sync_bn", [True, False])
 @pytest.mark.parametrize("devices", [1, 2])

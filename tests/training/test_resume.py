@@ -52,6 +52,7 @@ def test_the_folder_of_a_shorter_training_becomes_that_of_a_longer(tmp_path):
 def test_checkpoints_are_what_a_training_goes_on_from(tmp_path):
     assert not has_checkpoints(tmp_path / "none")
     (tmp_path / "checkpoints" / ".unfinished").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step-old").mkdir()
     assert not has_checkpoints(tmp_path)
     (tmp_path / "checkpoints" / "step-00000003").mkdir()
     assert has_checkpoints(tmp_path)

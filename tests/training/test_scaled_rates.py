@@ -98,6 +98,13 @@ def test_scaling_comes_before_building(kind):
         optimizer.scale_rate(pair()[:1], 0.5)
 
 
+def test_a_variable_that_is_not_there_is_named():
+    optimizer = SGDL2()
+    optimizer.scale_rate([keras.Variable([1.0], name="gone")], 0.5)
+    with pytest.warns(UserWarning, match="No variable has the path gone"):
+        optimizer.build(pair())
+
+
 @pytest.mark.parametrize("factor", [0, -1, float("nan")])
 def test_a_factor_is_positive(factor):
     with pytest.raises(ValueError, match=f"Received: factor={factor}"):

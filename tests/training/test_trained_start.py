@@ -20,6 +20,31 @@ def test_a_source_is_a_file_or_a_public_name(tmp_path):
     trained_start.check_source("resnet50.tv2")
 
 
+def test_a_source_of_another_option_is_named_by_it():
+    with pytest.raises(ValueError, match="--teacher must .*: --teacher gone"):
+        trained_start.check_source("gone", "--teacher")
+
+
+def test_a_frozen_backbone_needs_a_start(tmp_path):
+    frozen = Recipe(freeze=True)
+    with pytest.raises(ValueError, match="needs --weights or --inherit"):
+        trained_start.check_start(tmp_path, frozen, None)
+    trained_start.check_start(tmp_path, frozen, "--inherit resnext")
+    trained_start.check_start(tmp_path, Recipe(), None)
+    (tmp_path / "checkpoints" / "step-00000003").mkdir(parents=True)
+    trained_start.check_start(tmp_path, frozen, None)
+
+
+def test_a_training_that_had_a_start_does_not_begin_without(tmp_path):
+    run = types.SimpleNamespace(path=str(tmp_path), is_chief=True)
+    trained_start.note_start(run, "resnext", "Initialized from ResNeXt.")
+    with pytest.raises(ValueError, match="Give --inherit resnext again"):
+        trained_start.check_start(tmp_path, Recipe(), None)
+    trained_start.check_start(tmp_path, Recipe(), "--inherit resnext")
+    (tmp_path / "checkpoints" / "step-00000003").mkdir(parents=True)
+    trained_start.check_start(tmp_path, Recipe(), None)
+
+
 @pytest.mark.parametrize(
     "size, number", [(48, 512), (224, 512), (225, 507), (448, 128), (9999, 1)]
 )

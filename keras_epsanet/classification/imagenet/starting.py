@@ -3,7 +3,7 @@
 from keras_epsanet import training
 from keras_epsanet.classification.imagenet import models
 from keras_epsanet.data import imagenet
-from keras_epsanet.models.preprocessing import preprocess_input
+from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_epsanet.training import trained_start
 
 
@@ -30,7 +30,7 @@ def start(run, source, inherit, strategy, steps_per_epoch):
     with strategy.scope():
         network, model = models.build_model(recipe, len(source.class_names))
     if inherit is not None and not run.steps():
-        inherited = _inherit(network, inherit, source, recipe)
+        inherited = _inherit(network, inherit, source, recipe, run.is_chief)
         trained_start.note_start(run, inherit, inherited)
     with strategy.scope():
         model = models.with_teacher(network, model, recipe)
@@ -40,8 +40,10 @@ def start(run, source, inherit, strategy, steps_per_epoch):
     return network, model, average, state
 
 
-def _inherit(network, source, data, recipe):
+def _inherit(network, source, data, recipe, verbose):
     """Starts a network from a ResNet, fitted to some training images."""
+    import tensorflow as tf
+
     batches = imagenet.training_batches(
         data,
         recipe.step_batch_size,
@@ -49,8 +51,14 @@ def _inherit(network, source, data, recipe):
         seed=recipe.seed,
         antialias=recipe.antialias,
     )
-    images = batches.map(lambda images, labels: preprocess_input(images))
+
+    def normalize(images, labels):
+        # In TensorFlow's terms: Keras' are those of the backend.
+        images = tf.cast(images, "float32")
+        return (images / 255 - IMAGENET_MEAN) / IMAGENET_STD
+
+    images = batches.map(normalize)
     size = recipe.image_size
     return trained_start.inherit(
-        network, source, images.unbatch(), recipe, size
+        network, source, images.unbatch(), recipe, size, verbose
     )

@@ -47,9 +47,9 @@ def test_a_network_inherits_and_is_fitted_to_normalized_images(
     seen = []
     inherit = trained_start.inherit
 
-    def note(network, source, images, recipe, size):
+    def note(network, source, images, *others):
         seen.append(next(images.batch(8).as_numpy_iterator()))
-        return inherit(network, source, images, recipe, size)
+        return inherit(network, source, images, *others)
 
     monkeypatch.setattr(trained_start, "inherit", note)
     _, (network, model, average, state) = start(tmp_path, source, path)
@@ -59,7 +59,7 @@ def test_a_network_inherits_and_is_fitted_to_normalized_images(
         theirs.get_layer("predictions").kernel,
     )
     note = (tmp_path / trained_start.INITIALIZED_FROM).read_text()
-    assert note.startswith(path) and "1 PSA module fitted" in note
+    assert note.startswith(path) and "1 module fitted" in note
     (shown,) = seen
     lowest, highest = preprocess_input(np.float32([[[[0] * 3]], [[[255] * 3]]]))
     assert shown.shape == (8, 32, 32, 3)
