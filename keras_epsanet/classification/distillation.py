@@ -3,7 +3,9 @@
 import os
 
 import keras
+from keras import ops
 
+from keras_epsanet.distribution.replicas import current_strategy, num_replicas
 from keras_epsanet.layers import ClassNames
 from keras_epsanet.weights.public_resnets import read_source
 from keras_epsanet.weights.resnet_like import resnet_like
@@ -69,6 +71,38 @@ def _check_names(source, theirs, ours):
         )
 
 
+@keras.saving.register_keras_serializable(package="keras_epsanet")
+class Distiller(keras.distillation.Distiller):
+    """`keras.distillation.Distiller` of one loss that weighs each image.
+
+    That of Keras 3.15 counts the images that fill up an evaluation's batches,
+    and logs its parts divided by the number of devices.
+    """
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        (loss,) = self.distillation_losses
+        teacher, student = (
+            ops.softmax(logits / loss.temperature)
+            for logits in (self.teacher(x, training=False), y_pred)
+        )
+        of_labels = self._student_loss(y, y_pred, sample_weight)
+        of_teacher = loss.loss(teacher, student, sample_weight)
+        of_teacher = of_teacher * loss.temperature**2
+        share = self.student_loss_weight
+        total = share * of_labels + (1 - share) * of_teacher
+        # Losses are divided by the replicas, which sum their gradients.
+        replicas = num_replicas(current_strategy())
+        for tracker, value in (
+            (self.student_loss_tracker, of_labels),
+            (self.distillation_loss_tracker, of_teacher),
+            (self.total_loss_tracker, total),
+        ):
+            tracker.update_state(value * replicas, ops.shape(y_pred)[0])
+        return total
+
+
 def distilled(student, teacher, recipe):
     """Makes the model that learns from labels and a teacher.
 
@@ -78,11 +112,11 @@ def distilled(student, teacher, recipe):
         recipe: `ClassificationRecipe`.
 
     Returns:
-        `keras.distillation.Distiller`, whose loss is `teacher_share` of the
+        `Distiller`, whose loss is `teacher_share` of the
         divergence from the teacher (times the square of `temperature`) and
         the rest of the loss of the labels. It predicts as the student does.
     """
-    distiller = keras.distillation.Distiller(
+    distiller = Distiller(
         teacher=teacher,
         student=student,
         # The loss as an object: of its name, Keras 3.15 makes a function that

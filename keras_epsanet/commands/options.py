@@ -113,8 +113,12 @@ def check_trained_start(args, recipe):
     Raises:
         ValueError: If a file is missing or a start is needed.
     """
-    check_start(args.output, recipe, trained_start(args))
-    if args.inherit and not has_checkpoints(args.output):
+    start = trained_start(args)
+    check_start(args.output, recipe, start)
+    if has_checkpoints(args.output):
+        if start is not None:
+            print(f"{start} is not read: the training goes on")
+    elif args.inherit:
         check_source(args.inherit)
     teacher = getattr(recipe, "teacher", None)
     if teacher is not None:

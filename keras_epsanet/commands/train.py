@@ -134,8 +134,6 @@ def train(args, recipe, images, program):
     evaluation = pad_to_devices(held_out, strategy)
     report_start(recipe, strategy, images, state)
     option = options.trained_start(args)
-    if goes_on and option is not None:
-        print(f"{option} is not read: the training goes on")
     reporting.report_longer(recipe, before)
     start = time.time()
     with reporting.interruptible(program, recipe, state) as interruption:

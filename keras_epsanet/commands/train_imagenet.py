@@ -147,11 +147,10 @@ def train(args, program="train_imagenet"):
     options.check_trained_start(args, recipe)
     keras.utils.set_random_seed(recipe.seed)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
-    run = training.RunFolder(args.output, recipe, is_chief=chief)
     source = open_source(args)
     steps = fitting.count_steps(source, recipe)
-    network, model, average, state = starting.start(
-        run, source, args.inherit, strategy, steps
+    network, model, run, average, state = starting.start(
+        args.output, recipe, source, args.inherit, strategy, steps
     )
     if args.resume and not state.step:
         raise ValueError(
@@ -183,9 +182,7 @@ def train(args, program="train_imagenet"):
         average,
         run,
         state,
-        lambda evaluated: fitting.recalibrate(
-            model, strategy, source, recipe, evaluated
-        ),
+        lambda: fitting.recalibrate(model, strategy, source, recipe),
     )
 
 

@@ -112,7 +112,7 @@ def test_only_the_student_trains(recipe):
     settings = recipe(teacher="x")
     student, teacher = student_of(settings), student_of(settings)
     distiller = distillation.distilled(student, teacher, settings)
-    distiller.compile("sgd", loss="mse")
+    distiller.compile("sgd", loss=keras.losses.MeanSquaredError())
     before = teacher.get_weights(), student.get_weights()
     distiller.fit(images(), np.eye(3)[[0, 1, 2, 0]], verbose=0)
     for a, b in zip(teacher.get_weights(), before[0]):
@@ -140,3 +140,70 @@ def test_a_checkpoint_can_be_loaded_before_anything_is_computed(
     second.load_weights(tmp_path / "model.keras")
     for a, b in zip(second.get_weights(), first.get_weights()):
         np.testing.assert_array_equal(a, b)
+
+
+def test_images_that_fill_up_a_batch_do_not_count(recipe):
+    settings = recipe(teacher="x")
+    student, teacher = student_of(settings), student_of(settings)
+    distiller = distillation.distilled(student, teacher, settings)
+    distiller.compile(
+        "sgd", loss=keras.losses.CategoricalCrossentropy(from_logits=True)
+    )
+    labels = np.eye(3)[[0, 1, 2, 0]]
+    found = [
+        distiller.evaluate(
+            images(),
+            y,
+            sample_weight=np.float32([1, 1, 0, 0]),
+            verbose=0,
+            return_dict=True,
+        )
+        for y in (labels, labels[[0, 1, 1, 1]])
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="replicas of TensorFlow"
+)
+def test_several_devices_log_what_one_does(run_python):
+    run_python("""
+import dataclasses, keras, numpy as np, tensorflow as tf
+from keras_epsanet.classification import distillation
+from keras_epsanet.training import ClassifierRecipe
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, 2 * [tf.config.LogicalDeviceConfiguration()]
+)
+recipe = ClassifierRecipe(teacher="x", teacher_share=0.25)
+
+def train(strategy):
+    def dense(scale):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        model.layers[0].kernel.assign(scale * np.arange(6.0).reshape(2, 3))
+        return model
+
+    with strategy.scope():
+        model = distillation.distilled(dense(0.1), dense(0.3), recipe)
+        model.compile(
+            keras.optimizers.SGD(0.1),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+    x = np.arange(24, dtype="float32").reshape(12, 2) / 24
+    y = np.eye(3, dtype="float32")[np.arange(12) % 3]
+    # Of a number of batches that Keras is not told.
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+    data = data.filter(lambda x, y: True)
+    return model.fit(data, epochs=2, verbose=0).history, model.get_weights()
+
+one = train(tf.distribute.get_strategy())
+two = train(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]))
+for name, values in one[0].items():
+    np.testing.assert_allclose(two[0][name], values, rtol=1e-4, err_msg=name)
+for a, b in zip(one[1], two[1]):
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+history = one[0]
+np.testing.assert_allclose(history["total_loss"], history["loss"], rtol=1e-5)
+""")

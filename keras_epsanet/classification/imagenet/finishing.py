@@ -11,21 +11,20 @@ def export(network, model, average, run, state, recalibrate):
         run: `RunFolder`.
         state: `State` at the end.
         recalibrate: Function that takes the BatchNorm statistics of the
-            model anew, if the recipe asks for it. Given whether to evaluate
-            it, it returns the top-1 accuracy from 0 to 1, or `None`.
+            model anew and returns its top-1 accuracy, from 0 to 1, or `None`
+            if the recipe does not ask for it. The best weights are saved
+            with them if they are as good.
     """
     sums = {}
     if average:
         average.swap_in()
-    recalibrate(False)
     sums["last.weights.h5"] = run.export(network, "last.weights.h5")
+    value = None
     if state.best_step is not None:
-        run.restore(
-            model, state.steps_per_epoch, state.best_step, average=average
-        )
-        if average:
-            average.swap_in()
-        value = recalibrate(True)
+        _take_best(model, average, run, state)
+        value = recalibrate()
+        if value is not None and value < state.best_value:
+            _take_best(model, average, run, state)
         sums["best.weights.h5"] = run.export(network, "best.weights.h5")
     if run.is_chief:
         lines = [f"{digits}  {name}\n" for name, digits in sums.items()]
@@ -35,3 +34,9 @@ def export(network, model, average, run, state, recalibrate):
             print(f"Best: epoch {epoch}, top-1 {state.best_value:.2%}")
             if value is not None:
                 print(f"With its BatchNorms recalibrated: {value:.2%}")
+
+
+def _take_best(model, average, run, state):
+    run.restore(model, state.steps_per_epoch, state.best_step, average=average)
+    if average:
+        average.swap_in()

@@ -164,7 +164,7 @@ def make_batches(strategy, source, recipe, first_step):
     return strategy.distribute_datasets_from_function(make_part), clocks[0]
 
 
-def recalibrate(model, strategy, source, recipe, evaluated=True):
+def recalibrate(model, strategy, source, recipe):
     """Takes the BatchNorm statistics of a trained model anew.
 
     Args:
@@ -173,7 +173,6 @@ def recalibrate(model, strategy, source, recipe, evaluated=True):
         source: What `keras_epsanet.data.imagenet.open_source` returned.
         recipe: `ImageNetRecipe`, whose `recalibration_steps` say of how many
             batches they are the means; with 0 nothing is done.
-        evaluated: Whether the model is evaluated then.
 
     Returns:
         The top-1 accuracy with them, from 0 to 1, or `None`.
@@ -190,8 +189,6 @@ def recalibrate(model, strategy, source, recipe, evaluated=True):
         antialias=recipe.antialias,
     )
     recalibrate_batch_norm(model, batches, recipe.recalibration_steps)
-    if not evaluated:
-        return None
     evaluation = evaluation_batches(strategy, source, recipe)
     return model.evaluate(evaluation, verbose=0, return_dict=True)["top1"]
 

@@ -7,11 +7,12 @@ from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_epsanet.training import trained_start
 
 
-def start(run, source, inherit, strategy, steps_per_epoch):
+def start(path, recipe, source, inherit, strategy, steps_per_epoch):
     """Builds a network, and restores it if its training goes on.
 
     Args:
-        run: `RunFolder`.
+        path: Folder of the training. It is made if need be.
+        recipe: `ImageNetRecipe`.
         source: What `keras_epsanet.data.imagenet.open_source` returned.
         inherit: What `inherit_weights` takes as its source, or `None`. A
             training that goes on has its weights in its checkpoints.
@@ -19,25 +20,29 @@ def start(run, source, inherit, strategy, steps_per_epoch):
         steps_per_epoch: Integer.
 
     Returns:
-        The network, the compiled model of it, its `WeightAverage` or `None`,
-        and `State`.
+        The network, the compiled model of it, `RunFolder`, the model's
+        `WeightAverage` or `None`, and `State`.
 
     Raises:
         OSError, ValueError: If a ResNet to start or to learn from cannot be
             read or does not fit, or a checkpoint is of another training.
     """
-    recipe = run.recipe
+    is_chief = training.is_chief(strategy)
     with strategy.scope():
         network, model = models.build_model(recipe, len(source.class_names))
-    if inherit is not None and not run.steps():
-        inherited = _inherit(network, inherit, source, recipe, run.is_chief)
-        trained_start.note_start(run, inherit, inherited)
+    inherited = None
+    if inherit is not None and not training.has_checkpoints(path):
+        inherited = _inherit(network, inherit, source, recipe, is_chief)
     with strategy.scope():
         model = models.with_teacher(network, model, recipe)
         models.compile_model(model, recipe, steps_per_epoch)
+        # Nothing that a wrong option leaves behind is in the way of the next.
+        run = training.RunFolder(path, recipe, is_chief=is_chief)
+        if inherited is not None:
+            trained_start.note_start(run, inherit, inherited)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps_per_epoch, average=average)
-    return network, model, average, state
+    return network, model, run, average, state
 
 
 def _inherit(network, source, data, recipe, verbose):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import EPSANet, preprocess_input, training
+from keras_epsanet import EPSANet, preprocess_input
 from keras_epsanet.classification.imagenet import smoke, starting
 from keras_epsanet.data import imagenet
 from keras_epsanet.training import trained_start
@@ -35,9 +35,8 @@ def resnet(tmp_path_factory):
 
 
 def start(path, source, inherit=None):
-    run = training.RunFolder(path, RECIPE)
     strategy = tf.distribute.get_strategy()
-    return run, starting.start(run, source, inherit, strategy, 5)
+    return starting.start(path, RECIPE, source, inherit, strategy, 5)
 
 
 def test_a_network_inherits_and_is_fitted_to_normalized_images(
@@ -52,7 +51,7 @@ def test_a_network_inherits_and_is_fitted_to_normalized_images(
         return inherit(network, source, images, *others)
 
     monkeypatch.setattr(trained_start, "inherit", note)
-    _, (network, model, average, state) = start(tmp_path, source, path)
+    network, model, _, average, state = start(tmp_path, source, path)
     assert average is None and state.step == 0
     np.testing.assert_array_equal(
         network.get_layer("predictions").kernel,
@@ -68,14 +67,36 @@ def test_a_network_inherits_and_is_fitted_to_normalized_images(
 
 
 def test_a_training_that_goes_on_does_not_inherit(tmp_path, source):
-    run, (network, model, _, state) = start(tmp_path, source)
+    network, model, run, _, state = start(tmp_path, source)
     kernel = network.get_layer("predictions").kernel
     kernel.assign_add(keras.ops.ones_like(kernel))
     model.optimizer.build(model.trainable_variables)
     state.step = 3
     run.save(model, state)
     del run
-    _, (again, _, _, state) = start(tmp_path, source, "gone.pth")
+    again, *_, state = start(tmp_path, source, "gone.pth")
     assert state.step == 3
     np.testing.assert_array_equal(again.get_layer("predictions").kernel, kernel)
     assert not (tmp_path / trained_start.INITIALIZED_FROM).exists()
+
+
+def test_a_teacher_that_does_not_fit_leaves_no_folder(
+    tmp_path, monkeypatch, source, resnet
+):
+    network = EPSANet(
+        (1,), (16,), (3,), (1,), input_shape=(32, 32, 3), classes=7
+    )
+    path = tmp_path / "seven.keras"
+    network.save(path)
+    recipe = dataclasses.replace(RECIPE, teacher=str(path))
+    monkeypatch.setattr(starting, "_inherit", lambda *_: "Initialized")
+    with pytest.raises(ValueError, match="with 7 classes"):
+        starting.start(
+            tmp_path / "run",
+            recipe,
+            source,
+            resnet[0],
+            tf.distribute.get_strategy(),
+            5,
+        )
+    assert not (tmp_path / "run").exists()
