@@ -1,7 +1,7 @@
 """Options that several commands have."""
 
+from keras_epsanet import training
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
-from keras_epsanet.training.resume import has_checkpoints
 from keras_epsanet.training.trained_start import (
     MOST_IMAGES,
     check_source,
@@ -114,12 +114,13 @@ def check_trained_start(args, recipe):
         ValueError: If a file is missing or a start is needed.
     """
     start = trained_start(args)
-    check_start(args.output, recipe, start)
-    if has_checkpoints(args.output):
+    if training.has_checkpoints(args.output):
         if start is not None:
             print(f"{start} is not read: the training goes on")
-    elif args.inherit:
-        check_source(args.inherit)
+    else:
+        check_start(args.output, recipe, start)
+        if args.inherit:
+            check_source(args.inherit)
     teacher = getattr(recipe, "teacher", None)
     if teacher is not None:
         check_source(teacher, "--teacher")

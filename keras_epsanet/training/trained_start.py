@@ -5,7 +5,6 @@ import os
 
 from keras_epsanet.atomic import write_file
 from keras_epsanet.distribution.replicas import share_means
-from keras_epsanet.training.resume import has_checkpoints
 from keras_epsanet.weights import inherit_weights
 from keras_epsanet.weights.public_resnets import is_public_name
 
@@ -68,15 +67,15 @@ def check_start(path, recipe, start):
     """Raises if a training would begin with other weights than it should.
 
     Args:
-        path: Folder of the training; it need not exist.
+        path: Folder of a training without checkpoints; it need not exist.
         recipe: `Recipe`.
         start: The option of the trained weights to start from, or `None`.
 
     Raises:
-        ValueError: If there is nothing to start or go on from, though the
-            backbone is not to be trained or the training had a start.
+        ValueError: If there is nothing to start from, though the backbone is
+            not to be trained or the training had a start.
     """
-    if start is not None or has_checkpoints(path):
+    if start is not None:
         return
     if recipe.freeze:
         raise ValueError(
