@@ -282,12 +282,14 @@ def _patches(image, place, convolution, groups):
     """What a convolution multiplies with its kernel: groups, pixels, inputs."""
     heights, widths = convolution.kernel_size
     padding = [(0, 0), (heights // 2,) * 2, (widths // 2,) * 2, (0, 0)]
+    images, rows, columns = place
+    # Most images, or those that are kept out alone: no others are padded.
+    used, images = np.unique(images, return_inverse=True)
     windows = np.lib.stride_tricks.sliding_window_view(
-        np.pad(image, padding), (heights, widths), axis=(1, 2)
+        np.pad(image[used], padding), (heights, widths), axis=(1, 2)
     )
     # Channels last, as they lie in memory: the copy is faster.
     windows = windows.transpose(0, 1, 2, 4, 5, 3)
-    images, rows, columns = place
     down, right = convolution.strides
     patches = windows[images, rows * down, columns * right]
     patches = patches.reshape(len(images), heights * widths, groups, -1)
