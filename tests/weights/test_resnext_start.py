@@ -72,7 +72,7 @@ def assert_same_logits(model, network, record_property):
         expected = network(to_torch(images)).numpy()
     found = model.predict(images, verbose=0)
     difference = np.abs(found - expected).max() / np.abs(expected).max()
-    record_property("largest relative difference of logits", difference)
+    record_property("largest relative difference of logits", float(difference))
     assert difference < 1e-5 and expected.std() > 0.1
 
 
@@ -305,7 +305,7 @@ def test_the_first_step_has_the_loss_and_statistics_of_resnext(
             found = keras.ops.convert_to_numpy(variable)
             difference = np.abs(found - array[order]).max()
             worst = max(worst, difference / np.abs(array).max())
-    record_property("largest relative difference of statistics", worst)
+    record_property("largest relative difference of statistics", float(worst))
     assert worst < 1e-5
 
 
