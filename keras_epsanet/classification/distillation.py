@@ -71,7 +71,6 @@ def _check_names(source, theirs, ours):
         )
 
 
-@keras.saving.register_keras_serializable(package="keras_epsanet")
 class Distiller(keras.distillation.Distiller):
     """`keras.distillation.Distiller` of one loss that weighs each image.
 
