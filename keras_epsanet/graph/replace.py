@@ -61,12 +61,11 @@ def replace_convolutions(
             `name`, where the convolution has them `kernel_regularizer`,
             `kernel_constraint` and `activity_regularizer`, and `**kwargs`.
         inherit: Whether the new layers inherit from the convolutions, as
-            `keras_epsanet.inherit_weights` does it: kernels
-            embedded, attention neutral. Otherwise they start at random.
+            `keras_epsanet.inherit_weights` does it: kernels embedded,
+            attention neutral. Otherwise they start at random.
         images: Optional images, preprocessed as for the model: the new
             `PSA` or `SPC` layers are fitted to what the convolutions make
-            of them.
-            Those in models in the model cannot be.
+            of them. Those in models in the model cannot be.
         verbose: 1 prints the report, 0 nothing.
         **kwargs: Further arguments of `layer`, such as `reduction=8`.
 
