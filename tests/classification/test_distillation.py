@@ -149,16 +149,24 @@ def test_images_that_fill_up_a_batch_do_not_count(recipe):
     distiller.compile(
         "sgd", loss=keras.losses.CategoricalCrossentropy(from_logits=True)
     )
-    labels = np.eye(3)[[0, 1, 2, 0]]
+    labels, others = np.eye(3)[[0, 1, 2, 0]], np.eye(3)[[0, 1, 1, 1]]
+    # Those without weight are others for the teacher as well.
+    pixels, padded = images(), images()
+    padded[2:] = 255 - padded[2:]
+    teacher.get_layer("predictions").kernel.assign_add(
+        np.random.default_rng(1).normal(
+            size=teacher.get_layer("predictions").kernel.shape
+        )
+    )
     found = [
         distiller.evaluate(
-            images(),
+            x,
             y,
             sample_weight=np.float32([1, 1, 0, 0]),
             verbose=0,
             return_dict=True,
         )
-        for y in (labels, labels[[0, 1, 1, 1]])
+        for x, y in ((pixels, labels), (padded, others))
     ]
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
