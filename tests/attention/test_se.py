@@ -24,7 +24,7 @@ def test_equation(check_equation, size, dtype, use_bias):
 def test_weights_are_between_0_and_1():
     # Of 4 × 32 hidden units some are positive, whatever the kernels.
     x = np.random.default_rng(0).normal(size=(4, 2, 2, 64)).astype("float32")
-    y = ops.convert_to_numpy(SE(reduction=2)(x) / x)
+    y = ops.convert_to_numpy(SE(reduction=2)(x)) / x
     assert 0 < y.min() < y.max() < 1
 
 
