@@ -15,12 +15,17 @@ from keras_epsanet.graph.replace import (
 )
 from keras_epsanet.lazy import attach
 from keras_epsanet.models import (
+    AttentionSlot,
     EPSANet,
     EPSANet50Large,
     EPSANet50Small,
     EPSANet101Large,
     EPSANet101Small,
     EPSANetBackbone,
+    ResNet,
+    ResNet50,
+    ResNet101,
+    ResNetBackbone,
     decode_predictions,
     preprocess_input,
 )
@@ -42,12 +47,17 @@ del faster_rcnn, loss_scale, mask_rcnn, retinanet, schedule, sgd_l2
 __getattr__, _, _ = attach(__name__, {})
 
 __all__ = [
+    "AttentionSlot",
     "EPSANet",
     "EPSANet50Large",
     "EPSANet50Small",
     "EPSANet101Large",
     "EPSANet101Small",
     "EPSANetBackbone",
+    "ResNet",
+    "ResNet101",
+    "ResNet50",
+    "ResNetBackbone",
     "attention",
     "complexity",
     "data",

@@ -54,6 +54,50 @@ def check_head(include_top, pooling, classes):
         )
 
 
+def check_variant(variant, variants):
+    """Raises a `ValueError` unless there is such a variant.
+
+    Args:
+        variant: What was given.
+        variants: Names of those that there are.
+    """
+    if variant not in variants:
+        raise ValueError(
+            f"`variant` must be one of {', '.join(variants)}. "
+            f"Received: variant={variant}"
+        )
+
+
+def any_size(image_shape):
+    """Returns the shape, `None` for the default in either data format."""
+    return None if image_shape == (None, None, 3) else image_shape
+
+
+def check_frame(stem_filters, downsampling, branch_output, attention):
+    """Raises a `ValueError` unless a ResNet can have these.
+
+    Args:
+        stem_filters, downsampling, branch_output: As in `ResNet`.
+        attention: `AttentionSlot` or `None`.
+    """
+    if not stem_filters:
+        raise ValueError(
+            "`stem_filters` must have one entry at least. "
+            f"Received: stem_filters={stem_filters}"
+        )
+    if downsampling not in ("convolution", "max", "average"):
+        raise ValueError(
+            '`downsampling` must be "convolution", "max" or "average". '
+            f"Received: downsampling={downsampling}"
+        )
+    if branch_output and (attention is None or attention.slot != "branch"):
+        raise ValueError(
+            '`branch_output` is of attention="abn" only. Received: '
+            f"branch_output={branch_output}, "
+            f"attention={attention and attention.name}"
+        )
+
+
 def check_prefix(prefix):
     """Raises a `ValueError` unless layers can have this prefix."""
     if not isinstance(prefix, str) or "/" in prefix:

@@ -4,18 +4,21 @@ import inspect
 
 import keras
 
-from keras_epsanet.models.arguments import refuse_unknown
-from keras_epsanet.models.epsanet import EPSANet
-from keras_epsanet.models.layer_states import (
-    changed_configs,
-    layer_configs,
-    rebuild,
+from keras_epsanet.models.arguments import (
+    any_size,
+    check_variant,
+    refuse_unknown,
 )
+from keras_epsanet.models.epsanet import pyramid_attention
+from keras_epsanet.models.resnet_backbone import ResNetBackbone
 from keras_epsanet.models.variants import MODEL_CONFIGS
+
+# What a `ResNetBackbone` has and an EPSANet has not.
+_OF_RESNET = ("stem_filters", "stem_pool", "downsampling", "classes")
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class EPSANetBackbone(keras.Model):
+class EPSANetBackbone(ResNetBackbone):
     """EPSANet without its classifier, with the feature map of every stage.
 
     KerasCV finds the feature maps in `pyramid_level_inputs`, KerasHub in
@@ -70,17 +73,6 @@ class EPSANetBackbone(keras.Model):
     True
     """
 
-    def __new__(cls, *args, **kwargs):
-        # Here, for `__init__` misses its other arguments first.
-        variant = [*args, kwargs.get("stackwise_num_blocks")][0]
-        if isinstance(variant, str):
-            raise ValueError(
-                "`stackwise_num_blocks` must be integers. A network of the "
-                f'paper is EPSANetBackbone.from_variant("{variant}"). '
-                f"Received: stackwise_num_blocks={variant}"
-            )
-        return super().__new__(cls, *args, **kwargs)
-
     def __init__(
         self,
         stackwise_num_blocks,
@@ -104,78 +96,32 @@ class EPSANetBackbone(keras.Model):
         trainable=True,
         **kwargs,
     ):
-        changes = kwargs.pop("layers", {})
+        unknown = {k: v for k, v in kwargs.items() if k != "layers"}
         known = inspect.signature(EPSANetBackbone.__init__).parameters
-        refuse_unknown("EPSANetBackbone", kwargs, known)
-        _check_freeze_stages(freeze_stages, len(stackwise_num_blocks))
-        network = EPSANet(
+        refuse_unknown("EPSANetBackbone", unknown, known)
+        super().__init__(
             stackwise_num_blocks,
             stackwise_num_filters,
-            kernel_sizes,
-            groups,
-            reduction=reduction,
-            split_input=split_input,
-            synchronized=synchronized,
+            pyramid_attention(kernel_sizes, groups, reduction, split_input),
+            synchronized,
             expansion=expansion,
             norm_eval=norm_eval,
-            include_top=False,
+            freeze_stages=freeze_stages,
             weights=weights,
+            image_shape=image_shape,
             input_tensor=input_tensor,
-            input_shape=image_shape,
             data_format=data_format,
             dtype=dtype,
             prefix=prefix,
+            name=name,
+            trainable=trainable,
+            **kwargs,
         )
-        _freeze(network, freeze_stages if trainable else None, prefix)
-        built_configs = layer_configs(_own_layers(network, input_tensor))
-        policy = network.dtype_policy
-        if changes:
-            network = rebuild(network, changes)
-        # Not as an attribute, which would set the flags of all layers.
-        super().__init__(
-            network.input, network.output, name=name, trainable=trainable
-        )
-        self.dtype_policy = policy
-        self._built_configs = built_configs
-        self._has_front = input_tensor is not None
-        stem = self.get_layer(f"{prefix}conv1_conv")
-        self._config = {
-            "stackwise_num_blocks": tuple(stackwise_num_blocks),
-            "stackwise_num_filters": tuple(stackwise_num_filters),
+        self._pyramid = {
             "kernel_sizes": tuple(kernel_sizes),
             "groups": groups if groups is None else tuple(groups),
             "reduction": reduction,
             "split_input": split_input,
-            "synchronized": synchronized,
-            "expansion": expansion,
-            "norm_eval": norm_eval,
-            "freeze_stages": freeze_stages,
-            "image_shape": tuple(stem.input.shape[1:]),
-            "data_format": stem.data_format,
-            "prefix": prefix,
-        }
-
-    @property
-    def data_format(self):
-        return self._config["data_format"]
-
-    # Properties, for Keras wraps dictionaries that are attributes, and JAX
-    # refuses a model with such outputs.
-    @property
-    def pyramid_level_inputs(self):
-        prefix = self._config["prefix"]
-        return {
-            f"P{stage}": f"{prefix}conv{stage}_block{blocks}_out"
-            for stage, blocks in enumerate(
-                self._config["stackwise_num_blocks"], start=2
-            )
-        }
-
-    @property
-    def pyramid_outputs(self):
-        return {
-            level: self.get_layer(name).output
-            for level, name in self.pyramid_level_inputs.items()
         }
 
     @classmethod
@@ -202,90 +148,17 @@ class EPSANetBackbone(keras.Model):
         Raises:
             ValueError: If there is no such variant, or as in the class.
         """
-        if variant not in MODEL_CONFIGS:
-            raise ValueError(
-                f"`variant` must be one of {', '.join(MODEL_CONFIGS)}. "
-                f"Received: variant={variant}"
-            )
-        if image_shape == (None, None, 3):
-            image_shape = None  # In either data format.
+        check_variant(variant, MODEL_CONFIGS)
         return cls(
             weights=weights,
-            image_shape=image_shape,
+            image_shape=any_size(image_shape),
             freeze_stages=freeze_stages,
             norm_eval=norm_eval,
             **{"name": variant, **MODEL_CONFIGS[variant], **kwargs},
         )
 
-    def get_config(self):
-        config = {
-            "name": self.name,
-            "trainable": self.trainable,
-            "input_tensor": None,
-            **self._config,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "layers": self._changed_layers(),
-        }
-        if self._has_front:
-            stem = self.get_layer(f"{self._config['prefix']}conv1_conv")
-            front = keras.Model(self.input, stem.input, name="front")
-            config["input_tensor"] = keras.saving.serialize_keras_object(front)
+    def network_config(self):
+        config = {**super().network_config(), **self._pyramid}
+        for name in ("attention", *_OF_RESNET):
+            del config[name]
         return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        config["dtype"] = keras.dtype_policies.get(config["dtype"])
-        if config.get("input_tensor") is not None:
-            front = keras.saving.deserialize_keras_object(
-                config["input_tensor"], custom_objects=custom_objects
-            )
-            config["input_tensor"] = front.output
-        return cls(**config)
-
-    def _changed_layers(self):
-        """Returns by layer what its config has that no argument gives."""
-        stages, prefix = self._config["freeze_stages"], self._config["prefix"]
-        layers = [self.get_layer(name) for name in self._built_configs]
-        before = {
-            layer.name: {
-                **self._built_configs[layer.name],
-                "trainable": self.trainable
-                and not _is_frozen(layer, stages, prefix),
-            }
-            for layer in layers
-        }
-        return changed_configs(before, layer_configs(layers))
-
-
-def _check_freeze_stages(freeze_stages, stages):
-    if not isinstance(freeze_stages, int) or not 0 <= freeze_stages <= stages:
-        raise ValueError(
-            f"`freeze_stages` must be an integer from 0 to {stages}. "
-            f"Received: freeze_stages={freeze_stages}"
-        )
-
-
-def _freeze(network, stages, prefix):
-    """Freezes the stem and the first stages, or all layers."""
-    for layer in network.layers:
-        if stages is None or _is_frozen(layer, stages, prefix):
-            layer.trainable = False
-
-
-def _own_layers(network, input_tensor):
-    """The layers of a network but for those in front of it."""
-    front = []
-    if input_tensor is not None:
-        front = keras.Model(network.input, input_tensor).layers
-    return [
-        layer
-        for layer in network.layers
-        if layer not in front and not isinstance(layer, keras.layers.InputLayer)
-    ]
-
-
-def _is_frozen(layer, stages, prefix):
-    """Whether `freeze_stages` fixes a layer."""
-    frozen = range(1, stages + 2) if stages else ()
-    return layer.name.startswith(tuple(f"{prefix}conv{i}_" for i in frozen))

@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_epsanet
 from keras_epsanet import EPSANet, EPSANet50Small, complexity, fuse
-from keras_epsanet.models import epsanet
+from keras_epsanet.models import resnet
 
 TINY = {
     "stackwise_num_blocks": (1, 1),
@@ -147,10 +147,10 @@ def test_arguments_unless_told_otherwise():
     ids=["channels_last", "channels_first"],
 )
 def test_weights_are_read_by_a_network_like_the_model(monkeypatch, change):
-    monkeypatch.setattr(epsanet, "check_weights", lambda weights: None)
+    monkeypatch.setattr(resnet, "check_weights", lambda weights: None)
     received = []
     monkeypatch.setattr(
-        epsanet, "load_weights", lambda *arguments: received.append(arguments)
+        resnet, "load_weights", lambda *arguments: received.append(arguments)
     )
     arguments = {**ARGUMENTS, "include_top": True, "prefix": "", **change}
     # It has no weights, and may be there or not.
