@@ -37,11 +37,11 @@ AS_COUNTED = {
         GlobalContext(), places=[2, 3, 4], name="gc"
     ),
 }
-HEADER = "                           ours    paper     ours   paper  counted as"
+HEADER = "                               ours    paper     ours   paper  counted as"
 
 
 def print_table_2():
-    print("Table 2, 224×224  parameters in M    FLOPs in G")
+    print("Table 2, 224×224      parameters in M    FLOPs in G")
     print(HEADER)
     for name, row in TABLE_2.items():
         print_row(name, VARIANTS[name](), row, "table2")
@@ -55,7 +55,7 @@ def print_table_2():
 
 
 def print_table_3():
-    print("Table 3, 1280×800, stem and first stage frozen")
+    print("Table 3, 1280×800     stem and first stage frozen")
     print(HEADER)
     for name, rows in TABLE_3.items():
         for variant, row in rows.items():
@@ -86,7 +86,7 @@ def print_row(title, model, row, convention, input_shape=None):
     if convention.endswith("products"):
         flops += counts.products
     print(
-        f"{title:24} {counts.parameters / 1e6:6.2f} {row.parameters:8.2f}"
+        f"{title:28} {counts.parameters / 1e6:6.2f} {row.parameters:8.2f}"
         f" {flops / 1e9:8.2f} {row.flops:7.2f}  {convention}",
         flush=True,
     )

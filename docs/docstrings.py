@@ -61,10 +61,14 @@ def lazy_names(node, package):
 @functools.cache
 def composed_docstrings():
     """Docstrings that are no text in the source, by the functions' paths."""
-    variants = importlib.import_module("keras_epsanet.models.variants")
+    modules = [
+        importlib.import_module(f"keras_epsanet.models.{name}")
+        for name in ("variants", "resnet_variants")
+    ]
     return {
-        f"{variants.__name__}.{name}": inspect.getdoc(value)
-        for name, value in vars(variants).items()
+        f"{module.__name__}.{name}": inspect.getdoc(value)
+        for module in modules
+        for name, value in vars(module).items()
         if inspect.isfunction(value)
     }
 

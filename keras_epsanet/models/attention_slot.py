@@ -147,6 +147,7 @@ class AttentionSlot:
         return self.attention(place.channels, place.stage)
 
     def get_config(self):
+        """Returns the arguments, the attention as Keras serializes it."""
         return {
             "attention": keras.saving.serialize_keras_object(self.attention),
             "slot": self.slot,
@@ -156,6 +157,7 @@ class AttentionSlot:
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        """Returns the slot that `get_config` described."""
         attention = keras.saving.deserialize_keras_object(
             config["attention"], custom_objects=custom_objects
         )

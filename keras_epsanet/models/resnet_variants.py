@@ -87,8 +87,10 @@ its ReLU |
 
     A function makes the layers for attention of one's own:
 
+    >>> from keras_epsanet.attention import SE
     >>> def gate(channels, stage):
-    ...     return keras_epsanet.attention.SE(reduction=4 * stage)
+    ...     return SE(reduction=4 * stage)
+    ...
     >>> model = {function}(gate, input_shape=(32, 32, 3), classes=10)
     >>> model.get_layer("conv2_block1_attention").reduction
     4

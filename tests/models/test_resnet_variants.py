@@ -52,9 +52,9 @@ def test_defaults(variant):
 @pytest.mark.parametrize(
     "attention, changed",
     [
-        ("se", {}),
-        (None, {}),
-        (lambda channels, stage: None, {}),
+        ("se", set()),
+        (None, set()),
+        (lambda channels, stage: None, set()),
         ("sk", {"stackwise_num_filters", "expansion"}),
         ("res2net", {"stackwise_num_filters", "expansion"}),
         ("pyconv", {"stem_pool", "downsampling"}),
