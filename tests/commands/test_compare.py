@@ -104,7 +104,7 @@ def test_ctrl_c_ends_with_a_line(trained, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.large
 def test_a_comparison_on_imagenet_runs_end_to_end(tmp_path):
-    write_images(tmp_path / "images", train=16, val=8)
+    write_images(tmp_path / "images")
     command = [sys.executable, "-m", "keras_epsanet_command", "compare"]
     command += ["--data", str(tmp_path / "images"), "--model", "narrow"]
     command += [*TINY.split(), "--attentions", "eca", "abn", "--seeds", "1"]

@@ -16,11 +16,11 @@ def test_the_embedded_images_are_those_of_train():
 
 
 def test_imagenet_is_read_as_train_imagenet_does(tmp_path):
-    write_images(tmp_path / "images", train=32, val=10)
+    write_images(tmp_path / "images")
     source = sources.open_source(str(tmp_path / "images"))
     assert source.name == str(tmp_path / "images")
-    assert source.counts == (32, 10)
-    assert source.steps_per_epoch(SMOKE) == 2
+    assert source.counts == (96, 40)
+    assert source.steps_per_epoch(SMOKE) == 6
 
 
 def test_imagenet_has_the_recipe_of_the_paper():
