@@ -42,8 +42,7 @@ def main(arguments=None, program="compare"):
             75 after a SIGTERM.
     """
     args = parse(arguments, program)
-    # The networks are measured in a process of their own, for which TensorFlow
-    # must leave some of a GPU's memory.
+    # Networks are measured in other processes, which need a GPU's memory too.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with reporting.one_line_errors(program, ADVICE):
         compare(args, program)
@@ -62,19 +61,54 @@ def parse(arguments=None, program="compare"):
     parser = argparse.ArgumentParser(
         prog=program, description=__doc__, usage="%(prog)s [options]"
     )
-    positive = options.positive
+    _add_networks(parser)
+    parser.add_argument(
+        "--output",
+        metavar="FOLDER",
+        default="runs/compared",
+        help="folder for the results, where the same command goes on; "
+        "attentions and seeds can be added (default: runs/compared)",
+    )
+    parser.add_argument(
+        "--paper",
+        action="store_true",
+        help="put the figures of the paper beside",
+    )
+    parser.add_argument(
+        "--checkpoint-steps",
+        type=options.positive("checkpoint_steps"),
+        metavar="N",
+        default=1000,
+        help="steps from one checkpoint to the next, besides those at the "
+        "end of every epoch (default: 1000)",
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same weights bit for bit from every run, but slower",
+    )
+    group = parser.add_argument_group(
+        "recipe",
+        "default: keras_epsanet.training.ClassifierRecipe, or the paper's for "
+        "ImageNet",
+    )
+    ClassificationRecipe.add_options(group, leave_out=NO_OPTION)
+    return parser.parse_args(arguments)
+
+
+def _add_networks(parser):
+    """Adds the options of what is compared, and on which images."""
     parser.add_argument(
         "--attentions",
         nargs="+",
         metavar="NAME",
         default=list(ATTENTIONS),
-        help=f"any of {', '.join(networks.NAMES)}; {NONE}, against which the "
-        f"others are measured, is always there (default: "
-        f"{' '.join(ATTENTIONS)})",
+        help=f"any of {', '.join(networks.NAMES)}; {NONE} is always there "
+        f"(default: {' '.join(ATTENTIONS)})",
     )
     parser.add_argument(
         "--seeds",
-        type=positive("seeds"),
+        type=options.positive("seeds"),
         metavar="N",
         default=3,
         help="runs of each, with the seeds from 0 on (default: 3)",
@@ -95,42 +129,10 @@ def parse(arguments=None, program="compare"):
         parser.add_argument(
             f"--{name}",
             nargs="+",
-            type=positive(name),
+            type=options.positive(name),
             metavar="N",
             help=f"{what} of every stage (default: those of --model)",
         )
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        default="runs/compared",
-        help="folder for the results, where the same command goes on; "
-        "attentions and seeds can be added (default: runs/compared)",
-    )
-    parser.add_argument(
-        "--paper",
-        action="store_true",
-        help="put the figures of the paper beside",
-    )
-    parser.add_argument(
-        "--checkpoint-steps",
-        type=positive("checkpoint_steps"),
-        metavar="N",
-        default=1000,
-        help="steps from one checkpoint to the next, besides those at the "
-        "end of every epoch (default: 1000)",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="the same weights bit for bit from every run, but slower",
-    )
-    group = parser.add_argument_group(
-        "recipe",
-        "default: keras_epsanet.training.ClassifierRecipe, or the paper's for "
-        "ImageNet",
-    )
-    ClassificationRecipe.add_options(group, leave_out=NO_OPTION)
-    return parser.parse_args(arguments)
 
 
 class Comparison(NamedTuple):
@@ -274,12 +276,11 @@ def report(comparison, paper):
     Returns:
         String, the table in Markdown.
     """
-    rows = table.read_rows(*comparison.rows)
+    rows, path = table.read_rows(*comparison.rows), comparison.folder.path
     beside = table.paper_model(comparison.frame.model) if paper else None
     text = table.as_markdown(rows, beside)
-    write_file(f"{comparison.folder.path}/table.md", text)
-    csv = table.as_csv(rows, beside)
-    write_file(f"{comparison.folder.path}/table.csv", csv)
+    write_file(f"{path}/table.md", text)
+    write_file(f"{path}/table.csv", table.as_csv(rows, beside))
     return text
 
 
@@ -292,8 +293,7 @@ def draw(comparison, paper):
             depth.
     """
     path, model = comparison.folder.path, comparison.frame.model
-    has_epsanet = table.paper_model(model) == model
-    beside = model if paper and has_epsanet else None
+    beside = model if paper and table.paper_model(model) == model else None
     picture.plot(
         table.read_rows(*comparison.rows), f"{path}/figure_1.png", beside
     )

@@ -59,9 +59,7 @@ def check_names(names):
 
     Example:
 
-    >>> check_names(["se", "cbma"])
-    Traceback (most recent call last):
-    ValueError: An attention is one of none, psa, …
+    >>> check_names(["se", "cbam", "psa_sigmoid"])
     """
     for name in names:
         if name not in NAMES:

@@ -43,7 +43,7 @@ class SeparatePSA(PSA):
     >>> for layer in layers:
     ...     layer.build((2, 8, 8, 64))
     >>> [layer.count_params() for layer in layers]
-    [20673, 20820]
+    [27121, 27268]
     """
 
     def __init__(self, filters, *args, **kwargs):
