@@ -41,7 +41,7 @@ PORTABLE_JAX = tests/attention tests/detection tests/layers tests/ops \
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax
 
-.PHONY: demo demo-detection demo-transfer docs test test-fast test-all lint format clean
+.PHONY: compare demo demo-detection demo-transfer docs test test-fast test-all lint format clean
 
 demo: $(VENV)/examples.done
 	$(BIN)/python examples/train_classifier.py
@@ -51,6 +51,10 @@ demo-detection: $(VENV)/detection.done demo
 
 demo-transfer: $(VENV)/examples.done
 	$(BIN)/python examples/warm_start.py
+
+# About an hour on two cores; the same command goes on where it was.
+compare: $(VENV)/examples.done
+	$(BIN)/python examples/compare_attentions.py --paper
 
 # The site, in build/site. A broken link or a missing docstring is an error.
 docs: $(VENV)/docs.done

@@ -20,6 +20,7 @@ WORDS = {
     "evaluate": "measure a classifier, or weights on ImageNet",
     "export": "write a model for other runtimes and compare it",
     "convert": "turn a folder of images into TFRecords",
+    "compare": "train a ResNet with each of several attentions",
     "complexity": "count the parameters and FLOPs of a network",
 }
 VARIABLES = {

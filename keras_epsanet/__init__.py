@@ -5,6 +5,8 @@ All that a saved file can hold is registered here, so that
 """
 
 from keras_epsanet import attention, distribution, layers, models
+from keras_epsanet.classification import branched
+from keras_epsanet.classification.comparison import psa_variants
 from keras_epsanet.detection import faster_rcnn, mask_rcnn, retinanet
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.graph.fuse import fuse
@@ -42,7 +44,8 @@ __version__ = "0.1.0"
 keep_former_names()
 # Imported for what they register; all else in their packages, and all of
 # `data`, is imported when it is first used.
-del faster_rcnn, loss_scale, mask_rcnn, retinanet, schedule, sgd_l2
+del branched, faster_rcnn, loss_scale, mask_rcnn, psa_variants, retinanet
+del schedule, sgd_l2
 
 __getattr__, _, _ = attach(__name__, {})
 

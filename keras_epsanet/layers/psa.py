@@ -121,19 +121,23 @@ class PSA(CompositeLayer):
             self.se.squeeze(features),
             (-1, len(self.kernel_sizes), self.spc.scale_filters),
         )
-        weights = self.se.excite(descriptors)
-        # Equations 8 and 9: softmax over the scales. (LiteRT refuses to divide
-        # by an int8 of 0, whatever number it stands for.) Keras warns of one
-        # over a single scale, which is 1.
-        attention = (
-            ops.softmax(weights, axis=1)
-            if len(self.kernel_sizes) > 1
-            else ops.ones_like(weights)
-        )
+        attention = self.compete(self.excite(descriptors))
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         factors = ops.reshape(attention, (-1, self.filters))
         outputs = self.weigh(features, factors)
         return (outputs, attention) if return_attention else outputs
+
+    def excite(self, descriptors):
+        """Equation 7: the weights of all scales, `(N, S, filters / S)`."""
+        return self.se.excite(descriptors)
+
+    def compete(self, weights):
+        """Equations 8 and 9: softmax over the scales, `(N, S, filters / S)`."""
+        # (LiteRT refuses to divide by an int8 of 0, whatever number it stands
+        # for.) Keras warns of one over a single scale, which is 1.
+        if len(self.kernel_sizes) == 1:
+            return ops.ones_like(weights)
+        return ops.softmax(weights, axis=1)
 
     def weigh(self, features, factors):
         """Multiplies every channel of an image, `(N, filters)` factors."""

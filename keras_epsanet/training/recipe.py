@@ -191,7 +191,7 @@ class Recipe:
         ]
 
     @classmethod
-    def add_options(cls, parser, **choices):
+    def add_options(cls, parser, leave_out=(), **choices):
         """Adds an option for every field to the parser of a command line.
 
         `--batch-size 64` for `batch_size`, `--sync-bn` and `--no-sync-bn`
@@ -200,6 +200,7 @@ class Recipe:
 
         Args:
             parser: `argparse.ArgumentParser` or a group of it.
+            leave_out: Names of the fields that get no option.
             **choices: For single fields the values that are allowed here,
                 as in `model=["epsanet50_small"]`.
 
@@ -211,6 +212,8 @@ class Recipe:
         {'decay_epochs': (30, 60, 90)}
         """
         for f in dataclasses.fields(cls):
+            if f.name in leave_out:
+                continue
             kind = f.metadata["kind"]
             settings = {"default": argparse.SUPPRESS}
             if kind.read is None:

@@ -50,6 +50,16 @@ def test_layers():
 
 
 @pytest.mark.large
+def test_attention():
+    sizes = ["--batch-size", "1", "--image-size", "14", "--repeats", "2"]
+    lines = run("attention.py", "--attentions", "se", "psa", *sizes)
+    rows = {line.split()[0]: line.split()[1:] for line in lines[2:]}
+    # SE adds weights, PSA has fewer than the 3×3 convolution.
+    assert rows["se"][0] == "+8,192" and rows["psa"][0].startswith("-")
+    assert all(float(x) > 0 for row in rows.values() for x in row[2:])
+
+
+@pytest.mark.large
 def test_memory():
     sizes = ["--batch-sizes", "1", "--image-sizes", "32", "64"]
     lines = run("memory.py", "--mode", "inference", *sizes)

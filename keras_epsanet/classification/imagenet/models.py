@@ -4,6 +4,7 @@ import keras
 
 from keras_epsanet import training
 from keras_epsanet.classification import distillation
+from keras_epsanet.classification.branched import BranchedClassifier
 from keras_epsanet.classification.models import (
     MODELS,
     backbone_variables,
@@ -43,17 +44,30 @@ def build_model(recipe, classes):
     )
     if recipe.freeze:
         freeze_backbone(network)
-    return network, _from_bytes(network, recipe)
+    return network, from_bytes(network, recipe)
 
 
-def _from_bytes(network, recipe):
+def from_bytes(network, recipe):
+    """Makes the model of a network that takes images of bytes.
+
+    Args:
+        network: `keras.Model` from normalized images to logits, or, with an
+            attention branch, to a list of those and the branch's.
+        recipe: `ImageNetRecipe` or `ClassifierRecipe`.
+
+    Returns:
+        `keras.Model` from RGB images from 0 to 255 to logits, float32; with
+        a branch a `BranchedClassifier`.
+    """
     size = recipe.image_size
     image = keras.Input((size, size, 3), name="image")
     # Loss and metrics are computed in float32 whatever the network is in.
-    logits = keras.layers.Activation("linear", dtype="float32")(
-        network(rescale(image, "channels_last"))
+    logits = keras.tree.map_structure(
+        keras.layers.Activation("linear", dtype="float32"),
+        network(rescale(image, "channels_last")),
     )
-    return keras.Model(image, logits, name=recipe.model)
+    kind = BranchedClassifier if isinstance(logits, list) else keras.Model
+    return kind(image, logits, name=recipe.model)
 
 
 def with_teacher(network, model, recipe):
@@ -75,7 +89,7 @@ def with_teacher(network, model, recipe):
     resnet = distillation.read_resnet_teacher(
         recipe.teacher, network, network.output_shape[-1]
     )
-    return distillation.distilled(model, _from_bytes(resnet, recipe), recipe)
+    return distillation.distilled(model, from_bytes(resnet, recipe), recipe)
 
 
 def compile_model(model, recipe, steps_per_epoch):

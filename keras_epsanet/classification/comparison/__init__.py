@@ -1,0 +1,1 @@
+"""Attentions compared: one frame, recipe, order and seed for all of them."""

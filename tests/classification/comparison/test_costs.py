@@ -1,0 +1,46 @@
+import keras
+import pytest
+
+from keras_epsanet.classification.comparison import costs
+from keras_epsanet.classification.comparison.networks import FRAMES, Frame
+from keras_epsanet.training import ClassifierRecipe
+
+TINY = Frame("tiny", (1, 1), (16, 16))
+RECIPE = ClassifierRecipe(image_size=32, batch_size=4)
+
+
+def test_sizes_are_those_of_the_papers_convention():
+    recipe = ClassifierRecipe(image_size=224)
+    found = costs.count("none", FRAMES["resnet50"], recipe, 1000)
+    assert found["parameters"] == 25_557_032
+    assert round(found["flops"] / 1e9, 2) == 4.12
+
+
+def test_ratios_are_of_neighboring_steps_in_both_orders(monkeypatch):
+    now, calls = [0.0], []
+
+    def taking(seconds):
+        def run():
+            now[0] += seconds
+            calls.append(seconds)
+
+        return run
+
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: now[0])
+    pair = taking(3.0), taking(2.0)
+    assert costs.ratios_of(pair, 3) == ([1.5] * 3, 3.0)
+    assert calls[2:] == [3.0, 2.0, 2.0, 3.0, 3.0, 2.0]
+
+
+def test_a_measurement_that_fails_is_named():
+    with pytest.raises(RuntimeError, match="step of psa.*does not fit"):
+        costs.measure_apart("psa", TINY, RECIPE, 10)
+
+
+@pytest.mark.large
+def test_a_step_is_measured_in_a_process_of_its_own():
+    found = costs.measure_apart("eca", TINY, RECIPE, 10)
+    assert found["batch"] == 4 and found["step"] > 0
+    assert found["quartiles"][0] <= found["step"] <= found["quartiles"][1]
+    assert found["memory"] > 1e6
+    assert found["backend"] == keras.backend.backend()
