@@ -123,12 +123,13 @@ class PSA(CompositeLayer):
         )
         weights = self.se.excite(descriptors)
         # Equations 8 and 9: softmax over the scales. (LiteRT refuses to divide
-        # by an int8 of 0, whatever number it stands for.) Keras warns of one
-        # over a single scale, which is 1.
+        # by an int8 of 0, whatever number it stands for.) That over a single
+        # scale is 1 and its gradient 0; Keras warns of either operation, and
+        # of weights without any gradient.
         attention = (
             ops.softmax(weights, axis=1)
             if len(self.kernel_sizes) > 1
-            else ops.ones_like(weights)
+            else 0 * weights + 1
         )
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         factors = ops.reshape(attention, (-1, self.filters))
