@@ -9,6 +9,7 @@ from keras_epsanet.distribution.replicas import current_strategy, num_replicas
 from keras_epsanet.layers import ClassNames
 from keras_epsanet.weights.public_resnets import read_source
 from keras_epsanet.weights.resnet_like import resnet_like
+from keras_epsanet.weights.resnet_names import load_keras_model
 
 
 def read_resnet_teacher(source, network, classes):
@@ -55,7 +56,7 @@ def read_teacher(source, student, class_names):
             classes.
     """
     if source.endswith(".keras") and os.path.isfile(source):
-        model = keras.saving.load_model(source, compile=False)
+        model = load_keras_model(source)
         if isinstance(model.layers[-1], ClassNames):
             _check_names(source, model.layers[-1].names, class_names)
             logits = model.get_layer("logits").output

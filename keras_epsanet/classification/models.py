@@ -8,6 +8,7 @@ from keras_epsanet.layers import ClassNames, Resizing
 from keras_epsanet.models.epsanet import EPSANet
 from keras_epsanet.models.preprocessing import rescale
 from keras_epsanet.models.variants import VARIANTS
+from keras_epsanet.training.trained_start import errors_of
 
 
 def tiny(**kwargs):
@@ -141,7 +142,8 @@ def compile_trained_part(classifier, recipe, steps_per_epoch):
     )
     if recipe.teacher is not None:
         names = classifier.layers[-1].names
-        teacher = distillation.read_teacher(recipe.teacher, model, names)
+        with errors_of("--teacher", recipe.teacher):
+            teacher = distillation.read_teacher(recipe.teacher, model, names)
         model = distillation.distilled(model, teacher, recipe)
     model.compile(
         optimizer=optimizer,

@@ -91,22 +91,29 @@ def check_same_images(path, images):
         )
 
 
-def open_run(path, recipe, images):
+def open_run(path, recipe):
     """Opens the folder of a training, which may have been a shorter one.
 
     Args:
-        path: Folder. It is made if need be.
+        path: Folder of the training. It is made if need be.
         recipe: `ClassifierRecipe` that `choose_recipe` returned.
-        images: `Images`, to be compared by `check_same_images` next time.
 
     Returns:
         `RunFolder`.
     """
     # One checkpoint and the best: each takes hundreds of megabytes.
-    run = resume.open_run(path, recipe, keep=1)
+    return resume.open_run(path, recipe, keep=1)
+
+
+def note_images(run, images):
+    """Writes what `check_same_images` compares with next time.
+
+    Args:
+        run: `RunFolder`, which nothing refuses any more.
+        images: `Images`.
+    """
     description = json.dumps(images.describe(), indent=1) + "\n"
-    write_file(os.path.join(path, "images.json"), description)
-    return run
+    write_file(os.path.join(run.path, "images.json"), description)
 
 
 def is_finished(recipe, state):
@@ -166,6 +173,8 @@ def finished_results(path, recipe):
         return None
     content = json.loads(text)
     ours = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    # By whatever path: `choose_recipe` has compared it.
+    ours["teacher"] = content["recipe"].get("teacher")
     missing = [x for x in RESULTS if not os.path.exists(f"{path}/{x}")]
     return content if content["recipe"] == ours and not missing else None
 

@@ -87,11 +87,12 @@ def start(path, recipe, images, weights, inherit, strategy):
         inherited = _inherit(classifier, inherit, images.train, recipe)
     with strategy.scope():
         model = models.compile_trained_part(classifier, recipe, steps)
-        run = run_folder.open_run(path, recipe, images)
+        run = run_folder.open_run(path, recipe)
         if inherited is not None:
             trained_start.note_start(run, inherit, inherited)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps, average=average)
+    run_folder.note_images(run, images)
     return Started(classifier, model, run, average, state, goes_on)
 
 

@@ -1,9 +1,11 @@
 """Options that several commands have."""
 
 from keras_epsanet import training
+from keras_epsanet.training import teacher
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
 from keras_epsanet.training.trained_start import (
     MOST_IMAGES,
+    check_network,
     check_source,
     check_start,
 )
@@ -103,27 +105,51 @@ def trained_start(args):
     return None
 
 
-def check_trained_start(args, recipe):
+def check_trained_start(args, recipe, make_network=None):
     """Checks what a training starts and learns from, before work starts.
 
     Args:
         args: What a parser with `add_start_options` returned, with `output`.
         recipe: `Recipe`.
+        make_network: Function of no arguments that returns the network of a
+            training whose images are written into `output`: a ResNet that
+            does not fit it is refused before that.
 
     Raises:
-        ValueError: If a file is missing or a start is needed.
+        ValueError: If a file is missing, does not fit or was another one, a
+            start is needed, or an option has no effect.
     """
     start = trained_start(args)
-    if training.has_checkpoints(args.output):
-        if start is not None:
-            print(f"{start} is not read: the training goes on")
-    else:
-        check_start(args.output, recipe, start)
-        if args.inherit:
+    goes_on = training.has_checkpoints(args.output)
+    sources = {}
+    if goes_on and start is not None:
+        print(f"{start} is not read: the training goes on")
+    elif not goes_on:
+        names = [f"--{x}" for x in ("weights", "inherit") if hasattr(args, x)]
+        check_start(args.output, recipe, start, names)
+        if args.inherit is not None:
             check_source(args.inherit)
-    teacher = getattr(recipe, "teacher", None)
-    if teacher is not None:
-        check_source(teacher, "--teacher")
+            sources["--inherit"] = args.inherit
+    if getattr(recipe, "teacher", None) is not None:
+        teacher.check_same(args.output, recipe.teacher)
+        sources["--teacher"] = recipe.teacher
+    else:
+        _check_no_pupil(args)
+    if make_network is not None and not goes_on and sources:
+        network = make_network()
+        for option, source in sources.items():
+            check_network(source, network, option)
+
+
+def _check_no_pupil(args):
+    """Refuses what only a teacher gives a meaning to."""
+    for name in ("teacher_share", "temperature"):
+        if hasattr(args, name):
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{option} is of a --teacher, which is missing. "
+                f"Received: {option} {getattr(args, name)}"
+            )
 
 
 def make_deterministic(args):

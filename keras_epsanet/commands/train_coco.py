@@ -15,6 +15,7 @@ from keras_epsanet.detection import (
     sources,
     starting,
 )
+from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
 # What a training needs beside TensorFlow, for its evaluation and its picture.
@@ -94,7 +95,9 @@ def train(args, program="train_coco"):
     options.make_deterministic(args)
     strategy = training.make_strategy()
     recipe = choose_recipe(args)
-    options.check_trained_start(args, recipe)
+    options.check_trained_start(
+        args, recipe, None if args.data else lambda: make_backbone(recipe)
+    )
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
     annotations = open_data(args, recipe)
@@ -166,6 +169,11 @@ def choose_recipe(args):
         getattr(args, "library", "keras_epsanet"),
     )
     return recipe.with_options(args)
+
+
+def make_backbone(recipe):
+    """Makes a backbone that only tells which ResNets fit it."""
+    return EPSANetBackbone.from_variant(recipe.model)
 
 
 def open_data(args, recipe):

@@ -123,6 +123,12 @@ def choose_recipe(args):
     return recipe
 
 
+def make_network(recipe):
+    """Makes a network that only tells which ResNets fit it."""
+    size = recipe.image_size
+    return MODELS[recipe.model](input_shape=(size, size, 3))
+
+
 def open_source(args):
     """Opens ImageNet, or the embedded images of a smoke run."""
     if not args.smoke:
@@ -144,7 +150,9 @@ def train(args, program="train_imagenet"):
     strategy = training.make_strategy()
     chief = training.is_chief(strategy)
     recipe = choose_recipe(args)
-    options.check_trained_start(args, recipe)
+    options.check_trained_start(
+        args, recipe, (lambda: make_network(recipe)) if args.smoke else None
+    )
     keras.utils.set_random_seed(recipe.seed)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     source = open_source(args)

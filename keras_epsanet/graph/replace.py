@@ -65,7 +65,9 @@ def replace_convolutions(
             attention neutral. Otherwise they start at random.
         images: Optional images, preprocessed as for the model: the new
             `PSA` or `SPC` layers are fitted to what the convolutions make
-            of them. Those in models in the model cannot be.
+            of them. Those in models in the model cannot be, and are refused
+            with their names: leave them out by `where`, or give the model
+            that they are in, with images as they reach it.
         verbose: 1 prints the report, 0 nothing.
         **kwargs: Further arguments of `layer`, such as `reduction=8`.
 
@@ -76,9 +78,10 @@ def replace_convolutions(
 
     Raises:
         ValueError: If `model` is not functional or a layer of it cannot be
-            copied, if no convolution can be replaced, or if a name in
-            `where` is not that of a convolution that can be. The message
-            says why for each.
+            copied, if no convolution can be replaced, if a name in `where`
+            is not that of a convolution that can be, or if one with
+            `images` is in a model in the model. The message says why for
+            each.
 
     Example:
 
@@ -113,8 +116,7 @@ def replace_convolutions(
         inherited = inherit_weights(
             new, source, images=images, verbose=bool(verbose)
         )
-        random = {x.name.split("/")[-1] for x in report.replaced}
-        random &= set(inherited.left)
+        random = {x.name for x in report.replaced} & set(inherited.left)
         if random:
             raise ValueError(
                 f"{getattr(layer, '__name__', 'the layer')} cannot inherit "

@@ -134,9 +134,10 @@ class PSA(CompositeLayer):
     def compete(self, weights):
         """Equations 8 and 9: softmax over the scales, `(N, S, filters / S)`."""
         # (LiteRT refuses to divide by an int8 of 0, whatever number it stands
-        # for.) Keras warns of one over a single scale, which is 1.
+        # for.) That over a single scale is 1 and its gradient 0; Keras warns
+        # of either operation, and of weights without any gradient.
         if len(self.kernel_sizes) == 1:
-            return ops.ones_like(weights)
+            return 0 * weights + 1
         return ops.softmax(weights, axis=1)
 
     def weigh(self, features, factors):

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from keras_epsanet.atomic import write_file
+from keras_epsanet.training import teacher
 from keras_epsanet.training.run_folder import FOLDER, STEP_NAME, RunFolder
 
 
@@ -43,7 +43,7 @@ def resume_recipe(path, theirs, arguments, may_change=()):
     """Decides with what a training goes on.
 
     Options that are not given are those of the training. The number of
-    epochs can be raised.
+    epochs can be raised, and the teacher given by another path.
 
     Args:
         path: Folder of the training, for messages.
@@ -74,7 +74,9 @@ def resume_recipe(path, theirs, arguments, may_change=()):
     recipe = theirs.with_options(arguments)
     names = ("epochs", *may_change)
     changed = {name: getattr(theirs, name) for name in names}
-    differences = dataclasses.replace(recipe, **changed).differences(theirs)
+    differences = dataclasses.replace(recipe, **changed).differences(
+        teacher.respelled(path, theirs, recipe)
+    )
     if differences:
         others = "".join(f" and `{name}` changed" for name in may_change)
         raise ValueError(
@@ -95,14 +97,13 @@ def open_run(path, recipe, keep=3):
         keep: As in `RunFolder`.
 
     Returns:
-        `RunFolder`, whose recipe is `recipe`.
+        `RunFolder`, whose recipe is `recipe`; `recipe.json` is that of the
+        shorter training until `restore` has found that it can go on.
 
     Raises:
         ValueError: As of `RunFolder`.
     """
     theirs = read_recipe(path, type(recipe))
     run = RunFolder(path, theirs or recipe, keep=keep)
-    if run.recipe != recipe:
-        run.recipe = recipe
-        write_file(os.path.join(path, "recipe.json"), recipe.to_json())
+    run.recipe = recipe
     return run

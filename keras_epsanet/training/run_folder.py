@@ -1,6 +1,7 @@
 """The folder of a training, with checkpoints that survive any kill.
 
     RUN/recipe.json
+    RUN/teacher.json                 where there is one
     RUN/.lock
     RUN/checkpoints/step-00001000/
     RUN/SHA256SUMS                   of what is exported
@@ -23,7 +24,7 @@ from keras_epsanet.atomic import (
     whole,
     write_file,
 )
-from keras_epsanet.training import checkpoints
+from keras_epsanet.training import checkpoints, teacher
 from keras_epsanet.training.checkpoints import State
 from keras_epsanet.training.lock import lock_folder
 
@@ -86,10 +87,13 @@ class RunFolder:
     def _claim(self):
         """Writes the recipe, or compares it with the one that is there."""
         path = os.path.join(self.path, "recipe.json")
+        self._noted = self.recipe
         if os.path.exists(path):
             with open(path) as file:
-                theirs = type(self.recipe).from_json(file.read())
-            differences = self.recipe.differences(theirs)
+                self._noted = type(self.recipe).from_json(file.read())
+            differences = self.recipe.differences(
+                teacher.respelled(self.path, self._noted, self.recipe)
+            )
             if differences:
                 raise ValueError(
                     f"{self.path} belongs to a training with another recipe. "
@@ -97,7 +101,18 @@ class RunFolder:
                     f"Received: {'; '.join(differences)}"
                 )
         elif self.is_chief:
-            write_file(path, self.recipe.to_json())
+            self._write_recipe()
+
+    def _write_recipe(self):
+        path = os.path.join(self.path, "recipe.json")
+        write_file(path, self.recipe.to_json())
+
+    def _note(self):
+        """Writes what a training goes on with, which nothing has refused."""
+        if self.is_chief:
+            if self.recipe != self._noted:
+                self._write_recipe()
+            teacher.note(self.path, self.recipe)
 
     def steps(self):
         """Lists the steps of which there are checkpoints, intact or not.
@@ -214,6 +229,8 @@ class RunFolder:
     def restore(self, model, steps_per_epoch, step=None, average=None):
         """Loads the last checkpoint that is intact, if there is any.
 
+        Only then `recipe.json` becomes that of a longer training.
+
         Args:
             model: Compiled `keras.Model`, as it was saved.
             steps_per_epoch: Integer, as it was when it was saved.
@@ -247,12 +264,14 @@ class RunFolder:
                 self.folder(best), "Later epochs are compared without it."
             ):
                 state.best_step = state.best_value = None
+            self._note()
             return state
         if steps:
             raise ValueError(
                 f"No checkpoint in {self._checkpoints} is intact. Received: "
                 f"the steps {steps}"
             )
+        self._note()
         return State(steps_per_epoch=steps_per_epoch)
 
     def _is_damaged(self, folder, consequence):

@@ -1,12 +1,19 @@
 """A training that starts from the weights of a trained ResNet."""
 
+import contextlib
 import dataclasses
 import os
 
 from keras_epsanet.atomic import write_file
 from keras_epsanet.distribution.replicas import share_means
 from keras_epsanet.weights import inherit_weights
-from keras_epsanet.weights.public_resnets import is_public_name
+from keras_epsanet.weights.inherit_resnet import check_fits
+from keras_epsanet.weights.layer_names import network_layers
+from keras_epsanet.weights.public_resnets import (
+    full_name,
+    is_public_name,
+    read_source,
+)
 
 # Says in the folder of a training what it started from.
 INITIALIZED_FROM = "initialized_from.txt"
@@ -45,6 +52,31 @@ def adapt_recipe(recipe, given):
     )
 
 
+@contextlib.contextmanager
+def errors_of(option, value):
+    """Lets errors begin with the option that they come from.
+
+    Args:
+        option: String, such as `"--inherit"`.
+        value: What it was given.
+
+    Raises:
+        OSError, ValueError: What is raised within, with both in front.
+
+    Example:
+
+    >>> with errors_of("--inherit", "resnet.pth"):
+    ...     raise ValueError("It is empty")
+    Traceback (most recent call last):
+    ValueError: --inherit resnet.pth: It is empty
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"{option} {value}: {error}") from error
+
+
 def check_source(source, option="--inherit"):
     """Raises if a trained model can neither be read nor downloaded.
 
@@ -55,7 +87,10 @@ def check_source(source, option="--inherit"):
     Raises:
         ValueError: If there is no file, and it is no such name.
     """
-    if not is_public_name(source) and not os.path.isfile(source):
+    if is_public_name(source):
+        with errors_of(option, source):
+            full_name(source)
+    elif not os.path.isfile(source):
         raise ValueError(
             f"{option} must be the file of a trained model or the name of a "
             f"public ResNet, such as resnext. There is no file {source}. "
@@ -63,13 +98,29 @@ def check_source(source, option="--inherit"):
         )
 
 
-def check_start(path, recipe, start):
+def check_network(source, network, option="--inherit"):
+    """Raises if a trained ResNet cannot be read or does not fit a network.
+
+    Args:
+        source: Path or name of a public file, which is downloaded.
+        network: An EPSANet or `EPSANetBackbone`.
+        option: String, the option that it was given by.
+
+    Raises:
+        OSError, ValueError: With the reason.
+    """
+    with errors_of(option, source):
+        check_fits(network_layers(network), read_source(network, source))
+
+
+def check_start(path, recipe, start, options=("--weights", "--inherit")):
     """Raises if a training would begin with other weights than it should.
 
     Args:
         path: Folder of a training without checkpoints; it need not exist.
         recipe: `Recipe`.
         start: The option of the trained weights to start from, or `None`.
+        options: The options that there are for that.
 
     Raises:
         ValueError: If there is nothing to start from, though the backbone is
@@ -79,8 +130,8 @@ def check_start(path, recipe, start):
         return
     if recipe.freeze:
         raise ValueError(
-            "A backbone that is not trained needs --weights or --inherit. "
-            "Received: freeze=True without any of them"
+            f"A backbone that is not trained needs {' or '.join(options)}. "
+            "Received: freeze=True without trained weights"
         )
     note = os.path.join(path, INITIALIZED_FROM)
     if os.path.exists(note):
@@ -125,7 +176,8 @@ def inherit(model, source, images, recipe, size, verbose=True):
         `Inheritance`.
     """
     some = images.take(count_fitted_images(size)).batch(32)
-    inherited = inherit_weights(model, source, some, recipe.seed, verbose)
+    with errors_of("--inherit", source):
+        inherited = inherit_weights(model, source, some, recipe.seed, verbose)
     # What other workers have computed may be rounded in another way.
     share_means(model, model.variables)
     return inherited

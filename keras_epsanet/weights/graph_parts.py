@@ -1,5 +1,8 @@
 """A functional model run from one of its layers to the next."""
 
+import contextlib
+import logging
+
 import keras
 
 from keras_epsanet.layers import Bias
@@ -25,10 +28,23 @@ class GraphPart(keras.Model):
 
     def run(self, inputs):
         """Returns the arrays of all outputs, as a list."""
-        outputs = self.predict_on_batch(inputs)
+        with _without_retracing_warnings():
+            outputs = self.predict_on_batch(inputs)
         return (
             list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
         )
+
+
+@contextlib.contextmanager
+def _without_retracing_warnings():
+    """Keeps TensorFlow from taking the graphs of many parts for one's."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def run_to_each(model, layers, batches):

@@ -16,6 +16,8 @@ from keras_epsanet.weights.sample_images import read_batches
 class Inheritance(NamedTuple):
     """What `inherit_weights` gave to which layers.
 
+    The name of a layer in a model in the model is `"backbone/conv1"`.
+
     Attributes:
         source: String, such as `"ResNeXt-50 32x4d"`.
         exact: Names of the layers that compute what the source computes.
@@ -206,7 +208,8 @@ def _check_can_be_fitted(plan):
         raise ValueError(
             "Modules in models in the model cannot be fitted to images. Give "
             "the inner model itself, with images as they reach it, or no "
-            f"images. Received: images for a model with {', '.join(inner)}"
+            "images; `where` of `replace_convolutions` leaves them out. "
+            f"Received: images for a model with {', '.join(inner)}"
         )
 
 

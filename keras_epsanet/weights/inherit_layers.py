@@ -33,7 +33,7 @@ def plan_layers(model, source):
             stand for the layer of its name.
     """
     plan = Plan([], [], {}, [], [])
-    _plan(model, source, plan, is_inner=False)
+    _plan(model, source, plan)
     if not plan.exact and not plan.partly:
         names = [layer.name for layer in source.layers if layer.weights]
         raise ValueError(
@@ -44,24 +44,25 @@ def plan_layers(model, source):
     return plan
 
 
-def _plan(model, source, plan, is_inner):
+def _plan(model, source, plan, prefix=""):
+    """Plans the layers of a model; `prefix` names the models it is in."""
     sources = _by_name(source)
     for name, layer in _by_name(model).items():
         other = sources.get(name)
         if not layer.weights:
             continue
         if isinstance(layer, keras.Model) and isinstance(other, keras.Model):
-            _plan(layer, other, plan, is_inner=True)
+            _plan(layer, other, plan, f"{prefix}{layer.name}/")
         elif isinstance(layer, _MODULES) and _is_convolution(other, layer):
-            _plan_module(layer, other, plan, is_inner)
+            _plan_module(layer, other, plan, prefix)
         elif _shapes(layer) == _shapes(other):
             plan.assignments.extend(
                 (variable, keras.ops.convert_to_numpy(value))
                 for variable, value in zip(layer.weights, other.weights)
             )
-            plan.exact.append(layer.name)
+            plan.exact.append(prefix + layer.name)
         else:
-            plan.left.append(layer.name)
+            plan.left.append(prefix + layer.name)
 
 
 def _by_name(model):
@@ -83,7 +84,7 @@ def _is_convolution(layer, module):
     return isinstance(layer, keras.layers.Conv2D)
 
 
-def _plan_module(module, other, plan, is_inner):
+def _plan_module(module, other, plan, prefix):
     _check_stands_for(module, other)
     dense = _dense_kernel_of(other)
     pyramid = Pyramid(
@@ -107,10 +108,10 @@ def _plan_module(module, other, plan, is_inner):
             for variable in module.se.fc2.weights
         )
     if share == 1.0 and not isinstance(other, PSA):
-        plan.exact.append(module.name)
+        plan.exact.append(prefix + module.name)
         return
-    plan.partly[module.name] = share
-    if not is_inner:
+    plan.partly[prefix + module.name] = share
+    if not prefix:
         plan.pairs.append((module, other.name, np.arange(module.filters)))
 
 

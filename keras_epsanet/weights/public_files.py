@@ -286,9 +286,10 @@ def download(name, timeout=30):
     if file is None:
         names = [*DEFAULTS, *PUBLIC_FILES]
         near = difflib.get_close_matches(str(name), names, n=3)
-        hint = f" Similar: {', '.join(near)}." if near else ""
+        # All of them would be a message that nobody reads.
+        known = f"Similar: {', '.join(near)}" if near else f"One is {names[0]}"
         raise ValueError(
-            f"`name` must be one of {', '.join(names)}.{hint} "
-            f"Received: name={name}"
+            f"There is no public ResNet of this name. {known}. "
+            f"docs/trained_start.md has all of them. Received: name={name}"
         )
     return fetch(file, timeout)

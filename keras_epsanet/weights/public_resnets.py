@@ -61,6 +61,27 @@ def read_source(model, source):
     return read_resnet(source)
 
 
+def full_name(name):
+    """Returns the key of `PUBLIC_FILES` that a name stands for.
+
+    Args:
+        name: Key of `PUBLIC_FILES` or `DEFAULTS`, or `"resnext"`, which
+            depends on the network and stays as it is.
+
+    Raises:
+        ValueError: If there is no such name. Similar ones are named.
+
+    Example:
+
+    >>> full_name("resnext50_32x4d")
+    'resnext50_32x4d.tv2'
+    """
+    name = DEFAULTS.get(name, name)
+    if name != RESNEXT and name not in PUBLIC_FILES:
+        download(name)  # Raises.
+    return name
+
+
 def read_public_resnet(model, name):
     """Reads a public ResNet for a network, and downloads it if need be.
 
@@ -84,9 +105,7 @@ def read_public_resnet(model, name):
         stage = [x for x in layers if x.startswith("conv4_")]
         depth = 101 if "conv4_block23_psa" in stage else 50
         name = f"resnext{depth}_32x4d"
-    name = DEFAULTS.get(name, name)
-    if name not in PUBLIC_FILES:
-        download(name)  # Raises, and names similar ones.
+    name = full_name(name)
     network = _NETWORKS[name.partition(".")[0]]
     stem = {"conv1.weight": np.zeros((64, 3, 7, 7), "float32")}
     check_fits(layers, ResNetWeights(state=stem, classes=1000, **network))

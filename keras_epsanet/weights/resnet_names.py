@@ -114,14 +114,28 @@ def _read_file(source, received):
         return read_torch_resnet(path)
     if path.endswith(".h5"):
         return read_h5_resnet(path, received)
+    return read_keras_resnet(load_keras_model(path), received)
+
+
+def load_keras_model(path):
+    """Loads a `.keras` file.
+
+    Args:
+        path: Path of a file.
+
+    Returns:
+        `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
     try:
-        model = keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ValueError(
             f"{path} is damaged or not a model that Keras reads: {error} "
-            f"Received: {received}"
+            f"Received: source={path}"
         ) from error
-    return read_keras_resnet(model, received)
 
 
 def _describe(state, received):

@@ -5,6 +5,7 @@ import collections.abc
 import importlib
 import os
 import pickle
+import re
 
 import numpy as np
 
@@ -54,6 +55,8 @@ def read_content(path):
     path = check_ending(path)
     if not os.path.isfile(path):
         raise ValueError(f"There is no file {path}. Received: path={path}")
+    if not os.path.getsize(path):
+        raise ValueError(f"{path} is an empty file. Received: path={path}")
     if path.endswith(".safetensors"):
         safetensors = import_for_files("safetensors.numpy", "safetensors")
         try:
@@ -71,12 +74,20 @@ def read_content(path):
             raise ValueError(
                 f"{path} is damaged, or a pickle that holds more than tensors "
                 "and plain values. Such a file can run any code when it is "
-                f"read, so it is refused: {error}"
+                f"read, so it is refused: {_without_advice(error)}"
             ) from error
         except Exception as error:
             raise ValueError(
-                f"{path} is damaged or not a PyTorch checkpoint: {error}"
+                f"{path} is damaged or not a PyTorch checkpoint: {error!r}"
             ) from error
+
+
+def _without_advice(error):
+    """What PyTorch found in a pickle, but not how to run it anyway."""
+    found = re.search(
+        r"(Unsupported|Trying to load).*?(?=\. Please|\n|$)", str(error)
+    )
+    return found[0] if found else type(error).__name__
 
 
 def _plain_values():

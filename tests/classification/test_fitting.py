@@ -86,7 +86,7 @@ def train(tmp_path, recipe, dataset):
         steps = steps_per_epoch(images.train, options)
         model = models.compile_trained_part(classifier, options, steps)
         model.run_eagerly = True  # To trace it would take longer.
-        folder = run_folder.open_run(path, options, images)
+        folder = run_folder.open_run(path, options)
         average = make_average(model, options)
         state = folder.restore(model, steps, average=average)
         evaluation = evaluation_batches(images.held_out, options)

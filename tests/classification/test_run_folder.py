@@ -44,7 +44,8 @@ def images(dataset):
 @pytest.fixture
 def folder(tmp_path, recipe, images):
     """Folder of a training that has begun."""
-    run_folder.open_run(tmp_path, recipe(epochs=4, flip=True), images)
+    run = run_folder.open_run(tmp_path, recipe(epochs=4, flip=True))
+    run_folder.note_images(run, images)
     return tmp_path
 
 
@@ -53,11 +54,15 @@ def test_what_is_not_given_is_that_of_the_training(folder, recipe):
     assert found == recipe(epochs=4, flip=True)
 
 
-def test_epochs_can_be_raised_and_patience_changed(folder, recipe, images):
+def test_epochs_can_be_raised_and_patience_changed(folder, recipe):
     given = options(epochs=9, patience=2)
     found = run_folder.choose_recipe(folder, given)
     assert found == recipe(epochs=9, patience=2, flip=True)
-    assert run_folder.open_run(folder, found, images).recipe == found
+    run = run_folder.open_run(folder, found)
+    assert run.recipe == found
+    # Whatever may still refuse it has not changed anything.
+    assert run_folder.choose_recipe(folder, options()) != found
+    run.restore(None, steps_per_epoch=3)
     assert run_folder.choose_recipe(folder, options()) == found
 
 
@@ -98,14 +103,29 @@ def test_other_images_are_refused(folder, dataset):
 
 
 def test_one_checkpoint_is_kept_beside_the_best(folder, recipe, images):
-    run = run_folder.open_run(folder, recipe(epochs=4, flip=True), images)
+    run = run_folder.open_run(folder, recipe(epochs=4, flip=True))
     assert run.keep == 1
     found = json.loads((folder / "images.json").read_text())
     assert found == images.describe()
 
 
+def test_a_finished_training_is_known_by_any_path_of_its_teacher(
+    folder, recipe
+):
+    run = run_folder.open_run(folder, recipe(epochs=4, flip=True))
+    run.recipe = dataclasses.replace(run.recipe, teacher="a.keras")
+    state = State(step=12, steps_per_epoch=3, best_step=6, best_value=0.5)
+    run_folder.write_results(run, state, NoResults(), ["SavedModel"])
+    for name in run_folder.RESULTS:
+        (folder / name).touch()
+    again = dataclasses.replace(run.recipe, teacher="./a.keras")
+    assert run_folder.finished_results(folder, again) is not None
+    longer = dataclasses.replace(again, epochs=5)
+    assert run_folder.finished_results(folder, longer) is None
+
+
 def test_every_file_of_the_results_is_needed(folder, recipe, images):
-    run = run_folder.open_run(folder, recipe(epochs=4, flip=True), images)
+    run = run_folder.open_run(folder, recipe(epochs=4, flip=True))
     state = State(step=12, steps_per_epoch=3, best_step=6, best_value=0.5)
     run_folder.write_results(run, state, NoResults(), ["SavedModel"])
     for missing in run_folder.RESULTS:
@@ -147,7 +167,7 @@ class NoResults:
 def test_a_finished_training_has_its_recipe_and_all_of_its_files(
     folder, recipe, images
 ):
-    run = run_folder.open_run(folder, recipe(epochs=4, flip=True), images)
+    run = run_folder.open_run(folder, recipe(epochs=4, flip=True))
     assert run_folder.finished_results(folder, run.recipe) is None
     state = State(step=12, steps_per_epoch=3, best_step=6, best_value=0.5)
     run_folder.write_results(run, state, NoResults(), ["SavedModel"])

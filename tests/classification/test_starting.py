@@ -1,9 +1,11 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from keras_epsanet import EPSANet, training
-from keras_epsanet.classification import batches, starting
+from keras_epsanet.classification import batches, models, starting
 from keras_epsanet.classification.sources import Images
 from keras_epsanet.training import trained_start
 
@@ -60,6 +62,57 @@ def test_a_training_that_goes_on_needs_its_first_weights_no_more(
         assert (ours == theirs).all()
     with pytest.raises(ValueError, match="no file"):
         start(tmp_path / "other", recipe, images, str(weights))
+
+
+def contents(path):
+    """All files of a folder, but for who has locked it."""
+    return {
+        file: file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != ".lock"
+    }
+
+
+def test_a_training_that_is_refused_stays_as_it_is(
+    tmp_path, recipe, images, dataset
+):
+    save(start(tmp_path, recipe, images), step=2)
+    before = contents(tmp_path)
+    others = Images(dataset(20), dataset(4), "elsewhere")
+    with pytest.raises(ValueError, match="on other data"):
+        start(tmp_path, lambda: recipe(epochs=9), others)
+    assert contents(tmp_path) == before
+    start(tmp_path, lambda: recipe(epochs=9), images)
+    assert training.read_recipe(tmp_path, type(recipe())) == recipe(epochs=9)
+
+
+def test_a_training_goes_on_with_its_teacher_only(
+    tmp_path, monkeypatch, recipe, images
+):
+    path, run = tmp_path / "teacher.keras", tmp_path / "run"
+
+    def write_teacher(filters):
+        with monkeypatch.context() as patch:
+            network = functools.partial(
+                EPSANet, (1,), (filters,), (3, 5), (1, 4), reduction=4
+            )
+            patch.setitem(models.MODELS, "tiny", network)
+            models.build_classifier(recipe(), images.class_names).save(path)
+
+    def begin(teacher):
+        return start(run, lambda: recipe(teacher=str(teacher)), images)
+
+    write_teacher(16)
+    save(begin(path), step=2)
+    moved = path.rename(tmp_path / "moved.keras")
+    assert begin(moved).state.step == 2
+    found = training.read_recipe(run, type(recipe()))
+    assert found == recipe(teacher=str(moved))
+    before = contents(run)
+    write_teacher(32)
+    with pytest.raises(ValueError):
+        begin(path)
+    assert contents(run) == before
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@ import argparse
 
 import pytest
 
+from keras_epsanet import EPSANet
 from keras_epsanet.commands import options
-from keras_epsanet.training import ClassifierRecipe
+from keras_epsanet.training import ClassifierRecipe, CocoRecipe, teacher
 
 
 @pytest.fixture
@@ -45,3 +46,65 @@ def test_a_positive_option_takes_nothing_else(text, parser, capsys):
         parser.parse_args(["--checkpoint-steps", text])
     message = "`checkpoint_steps` must be a positive integer. Received: "
     assert f"{message}checkpoint_steps={text}" in capsys.readouterr().err
+
+
+def start(tmp_path, recipe=None, make_network=None, **given):
+    """Checks options of a training in a new folder."""
+    args = argparse.Namespace(
+        **{"output": str(tmp_path / "run"), "inherit": None, **given}
+    )
+    recipe = (recipe or ClassifierRecipe()).with_options(args)
+    options.check_trained_start(args, recipe, make_network)
+
+
+@pytest.mark.parametrize(
+    "given", [{"teacher_share": 0.5}, {"temperature": 3.0}]
+)
+def test_what_only_a_teacher_gives_a_meaning_to_needs_one(tmp_path, given):
+    ((name, value),) = given.items()
+    option = f"--{name.replace('_', '-')}"
+    with pytest.raises(ValueError, match=f"Received: {option} {value}$"):
+        start(tmp_path, **given)
+    (tmp_path / "a.keras").touch()
+    start(tmp_path, teacher=str(tmp_path / "a.keras"), **given)
+    start(tmp_path, CocoRecipe())
+
+
+def test_a_teacher_that_was_replaced_is_refused(tmp_path):
+    file, run = tmp_path / "a.keras", tmp_path / "run"
+    file.write_text("one")
+    run.mkdir()
+    teacher.note(run, ClassifierRecipe(teacher=str(file)))
+    start(tmp_path, teacher=str(file))
+    file.write_text("another")
+    with pytest.raises(ValueError, match="another --teacher"):
+        start(tmp_path, teacher=str(file))
+
+
+def test_a_start_is_named_by_the_options_that_there_are(tmp_path):
+    with pytest.raises(ValueError, match="needs --inherit. Received"):
+        start(tmp_path, freeze=True)
+    with pytest.raises(ValueError, match="needs --weights or --inherit. R"):
+        start(tmp_path, freeze=True, weights=None)
+
+
+def test_an_empty_name_is_no_source(tmp_path):
+    with pytest.raises(ValueError, match="Received: --inherit $"):
+        start(tmp_path, inherit="")
+
+
+def test_a_resnet_that_does_not_fit_is_refused_early(tmp_path):
+    sizes = {"reduction": 4, "input_shape": (32, 32, 3), "classes": 3}
+    file = str(tmp_path / "resnet.keras")
+    EPSANet((1,), (16,), (3,), (1,), **sizes).save(file)
+
+    def make(depth=1):
+        return lambda: EPSANet((depth,), (16,), (3, 5), (1, 4), **sizes)
+
+    start(tmp_path, make_network=make(), inherit=file, teacher=file)
+    for option in ("inherit", "teacher"):
+        with pytest.raises(ValueError, match=f"^--{option} .*does not fit"):
+            start(tmp_path, make_network=make(2), **{option: file})
+    # Of a training that goes on none is read.
+    (tmp_path / "run/checkpoints/step-00000003").mkdir(parents=True)
+    start(tmp_path, make_network=pytest.fail, inherit="gone.pth")

@@ -2,6 +2,7 @@ import argparse
 import csv
 import json
 import types
+import zipfile
 
 import keras
 import numpy as np
@@ -22,6 +23,9 @@ from keras_epsanet.training import ClassifierRecipe, State, make_average
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the pipeline needs TensorFlow", allow_module_level=True)
+
+
+READ_TEACHER = models.distillation.read_teacher
 
 
 def smallest(**kwargs):
@@ -439,7 +443,11 @@ def message_of(arguments, capsys):
         ("--data a --tfds b", "not allowed with"),
         ("--tfds none", "must be a dataset of TensorFlow Datasets"),
         ("--freeze", "needs --weights or --inherit"),
-        ("--teacher none.keras", "There is no file none.keras"),
+        ("--teacher none.keras", "Received: --teacher none.keras"),
+        ("--temperature 2", "is of a --teacher, which is missing"),
+        ("--inherit resnet18", "--inherit resnet18: There is no public"),
+        ("--inherit none.pth", "Received: --inherit none.pth"),
+        ("--inherit .", "Received: --inherit ."),
         ("--classes 0", "`classes` must be a positive integer"),
         ("--classes 4", "have 10 classes"),
         ("--checkpoint-steps x", "`checkpoint_steps` must be a positive"),
@@ -453,6 +461,39 @@ def test_bad_option_ends_with_one_line(
     assert text.startswith("train_classifier") and message in text
     assert "\n" not in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["inherit", "teacher"])
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("empty.pth", "is an empty file"),
+        ("text.pth", "is damaged, or a pickle that holds more than"),
+        ("text.keras", "is damaged or not a model that Keras reads"),
+        ("zip.keras", "is damaged or not a model that Keras reads"),
+        ("text.txt", "must be a Keras model"),
+        ("vgg.safetensors", "Entries found: features.0.weight"),
+    ],
+)
+def test_a_file_that_is_no_resnet_ends_with_one_line(
+    option, name, message, calls, monkeypatch, capsys, tmp_path
+):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    # As it is without the fixture of this module.
+    monkeypatch.setattr(models.distillation, "read_teacher", READ_TEACHER)
+    with zipfile.ZipFile(tmp_path / "zip.keras", "w") as file:
+        file.writestr("name", "text")
+    kernel = np.zeros((64, 3, 3, 3), "float32")
+    vgg = {"features.0.weight": kernel}
+    safetensors.save_file(vgg, tmp_path / "vgg.safetensors")
+    (tmp_path / "empty.pth").touch()
+    for ending in ("pth", "keras", "txt"):
+        (tmp_path / f"text.{ending}").write_text("no model")
+    before = sorted(tmp_path.iterdir())
+    text = message_of(f"--image-size 32 --{option} {name}", capsys)
+    assert text.startswith(f"train_classifier: --{option} {name}: ")
+    assert message in text and "\n" not in text
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_batch_that_devices_cannot_share_ends_with_a_line(

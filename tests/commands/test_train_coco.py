@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import detection, training
+from keras_epsanet import EPSANet, detection, training
 from keras_epsanet.commands import train_coco
 from keras_epsanet.data import coco, scenes
 from keras_epsanet.detection import drawing, from_recipe, starting
@@ -353,6 +353,16 @@ def test_a_training_that_goes_on_does_not_inherit(monkeypatch, tmp_path):
         run(monkeypatch, tmp_path / "other", *arguments[:-1], "--freeze")
     with pytest.raises(ValueError, match="There is no file gone.pth"):
         run(monkeypatch, tmp_path / "other", *arguments, "gone.pth")
+
+
+def test_a_resnet_that_does_not_fit_leaves_no_folder(tmp_path):
+    resnet = EPSANet((1,), (16,), (3,), (1,), reduction=4, classes=10)
+    resnet.save(tmp_path / "resnet.keras")
+    arguments = ["--scenes", "2", "--output", str(tmp_path / "run")]
+    arguments += ["--inherit", str(tmp_path / "resnet.keras")]
+    with pytest.raises(SystemExit, match="^mine: --inherit .* does not fit"):
+        train_coco.main(arguments, "mine")
+    assert not (tmp_path / "run").exists()
 
 
 def test_data_are_read_from_the_folder_given(runs):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import training
+from keras_epsanet import EPSANet, training
 from keras_epsanet.classification.imagenet import fitting, models, starting
 from keras_epsanet.commands import train_imagenet
 from keras_epsanet.data import imagenet
@@ -366,11 +366,23 @@ def test_a_training_that_goes_on_does_not_inherit(tmp_path, monkeypatch):
         run(monkeypatch, tmp_path / "other", *arguments, "gone.pth")
     for wrong, message in (
         (("--teacher", "gone.pth"), "--teacher must be.*no file gone.pth"),
-        (("--freeze",), "needs --weights or --inherit"),
+        # There is no --weights here.
+        (("--freeze",), "needs --inherit. Received"),
     ):
         with pytest.raises(ValueError, match=message):
             run(monkeypatch, tmp_path / "other", *arguments[:-1], *wrong)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("option", ["--inherit", "--teacher"])
+def test_a_resnet_that_does_not_fit_leaves_no_folder(tmp_path, option):
+    resnet = EPSANet((1,), (16,), (3,), (1,), reduction=4, classes=10)
+    resnet.save(tmp_path / "resnet.keras")
+    arguments = ["--smoke", "--output", str(tmp_path / "run")]
+    arguments += [option, str(tmp_path / "resnet.keras")]
+    with pytest.raises(SystemExit, match=f"^mine: {option} .* does not fit"):
+        train_imagenet.main(arguments, "mine")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("--deterministic",)])

@@ -164,3 +164,34 @@ runpy.run_path({str(EXAMPLES / "train_classifier.py")!r}, run_name="__main__")
     assert "13 held out" in output and "agree" in output
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["top1"] == 1
+
+
+@pytest.mark.large
+def test_a_model_that_was_initialized_is_read_elsewhere(
+    images, tmp_path, run_python
+):
+    resnet = keras_epsanet.EPSANet(
+        (1, 1), (64, 128), (3,), (1,), input_shape=(32, 32, 3), classes=7
+    )
+    resnet.save(tmp_path / "resnet.keras")
+    output = tmp_path / "run"
+    result = run_script(
+        *("--data", images, *TINY, "--epochs", 1, "--output", output),
+        *("--inherit", tmp_path / "resnet.keras"),
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    text = result.stdout
+    assert "model(x), SavedModel, LiteRT, ONNX of model.keras agree" in text
+    note = (output / "initialized_from.txt").read_text()
+    assert "Initialized from ResNet-8: " in note and "2 modules fitted" in note
+    x = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), "uint8")
+    np.save(tmp_path / "x.npy", x)
+    run_python(
+        "import keras, keras_epsanet, numpy as np;"
+        "model = keras.saving.load_model('run/model.keras');"
+        "np.save('y.npy', model.predict(np.load('x.npy'), verbose=0))"
+    )
+    model = keras.saving.load_model(output / "model.keras")
+    np.testing.assert_allclose(
+        np.load(tmp_path / "y.npy"), model.predict(x, verbose=0), atol=1e-6
+    )

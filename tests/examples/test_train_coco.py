@@ -4,8 +4,12 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import PIL.Image
 import pytest
+
+from keras_epsanet import EPSANet
+from keras_epsanet.detection.from_recipe import find_backbone
 
 pytest.importorskip("pycocotools")
 if keras.backend.backend() != "tensorflow":
@@ -19,6 +23,17 @@ OPTIONS += " --longer-side 64 --warm-up-epochs 0"
 def run(output, *options):
     return subprocess.run(
         [sys.executable, SCRIPT, "--output", output, *OPTIONS.split()]
+        + list(options),
+        capture_output=True,
+        text=True,
+    )
+
+
+def run_tiny(output, *options):
+    """The same with a tiny backbone."""
+    script = pathlib.Path(__file__).with_name("tiny_train_coco.py")
+    return subprocess.run(
+        [sys.executable, script, "0", "--output", output, *OPTIONS.split()]
         + list(options),
         capture_output=True,
         text=True,
@@ -71,6 +86,36 @@ def test_the_detector_of_a_library_is_trained(library, tmp_path):
         (row,) = csv.DictReader(file)
     assert 0 <= float(row["val_AP"]) <= 1
     assert PIL.Image.open(tmp_path / "run/predictions.png").width > 600
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn"])
+def test_a_frozen_backbone_stays_what_it_started_from(tmp_path, detector):
+    resnet = EPSANet(
+        *((1, 1, 1, 1), (16, 16, 16, 16), (3,), (1,)),
+        **{"reduction": 4, "input_shape": (32, 32, 3), "classes": 5},
+    )
+    resnet.save(tmp_path / "resnet.keras")
+    options = ["--detector", detector, "--freeze", "--epochs", "1"]
+    start = ["--inherit", str(tmp_path / "resnet.keras")]
+    output = tmp_path / "run"
+    result = run_tiny(output, *options, *start)
+    assert result.returncode == 0, result.stderr[-2000:]
+    note = (output / "initialized_from.txt").read_text()
+    assert "Initialized from ResNet-14" in note and "4 modules fitted" in note
+    assert PIL.Image.open(output / "predictions.png").width > 600
+    model = keras.saving.load_model(output / "model.keras", compile=False)
+    backbone = find_backbone(model)
+    for name in ("conv1_conv", "conv1_bn", "conv4_block1_3_bn"):
+        for found, expected in zip(
+            backbone.get_layer(name).get_weights(),
+            resnet.get_layer(name).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found, expected)
+    # The start is not needed any more, and what is frozen stays so.
+    again = run_tiny(output, "--detector", detector)
+    assert "Going on after step 4 of 4" in again.stdout, again.stderr[-2000:]
 
 
 @pytest.mark.large

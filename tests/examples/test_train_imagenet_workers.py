@@ -10,8 +10,10 @@ import sys
 import time
 
 import keras
+import numpy as np
 import pytest
 
+from keras_epsanet import EPSANet
 from keras_epsanet.distribution import strategy
 
 if keras.backend.backend() != "tensorflow":
@@ -30,7 +32,7 @@ def free_ports(count):
     return ports
 
 
-def start_workers(output, *options):
+def start_workers(output, *options, script=SCRIPT):
     """Starts two processes, whose output goes to files beside the folder."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
     processes = []
@@ -41,7 +43,7 @@ def start_workers(output, *options):
             arguments = ["--smoke", "--output", output, *options]
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, SCRIPT, *map(str, arguments)],
+                    [sys.executable, script, *map(str, arguments)],
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, "TF_CONFIG": config},
@@ -114,3 +116,50 @@ def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path):
     assert supervise(processes) == [75, 75], texts(output)
     (*_, last) = sorted((output / "checkpoints").glob("step-*"))
     assert int(last.name.split("-")[1]) > 6
+
+
+NOTED = f"""
+import json, os, runpy, sys
+import numpy as np
+from keras_epsanet.classification.imagenet import starting
+from keras_epsanet.training import trained_start
+
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+start, write_file = starting.start, trained_start.write_file
+
+def note(*arguments):
+    started = start(*arguments)
+    np.savez(f"start-{{index}}.npz", *[v.numpy() for v in started[0].variables])
+    return started
+
+def write(path, text):
+    print("writes", os.path.basename(path), flush=True)
+    write_file(path, text)
+
+starting.start, trained_start.write_file = note, write
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.large
+def test_workers_start_alike_from_a_resnet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    resnet = EPSANet(
+        (1, 1), (64, 128), (3,), (1,), input_shape=(32, 32, 3), classes=10
+    )
+    resnet.save("resnet.keras")
+    pathlib.Path("noted.py").write_text(NOTED)
+    output = tmp_path / "run"
+    options = "--inherit resnet.keras --epochs 1 --decay-epochs 1".split()
+    processes = start_workers(output, *options, script="noted.py")
+    assert supervise(processes, 400) == [0, 0], texts(output)
+    first, second = (np.load(f"start-{index}.npz") for index in range(2))
+    for name in first.files:
+        np.testing.assert_array_equal(first[name], second[name])
+    kernel = keras.ops.convert_to_numpy(resnet.get_layer("conv1_conv").kernel)
+    np.testing.assert_array_equal(first["arr_0"], kernel)
+    written = ["writes initialized_from.txt" in text for text in texts(output)]
+    assert written == [True, False]
+    note = (output / "initialized_from.txt").read_text()
+    assert note.startswith("resnet.keras\nInitialized from ResNet-8: ")
+    assert "2 modules fitted" in note

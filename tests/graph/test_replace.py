@@ -318,3 +318,45 @@ def test_layers_inherit(
     )
     assert capsys.readouterr().out == ""
     assert_same_calls(new, model, x)
+
+
+def nested():
+    """A convolution, and one of the same name in a model in the model."""
+    x = keras.Input((8, 8, 64))
+    y = layers.BatchNormalization(name="norm")(conv(name="conv")(x))
+    inner = keras.Model(x, y, name="inner")
+    image = keras.Input((8, 8, 64), name="image")
+    y = layers.BatchNormalization(name="norm")(conv(name="conv")(image))
+    return keras.Model(image, inner(y)), images(16, 8, 8, 64)
+
+
+def test_images_reach_no_model_in_the_model(randomize):
+    model, x = nested()
+    before = randomize(model).get_weights()
+    with pytest.raises(
+        ValueError,
+        match="leaves them out.*: images for a model with inner/conv",
+    ):
+        replace_convolutions(model, images=x, verbose=0)
+    for now, then in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    # Without them, or without that convolution, it is done.
+    embedded = replace_convolutions(model, verbose=0)
+    fitted = replace_convolutions(model, ["conv"], images=x, verbose=0)
+    expected = model.predict(x, verbose=0)
+    errors = [
+        np.square(new.predict(x, verbose=0) - expected).mean()
+        for new in (embedded, fitted)
+    ]
+    assert type(embedded.get_layer("inner").get_layer("conv")) is PSA
+    assert type(fitted.get_layer("inner").get_layer("conv")) is layers.Conv2D
+    assert errors[1] < errors[0]
+
+
+def test_layers_of_inner_models_that_cannot_inherit_are_refused():
+    model, _ = nested()
+    with pytest.raises(ValueError, match="cannot inherit from a convolution"):
+        replace_convolutions(
+            model, ["inner/conv"], layer=layers.SeparableConv2D, kernel_size=3,
+            padding="same", verbose=0,
+        )  # fmt: skip

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -251,3 +253,20 @@ def test_too_few_channels_name_what_fits(split_input, channels):
     assert "Received: groups=(1, 4, 8, 16), input_shape=(1, 4, 4, 4)" in message
     x = np.ones((1, 4, 4, channels))
     assert PSA(64, split_input=split_input)(x).shape[-1] == 64
+
+
+def test_a_single_scale_trains_without_a_warning():
+    model = keras.Sequential(
+        [keras.Input((6, 6, 8)), PSA(8, (3,), (1,), reduction=4)]
+    )
+    model.compile("sgd", "mse")
+    before = model.layers[0].se.get_weights()
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 8)).astype("float32")
+    with warnings.catch_warnings():
+        # Of weights that no gradient reaches, or of a softmax that is 1.
+        warnings.simplefilter("error", UserWarning)
+        model.fit(x, x, verbose=0)
+        _, attention = model.layers[0](x, return_attention=True)
+    assert (keras.ops.convert_to_numpy(attention) == 1).all()
+    for now, then in zip(model.layers[0].se.get_weights(), before):
+        np.testing.assert_array_equal(now, then)

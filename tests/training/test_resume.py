@@ -1,9 +1,11 @@
 import argparse
 
 import pytest
+from small_runs import make_model, save, train
 
 from keras_epsanet.training import (
     COCO,
+    ClassifierRecipe,
     CocoRecipe,
     has_checkpoints,
     open_run,
@@ -46,7 +48,36 @@ def test_the_folder_of_a_shorter_training_becomes_that_of_a_longer(tmp_path):
     longer = CocoRecipe(epochs=24)
     run = open_run(tmp_path, longer, keep=1)
     assert (run.recipe, run.keep) == (longer, 1)
+    run.restore(None, steps_per_epoch=10)
     assert read_recipe(tmp_path, CocoRecipe) == longer
+
+
+def test_a_training_that_cannot_go_on_keeps_its_recipe(tmp_path):
+    run, model = open_run(tmp_path, COCO), train(make_model())
+    save(run, model, 4)
+    before = (tmp_path / "recipe.json").read_text()
+    longer = open_run(tmp_path, CocoRecipe(epochs=24))
+    with pytest.raises(ValueError, match="on other data"):
+        longer.restore(model, steps_per_epoch=11)
+    assert (tmp_path / "recipe.json").read_text() == before
+    assert longer.restore(model, steps_per_epoch=10).step == 4
+    assert read_recipe(tmp_path, CocoRecipe) == CocoRecipe(epochs=24)
+
+
+def test_a_training_goes_on_with_its_teacher_by_any_path(tmp_path):
+    for name, text in (("a", "one"), ("b", "one"), ("c", "other")):
+        (tmp_path / name).write_text(text)
+    theirs = ClassifierRecipe(teacher=str(tmp_path / "a"))
+
+    def resume(name, **options):
+        given = argparse.Namespace(teacher=str(tmp_path / name), **options)
+        return resume_recipe(tmp_path / "run", theirs, given)
+
+    assert resume("b", epochs=9).teacher == str(tmp_path / "b")
+    with pytest.raises(ValueError, match="Received: teacher: .*c, not .*a$"):
+        resume("c")
+    with pytest.raises(ValueError, match="Received: seed: 3, not 0$"):
+        resume("b", seed=3)
 
 
 def test_checkpoints_are_what_a_training_goes_on_from(tmp_path):

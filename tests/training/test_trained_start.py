@@ -20,6 +20,51 @@ def test_a_source_is_a_file_or_a_public_name(tmp_path):
     trained_start.check_source("resnet50.tv2")
 
 
+def test_a_public_name_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="^--inherit resnet18: There is no"):
+        trained_start.check_source("resnet18")
+    trained_start.check_source("resnext")
+
+
+@pytest.mark.parametrize(
+    "raised, kind",
+    [
+        (ValueError("why"), ValueError),
+        (FileNotFoundError(2, "why"), OSError),
+        # Whose constructor takes five arguments.
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "why"), ValueError),
+    ],
+)
+def test_errors_begin_with_their_option(raised, kind):
+    with pytest.raises(kind, match="^--teacher a.pth: .*why") as caught:
+        with trained_start.errors_of("--teacher", "a.pth"):
+            raise raised
+    assert caught.value.__cause__ is raised
+    with pytest.raises(KeyError):
+        with trained_start.errors_of("--teacher", "a.pth"):
+            raise KeyError("a mistake in the code")
+
+
+def test_a_resnet_that_does_not_fit_a_network_is_refused(tmp_path):
+    network = EPSANet((1,), (16,), (3, 5), (1, 4), **SIZES)
+    for name, blocks in (("fits", (1,)), ("deeper", (2,))):
+        resnet = EPSANet(blocks, (16,), (3,), (1,), **SIZES)
+        resnet.save(tmp_path / f"{name}.keras")
+    trained_start.check_network(str(tmp_path / "fits.keras"), network)
+    with pytest.raises(ValueError, match="^--teacher .*keras: .*not fit"):
+        trained_start.check_network(
+            str(tmp_path / "deeper.keras"), network, "--teacher"
+        )
+
+
+def test_an_error_while_a_network_inherits_names_the_option():
+    network = EPSANet((1,), (16,), (3, 5), (1, 4), **SIZES)
+    tf = pytest.importorskip("tensorflow")
+    images = tf.data.Dataset.from_tensor_slices(np.zeros((2, 32, 32, 3)))
+    with pytest.raises(ValueError, match="^--inherit gone.pth: There is no"):
+        trained_start.inherit(network, "gone.pth", images, Recipe(), 32)
+
+
 def test_a_source_of_another_option_is_named_by_it():
     with pytest.raises(ValueError, match="--teacher must .*: --teacher gone"):
         trained_start.check_source("gone", "--teacher")
@@ -29,6 +74,9 @@ def test_a_frozen_backbone_needs_a_start(tmp_path):
     frozen = Recipe(freeze=True)
     with pytest.raises(ValueError, match="needs --weights or --inherit"):
         trained_start.check_start(tmp_path, frozen, None)
+    # Only what a command has is named.
+    with pytest.raises(ValueError, match="trained needs --inherit. Received"):
+        trained_start.check_start(tmp_path, frozen, None, ["--inherit"])
     trained_start.check_start(tmp_path, frozen, "--inherit resnext")
     trained_start.check_start(tmp_path, Recipe(), None)
 

@@ -1,3 +1,5 @@
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -37,6 +39,26 @@ def test_each_layer_comes_with_what_reaches_it(batches):
             np.testing.assert_allclose(
                 values, reference.predict(batch, verbose=0), atol=1e-6
             )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow's warning"
+)
+def test_many_parts_are_no_reason_to_warn(batches):
+    warned = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: warned.append(record.getMessage())
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(handler)
+    level = logger.level
+    try:
+        for _ in range(5):
+            model = make_model()
+            layers = [model.get_layer("first"), model.get_layer("second")]
+            list(run_to_each(model, layers, batches))
+    finally:
+        logger.removeHandler(handler)
+    assert not warned and logger.level == level
 
 
 def test_later_layers_see_new_weights(batches):

@@ -115,7 +115,8 @@ def test_layers_of_inner_models_are_copied():
     source = nest(make_model(convolution(), name="inner"))
     inner = make_model(psa(), name="inner")
     plan = plan_layers(nest(inner), source)
-    assert plan.exact == ["norm", "top"] and list(plan.partly) == ["conv"]
+    assert plan.exact == ["inner/norm", "inner/top"]
+    assert list(plan.partly) == ["inner/conv"]
     assert not plan.pairs  # Nothing to fit: the graph does not call it.
 
 

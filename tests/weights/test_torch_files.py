@@ -190,3 +190,18 @@ def test_more_is_refused(value, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="can run any code"):
         read_checkpoint("checkpoint.pth")
     assert not pathlib.Path("executed").exists()
+
+
+def test_files_that_are_none_are_named_in_a_line(tmp_path):
+    torch.save({"a": Code()}, tmp_path / "code.pth")
+    (tmp_path / "text.pth").write_text("no model")
+    (tmp_path / "empty.pth").touch()
+    # Not a word of PyTorch's on how to run the code anyway.
+    for name, reason in (
+        ("code", "so it is refused: Unsupported global: GLOBAL exec [^:.]*$"),
+        ("text", "so it is refused: Unsupported operand 110$"),
+        ("empty", "is an empty file. Received: path="),
+    ):
+        with pytest.raises(ValueError, match=reason) as caught:
+            read_content(tmp_path / f"{name}.pth")
+        assert "\n" not in str(caught.value)

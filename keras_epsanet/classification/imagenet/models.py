@@ -12,6 +12,7 @@ from keras_epsanet.classification.models import (
     metrics,
 )
 from keras_epsanet.models.preprocessing import rescale
+from keras_epsanet.training.trained_start import errors_of
 
 
 def build_model(recipe, classes):
@@ -86,9 +87,10 @@ def with_teacher(network, model, recipe):
     """
     if recipe.teacher is None:
         return model
-    resnet = distillation.read_resnet_teacher(
-        recipe.teacher, network, network.output_shape[-1]
-    )
+    with errors_of("--teacher", recipe.teacher):
+        resnet = distillation.read_resnet_teacher(
+            recipe.teacher, network, network.output_shape[-1]
+        )
     return distillation.distilled(model, from_bytes(resnet, recipe), recipe)
 
 

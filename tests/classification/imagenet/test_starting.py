@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
@@ -78,6 +79,35 @@ def test_a_training_that_goes_on_does_not_inherit(tmp_path, source):
     assert state.step == 3
     np.testing.assert_array_equal(again.get_layer("predictions").kernel, kernel)
     assert not (tmp_path / trained_start.INITIALIZED_FROM).exists()
+
+
+def test_a_training_goes_on_with_its_teacher_by_any_path(
+    tmp_path, monkeypatch, source, resnet
+):
+    other = tmp_path / "other.keras"
+    EPSANet((1,), (16,), (3,), (1,), input_shape=(32, 32, 3), classes=10).save(
+        other
+    )
+    copy = shutil.copy(resnet[0], tmp_path / "copy.keras")
+    folder = tmp_path / "run"
+
+    def begin(teacher):
+        recipe = dataclasses.replace(RECIPE, teacher=str(teacher))
+        strategy = tf.distribute.get_strategy()
+        return starting.start(folder, recipe, source, None, strategy, 5)
+
+    _, model, run, _, state = begin(resnet[0])
+    model.optimizer.build(model.trainable_variables)
+    state.step = 3
+    run.save(model, state)
+    del run
+    *_, state = begin(copy)
+    assert state.step == 3
+    before = (folder / "recipe.json").read_text()
+    assert str(copy) in before
+    with pytest.raises(ValueError, match="Received: teacher: .*other.keras"):
+        begin(other)
+    assert (folder / "recipe.json").read_text() == before
 
 
 def test_a_teacher_that_does_not_fit_leaves_no_folder(
