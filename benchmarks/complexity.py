@@ -37,7 +37,7 @@ AS_COUNTED = {
         GlobalContext(), places=[2, 3, 4], name="gc"
     ),
 }
-HEADER = "                               ours    paper     ours   paper  counted as"
+HEADER = f"{'':31}ours    paper     ours   paper  counted as"
 
 
 def print_table_2():
