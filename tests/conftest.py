@@ -153,7 +153,9 @@ def _value_and_gradients_tensorflow(layer, x, loss, training=False):
         return value, tape.gradient(value, (x, weights))
 
     value, (dx, gradients) = compute(tf.convert_to_tensor(x))
-    return float(value), dx.numpy(), [g.numpy() for g in gradients]
+    # Those of a table that is looked up in are slices of it.
+    gradients = [tf.convert_to_tensor(g).numpy() for g in gradients]
+    return float(value), dx.numpy(), gradients
 
 
 def _value_and_gradients_jax(layer, x, loss, training=False):

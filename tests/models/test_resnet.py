@@ -54,6 +54,10 @@ NAMES = [
 ]
 
 
+# What is added to all that a softmax compares changes nothing.
+INVARIANT = ("mask_conv/bias", "gather_conv/bias", "phi/bias")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_moves_every_weight(name, value_and_gradients):
     model = tiny(name, classifier_activation=None, branch_output=name == "abn")
@@ -70,6 +74,7 @@ def test_a_step_moves_every_weight(name, value_and_gradients):
         weight.path
         for weight, gradient in zip(model.trainable_weights, gradients)
         if not (np.isfinite(gradient).all() and np.any(gradient))
+        and not weight.path.endswith(INVARIANT)
     ]
     assert silent == []
 
@@ -180,12 +185,12 @@ def test_average_pooling_behind_the_convolution_counts_zeros():
     )
     layer = model.get_layer("conv3_block1_2_pool")
     before = model.get_layer("conv3_block1_2_relu").output
-    x, y = keras.Model(model.input, [before, layer.output])(images(1, 64, 1))
-    x, y = ops.convert_to_numpy(x), ops.convert_to_numpy(y)
+    both = keras.Model(model.input, [before, layer.output])
+    x, y = both.predict(images(1, 64, 1), verbose=0)
     np.testing.assert_allclose(
         y[0, 0, 0], x[0, :2, :2].sum(axis=(0, 1)) / 9, atol=1e-6
     )
-    assert model.get_layer("conv3_block1_2_conv").strides == 1
+    assert model.get_layer("conv3_block1_2_conv").strides == (1, 1)
 
 
 def test_a_stem_of_several_convolutions_or_without_pooling():
@@ -236,7 +241,9 @@ def test_the_branch_is_an_output_of_its_own():
         get("conv5_abn").output[0],
         get("conv5_branch_add").output,
     ]
-    x, weights, y = keras.Model(model.input, parts)(images(2))
+    x, weights, y = keras.Model(model.input, parts).predict(
+        images(2), verbose=0
+    )
     np.testing.assert_allclose(y, x * (1 + weights), atol=1e-6)
 
 
