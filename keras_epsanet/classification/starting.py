@@ -1,13 +1,12 @@
 """What a classifier's training starts with: anew, or from its run folder."""
 
-import os
 from typing import NamedTuple
 
 import keras
 
 from keras_epsanet import training
 from keras_epsanet.classification import batches, fitting, models, run_folder
-from keras_epsanet.distribution import check_batch_size
+from keras_epsanet.distribution import check_batch_size, num_replicas
 from keras_epsanet.training import trained_start
 
 
@@ -39,7 +38,7 @@ def make_strategy():
         `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: If TF_CONFIG names several workers.
+        ValueError: If the environment names several workers.
     """
     import tensorflow as tf
 
@@ -48,8 +47,8 @@ def make_strategy():
     strategy = training.make_strategy()
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError(
-            "A classifier is trained on one machine. Received: TF_CONFIG="
-            f"{os.environ['TF_CONFIG']}"
+            "A classifier is trained on one machine. Received: "
+            f"{num_replicas(strategy)} devices of several workers"
         )
     return strategy
 
