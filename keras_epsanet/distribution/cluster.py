@@ -109,10 +109,10 @@ def _why_alone():
     allotted = os.environ.get("SLURM_NTASKS", "1")
     if allotted.isdecimal() and int(allotted) > 1 and SLURM not in os.environ:
         return (
-            f"alone: Slurm has allotted {allotted} tasks, but the program was "
+            f"in one process: Slurm has allotted {allotted} tasks, but the program was "
             "not started by srun, which starts all of them"
         )
-    return "alone: nothing in the environment names other processes"
+    return "in one process: nothing in the environment names others"
 
 
 def _number(name):

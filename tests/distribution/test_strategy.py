@@ -455,6 +455,8 @@ def test_jax_divides_batches_among_its_devices(run_python, tmp_path):
     )
     assert output.splitlines() == [
         "1 True False 1",
+        "2 devices train in one process: nothing in the environment names "
+        "others.",
         "2 True True 2",
     ]
     # Measured: 6e-8, in float32.
