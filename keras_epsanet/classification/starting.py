@@ -6,7 +6,8 @@ import keras
 
 from keras_epsanet import training
 from keras_epsanet.classification import batches, fitting, models, run_folder
-from keras_epsanet.distribution import check_batch_size, num_replicas
+from keras_epsanet.distribution import check_batch_size
+from keras_epsanet.distribution.cluster import check_one_process
 from keras_epsanet.training import trained_start
 
 
@@ -44,13 +45,8 @@ def make_strategy():
 
     if keras.backend.backend() != "tensorflow":
         return tf.distribute.get_strategy()
-    strategy = training.make_strategy()
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "A classifier is trained on one machine. Received: "
-            f"{num_replicas(strategy)} devices of several workers"
-        )
-    return strategy
+    check_one_process("A classifier")
+    return training.make_strategy()
 
 
 def start(path, recipe, images, weights, inherit, strategy):

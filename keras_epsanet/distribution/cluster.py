@@ -4,6 +4,8 @@ import json
 import os
 from typing import NamedTuple
 
+import keras
+
 # The variables by which those who start processes tell them of one another.
 TF_CONFIG = "TF_CONFIG"
 SLURM = "SLURM_STEP_NUM_TASKS"
@@ -75,6 +77,23 @@ def find_cluster(backend):
     return Cluster(None, 1, _why_alone())
 
 
+def check_one_process(what):
+    """Raises unless this process trains alone.
+
+    Args:
+        what: String, what does, the subject of the message.
+
+    Raises:
+        ValueError: If the environment names several processes.
+    """
+    cluster = find_cluster(keras.backend.backend())
+    if cluster.processes > 1:
+        raise ValueError(
+            f"{what} trains on one machine, in one process. Received: "
+            f"{cluster.variable}={os.environ[cluster.variable]}"
+        )
+
+
 def _check(found, backend):
     unread = [name for name in found if name not in _READ_BY.get(backend, ())]
     if unread and backend == "torch":
@@ -109,8 +128,8 @@ def _why_alone():
     allotted = os.environ.get("SLURM_NTASKS", "1")
     if allotted.isdecimal() and int(allotted) > 1 and SLURM not in os.environ:
         return (
-            f"in one process: Slurm has allotted {allotted} tasks, but the program was "
-            "not started by srun, which starts all of them"
+            f"in one process: Slurm has allotted {allotted} tasks, but the "
+            "program was not started by srun, which starts all of them"
         )
     return "in one process: nothing in the environment names others"
 
