@@ -1,0 +1,100 @@
+"""What the names in a state dict say of the network that it is of."""
+
+from keras_epsanet.weights.attention_names import FOREIGN, PUBLISHED
+from keras_epsanet.weights.layer_names import network_layers
+from keras_epsanet.weights.network_entries import (
+    attention_layers,
+    network_entries,
+)
+
+_BACKBONE = "backbone."
+_OF_DETECTORS = ("neck.", "rpn_head.", "roi_head.", "bbox_head.", "mask_head.")
+
+
+def common_names(state):
+    """Returns a state dict in the names of a network that stands alone.
+
+    Args:
+        state: Dictionary from names to arrays. MMPretrain and MMDetection
+            have `backbone.` in front of those of the network, and other
+            parts beside it, of which the classifier is kept.
+    """
+    if not any(key.startswith(_BACKBONE) for key in state):
+        return state
+    return {
+        key.removeprefix(_BACKBONE).removeprefix("head."): array
+        for key, array in state.items()
+        if not key.startswith(_OF_DETECTORS)
+    }
+
+
+def why_another_network(model, state):
+    """Says what a state dict seems to hold, if it is not this network.
+
+    Args:
+        model: An EPSANet, a ResNet or one of their backbones.
+        state: Dictionary from names of PyTorch to arrays.
+
+    Returns:
+        String, empty if nothing speaks for another network.
+    """
+    for name, what in FOREIGN.items():
+        if any(key.endswith(name) for key in state):
+            return f"The file seems to hold {what}."
+    layers = list(attention_layers(network_layers(model)).values())
+    wanted = _name_of(layers[0]) if layers else None
+    found = _attention_in(state)
+    if wanted == found:
+        return _why_biases(model, layers, state) if layers else ""
+    if "layer1.0.conv1.weight" not in state and found is None:
+        return ""
+    reason = (
+        f"The file seems to hold a ResNet {_with(found)}, and the model is "
+        f"one {_with(wanted)}."
+    )
+    if found is None:
+        reason += " `keras_epsanet.inherit_weights` starts it from such a file."
+    return reason
+
+
+def _with(name):
+    return f'with attention="{name}"' if name else "without attention"
+
+
+def _name_of(layer):
+    for name, published in PUBLISHED.items():
+        if type(layer) is published.layer:
+            return name
+    return type(layer).__name__
+
+
+def _attention_in(state):
+    """Returns the name of the attention that has names in a state dict."""
+    keys = [f".{key}" for key in state]
+    for name, published in PUBLISHED.items():
+        for dialect in published.dialects:
+            first = next(iter(dialect.names.values()))
+            first = first[0] if isinstance(first, tuple) else first
+            first = "." + first.format(0, 1)
+            if any(key.endswith((first, f"{first}.weight")) for key in keys):
+                return name
+    return None
+
+
+def _why_biases(model, layers, state):
+    """Says that only one of file and model has biases in its attention."""
+    keys = {entry.key for entry in network_entries(model, state)}
+    both = keys & state.keys()
+    biases = {
+        key
+        for key in keys ^ state.keys()
+        if key.endswith(".bias") and f"{key.removesuffix('bias')}weight" in both
+    }
+    if not biases:
+        return ""
+    has = bool(biases - keys)
+    return (
+        f"The attention in the file has {'' if has else 'no '}biases, "
+        f"that of the model has {'none' if has else 'some'}: "
+        f"attention={type(layers[0]).__name__}(use_bias={has}) fits it."
+    )
