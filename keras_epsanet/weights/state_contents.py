@@ -119,8 +119,8 @@ def _why_biases(entries, layers, state):
     use_bias = getattr(layers[0], "use_bias", None) if layers else None
     differing = {entry.key for entry in entries} ^ state.keys()
     biases = {key for key in differing if key.endswith(".bias")}
-    # One that is missing is another mistake.
-    if use_bias is None or len(biases) < len(layers):
+    # There are two in a layer. One that is missing is another mistake.
+    if use_bias is None or len(biases) < 2 * len(layers):
         return ""
     return (
         f"The attention in the file has {'no ' if use_bias else ''}biases, "
