@@ -162,6 +162,7 @@ def ResNet(
             stem_pool=stem_pool,
             downsampling=downsampling,
             input_shape=image.shape[1:],
+            classes=classes,
             data_format=data_format,
             dtype=dtype,
         )
