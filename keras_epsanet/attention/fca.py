@@ -125,6 +125,17 @@ class FCA(ImageLayer):
         logits = self.mlp(ops.cast(components, inputs.dtype))
         return inputs * self.spread(ops.sigmoid(logits))
 
+    def cosine_mask(self):
+        """Returns the cosines of the grid's pixels, an array `(C, grid, grid)`.
+
+        They are those that the published code keeps beside its weights.
+        """
+        rows, columns = (basis.T for basis in self._bases)
+        mask = rows[:, :, None] * columns[:, None, :]
+        channels = self.mlp.fc2.units
+        repeats = channels // len(mask)
+        return np.repeat(mask, repeats, axis=0).astype("float32")
+
     def _make_mask(self, shape, dtype):
         """Returns the cosines of every pixel and channel, `(H, W, C)`."""
         rows, columns = (

@@ -22,7 +22,9 @@ import collections.abc
 
 from keras_epsanet.detection.box_head import OUTPUT_SIZE
 from keras_epsanet.models.backbone import EPSANetBackbone
-from keras_epsanet.weights import torch_files, torch_names
+from keras_epsanet.weights import torch_files
+from keras_epsanet.weights.entries import Entry, assign_entries
+from keras_epsanet.weights.network_entries import network_entries
 
 _HEADS = {
     "classification_output": "bbox_head.retina_cls",
@@ -69,7 +71,7 @@ def load_mmdet_weights(detector, path_or_state_dict):
         for key, array in state.items()
         if is_epsanet or not key.startswith("backbone.")
     }
-    torch_names.assign_entries(detector_entries(detector), state)
+    assign_entries(detector_entries(detector), state)
 
 
 def detector_entries(detector):
@@ -78,7 +80,7 @@ def detector_entries(detector):
     if isinstance(detector.backbone, EPSANetBackbone):
         entries += [
             entry._replace(key=f"backbone.{entry.key}")
-            for entry in torch_names.network_entries(detector.backbone)
+            for entry in network_entries(detector.backbone)
         ]
     heads = [head for head, _ in getattr(detector, "region_heads", ())]
     layers = {
@@ -93,11 +95,9 @@ def detector_entries(detector):
         axes = (1, 0) if len(layer.kernel.shape) == 2 else (3, 2, 0, 1)
         window = (OUTPUT_SIZE, OUTPUT_SIZE) if name == "box_fc1" else None
         entries.append(
-            torch_names.Entry(
-                f"{prefix}.weight", layer.kernel, axes, window=window
-            )
+            Entry(f"{prefix}.weight", layer.kernel, axes, window=window)
         )
-        entries.append(torch_names.Entry(f"{prefix}.bias", layer.bias, (0,)))
+        entries.append(Entry(f"{prefix}.bias", layer.bias, (0,)))
     return entries
 
 

@@ -14,10 +14,9 @@ from keras_epsanet.weights.embedding import (
 )
 from keras_epsanet.weights.layer_names import (
     BLOCK,
-    find_prefixes,
     network_layers,
 )
-from keras_epsanet.weights.torch_names import network_entries
+from keras_epsanet.weights.network_entries import network_entries
 
 
 class Plan(NamedTuple):
@@ -43,7 +42,8 @@ class Plan(NamedTuple):
 
 def is_network(model):
     """Whether a model is an EPSANet, with layers in front of it or without."""
-    return bool(getattr(model, "layers", None)) and bool(find_prefixes(model))
+    layers = getattr(model, "layers", None) or ()
+    return any(layer.name.endswith("conv2_block1_psa") for layer in layers)
 
 
 def plan_resnet(model, weights):

@@ -1,6 +1,7 @@
 """What `weights=` accepts: Keras' files and PyTorch's, for any classifier."""
 
 import os
+import re
 import warnings
 
 import keras
@@ -11,6 +12,7 @@ from keras_epsanet.weights.embedding import Pyramid, exact_order
 from keras_epsanet.weights.inherit import inherit_weights
 from keras_epsanet.weights.layer_names import find_prefixes, network_layers
 from keras_epsanet.weights.public_resnets import RESNEXT
+from keras_epsanet.weights.state_contents import common_names
 
 _RESNEXT_GROUPS = 32
 KERAS_ENDINGS = (".weights.h5", ".keras")
@@ -30,14 +32,16 @@ def check_weights(weights):
         return
     if weights == "imagenet":
         raise ValueError(
-            "There are no ImageNet weights of EPSANet: nobody has published "
-            'them. weights="resnext" starts EPSANet Large as the ResNeXt '
-            "that it computes exactly, and "
-            "`keras_epsanet.inherit_weights` starts EPSANet Small from a "
-            "ResNet; weights=None trains from scratch. "
+            "This package has no ImageNet weights, and nobody has published "
+            'those of EPSANet: weights="resnext" starts EPSANet Large as the '
+            "ResNeXt that it computes exactly. Files that the authors of "
+            "other attentions have published are loaded by their path, "
+            "weights=path; the docs, weights.md, say which there are. "
+            "`keras_epsanet.inherit_weights` starts any of the networks from "
+            "a ResNet; weights=None trains from scratch. "
             'Received: weights="imagenet"'
         )
-    endings = KERAS_ENDINGS + torch_files.ENDINGS
+    endings = KERAS_ENDINGS + torch_files.READ_ENDINGS
     must_be = (
         '`weights` must be None, "resnext" or the path of a file that ends in '
         f"{', '.join(endings)}. Received: weights={weights}"
@@ -56,7 +60,7 @@ def load_weights(model, path, build_like):
     """Loads the file that `weights=` names into a model, all or nothing.
 
     Args:
-        model: The EPSANet, without any layer in front of it.
+        model: The network, without any layer in front of it.
         path: Path of the file, or `"resnext"`.
         build_like: Function of `include_top` and `classes` that builds a
             network like `model`, for Keras' files are read by a model.
@@ -69,7 +73,7 @@ def load_weights(model, path, build_like):
     if path == RESNEXT:
         _start_as_resnext(model)
         return
-    if path.endswith(torch_files.ENDINGS):
+    if path.endswith(torch_files.READ_ENDINGS):
         _load_torch(model, path)
         return
     try:
@@ -109,7 +113,7 @@ def _start_as_resnext(model):
 
 
 def _load_torch(model, path):
-    state = torch_files.read_checkpoint(path)
+    state = common_names(torch_files.read_checkpoint(path))
     classifier = network_layers(model).get("predictions")
     found = wanted = 0
     if classifier and "fc.bias" in state:
@@ -120,7 +124,7 @@ def _load_torch(model, path):
 
 
 def _find_network(model):
-    """Returns the EPSANet that a model is or has as a layer."""
+    """Returns the network that a model is or has as a layer."""
     networks = _networks(model)
     if len(networks) != 1:
         raise ValueError(f"it holds {len(networks)} networks, not one")
@@ -148,21 +152,38 @@ def _read_weights_file(path, build_like):
     import h5py
 
     with h5py.File(path) as file:
-        layers = file["layers"]
-        kinds = [name.rstrip("0123456789").rstrip("_") for name in layers]
-        classes = None
-        if "dense" in layers:
-            classes = layers["dense/vars/0"].shape[-1]
-    if "fused_psa" in kinds:
+        arrays = _count_arrays(file["layers"])
+        dense = file["layers"].get("dense/vars/0")
+        change = {"include_top": dense is not None}
+        if dense is not None:
+            change["classes"] = dense.shape[-1]
+    if any(kind.startswith("fused_") for kind in arrays) or not any(
+        kind.startswith("batch_normalization") for kind in arrays
+    ):
         _refuse_fused()
-    source = build_like(include_top=classes is not None, classes=classes or 1)
+    source = build_like(**change)
     source.load_weights(path)
     # What the model lacks Keras passes over in silence.
-    blocks = kinds.count("psa")
-    wanted = sum(layer.name.endswith("_psa") for layer in source.layers)
-    if blocks != wanted:
-        raise ValueError(f"it has {blocks} blocks, not {wanted}")
+    found, wanted = sum(arrays.values()), len(source.weights)
+    if found != wanted:
+        kinds = sorted({re.sub(r"_\d+$", "", kind) for kind in arrays})
+        raise ValueError(
+            f"it has {found} arrays, not {wanted}, in layers of the kinds "
+            f"{', '.join(kinds)}"
+        )
     return source
+
+
+def _count_arrays(group):
+    """Returns the number of arrays in each member of a group of HDF5."""
+    counts = {name: _arrays_below(member) for name, member in group.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _arrays_below(member):
+    if hasattr(member, "shape"):
+        return 1
+    return sum(map(_arrays_below, member.values()))
 
 
 def _copy_weights(source, target, path):
@@ -174,6 +195,9 @@ def _copy_weights(source, target, path):
         if name not in target and name != "predictions"
     ]
     for name, layer in target.items():
+        if name not in source and name != "predictions":
+            wrong.append(f"{name}: not in the file")
+            continue
         arrays = source[name].get_weights() if name in source else []
         found = [array.shape for array in arrays]
         wanted = [tuple(weight.shape) for weight in layer.weights]

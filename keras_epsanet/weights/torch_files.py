@@ -9,8 +9,9 @@ import re
 
 import numpy as np
 
-# Endings of the files that are read and written.
+# Endings of the files that are written, and of those that are read.
 ENDINGS = (".pth", ".pt", ".pth.tar", ".safetensors")
+READ_ENDINGS = (*ENDINGS, ".pkl")
 # Where training scripts keep the weights, averaged ones first: timm,
 # torchvision, then all. MMEngine's "ema_state_dict" is none of them: when it
 # saves, it swaps the two, so that its "state_dict" is the averaged one.
@@ -22,8 +23,8 @@ def read_checkpoint(path):
     """Reads the weights of a PyTorch or safetensors file, executing nothing.
 
     Args:
-        path: Path of a `.pth`, `.pt`, `.pth.tar` or `.safetensors` file. Of
-            a training's checkpoint it is the averaged weights that are
+        path: Path of a `.pth`, `.pt`, `.pth.tar`, `.pkl` or `.safetensors`
+            file. Of a training's checkpoint it is the averaged weights that are
             read, if it has them.
 
     Returns:
@@ -41,7 +42,8 @@ def read_content(path):
     """Reads whatever a PyTorch or safetensors file holds, executing nothing.
 
     Args:
-        path: Path of a `.pth`, `.pt`, `.pth.tar` or `.safetensors` file.
+        path: Path of a `.pth`, `.pt`, `.pth.tar`, `.pkl` or `.safetensors`
+            file.
 
     Returns:
         What was saved: mostly a dictionary of tensors, or one that has it as
@@ -52,7 +54,7 @@ def read_content(path):
             anything but data.
         ImportError: If PyTorch or safetensors is needed and not installed.
     """
-    path = check_ending(path)
+    path = check_ending(path, READ_ENDINGS)
     if not os.path.isfile(path):
         raise ValueError(f"There is no file {path}. Received: path={path}")
     if not os.path.getsize(path):
@@ -153,11 +155,11 @@ def to_numpy(tensor):
     return array.astype("float32") if array.dtype.itemsize == 2 else array
 
 
-def check_ending(path):
+def check_ending(path, endings=ENDINGS):
     path = os.fspath(path)
-    if not path.endswith(ENDINGS):
+    if not path.endswith(endings):
         raise ValueError(
-            f"`path` must end in {', '.join(ENDINGS)}. Received: path={path}"
+            f"`path` must end in {', '.join(endings)}. Received: path={path}"
         )
     return path
 

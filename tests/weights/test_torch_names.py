@@ -9,17 +9,11 @@ import pytest
 import keras_epsanet
 from keras_epsanet import (
     EPSANet,
-    EPSANet50Small,
     EPSANetBackbone,
     load_torch_weights,
     save_torch_weights,
 )
-from keras_epsanet.weights.torch_names import (
-    Entry,
-    assign_entries,
-    network_entries,
-    read_checkpoint,
-)
+from keras_epsanet.weights.torch_files import read_checkpoint
 
 torch = pytest.importorskip("torch")
 
@@ -95,75 +89,6 @@ def test_two_networks_in_one_model_are_refused(tiny_state):
     model = keras.Model(image, both)
     with pytest.raises(ValueError, match="2 networks.*'left_', 'right_'"):
         load_torch_weights(model, tiny_state)
-
-
-# The shape and axes of a Keras array, what else differs, and how PyTorch's
-# follows from it.
-ENTRIES = {
-    "vector": ((6,), (0,), {}, lambda x: x),
-    "matrix": ((6, 4), (1, 0), {}, lambda x: x.T),
-    "pointwise": (
-        (6, 4),
-        (1, 0),
-        {"squeezed": True},
-        lambda x: x.T[:, :, None, None],
-    ),
-    "kernel": (
-        (3, 5, 4, 6),
-        (3, 2, 0, 1),
-        {},
-        lambda x: x.transpose(3, 2, 0, 1),
-    ),
-    "scales": (
-        (6,),
-        (0,),
-        {"scales": 3},
-        lambda x: x[[4, 5, 2, 3, 0, 1]],
-    ),
-    "scales of the inputs": (
-        (1, 1, 6, 4),
-        (3, 2, 0, 1),
-        {"scales": 2, "scale_axis": 1},
-        lambda x: x.transpose(3, 2, 0, 1)[:, [3, 4, 5, 0, 1, 2]],
-    ),
-    "window": (
-        (2 * 3 * 5, 4),
-        (1, 0),
-        {"window": (2, 3)},
-        lambda x: x.reshape(2, 3, 5, 4).transpose(3, 2, 0, 1).reshape(4, 30),
-    ),
-}
-
-
-def entry_of(shape, axes, options, key="some"):
-    array = np.random.default_rng(0).standard_normal(shape).astype("float32")
-    return Entry(key, keras.Variable(array), axes, **options), array
-
-
-@pytest.mark.parametrize("name", ENTRIES)
-def test_layouts_of_a_variable(name):
-    *arguments, expected = ENTRIES[name]
-    entry, array = entry_of(*arguments)
-    found = entry.to_torch()
-    np.testing.assert_array_equal(found, expected(array))
-    assert entry.torch_shape == found.shape
-    assert found.flags["C_CONTIGUOUS"]
-    np.testing.assert_array_equal(entry.from_torch(found), array)
-
-
-def test_entries_that_do_not_fit_are_all_named_and_none_is_assigned():
-    entries = [entry_of((6,), (0,), {}, key=key)[0] for key in "abc"]
-    before = [entry.variable.numpy() for entry in entries]
-    state = {"a": np.ones(6), "b": np.ones(5), "d": np.ones(1)}
-    state["d.num_batches_tracked"] = np.array(3)
-    with pytest.raises(ValueError) as error:
-        assign_entries(entries, state)
-    assert str(error.value).endswith(
-        "Entries missing: c; unexpected: d; of another shape: "
-        "b (received (5,), expected (6,))"
-    )
-    for entry, array in zip(entries, before):
-        np.testing.assert_array_equal(entry.variable.numpy(), array)
 
 
 def test_scales_are_reversed_after_psa(tiny_state, tiny):
@@ -337,17 +262,6 @@ def test_a_failing_write_keeps_the_old_file(tiny, tmp_path, monkeypatch):
         save_torch_weights(tiny, path)
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["model.pth"]
-
-
-def test_the_published_names_of_the_default_model(golden_state_dict):
-    entries = network_entries(EPSANet50Small(include_top=False))
-    expected = golden_state_dict("epsanet50_small")
-    shapes = {
-        key: array.shape
-        for key, array in expected.items()
-        if not key.startswith("fc.") and not key.endswith("_tracked")
-    }
-    assert {entry.key: entry.torch_shape for entry in entries} == shapes
 
 
 @pytest.mark.parametrize(
