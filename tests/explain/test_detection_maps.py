@@ -1,0 +1,129 @@
+"""What speaks for a detection: of its own class and its own place."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import EPSANetBackbone, explain
+from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
+from keras_epsanet.detection.batches import image_sizes
+from keras_epsanet.explain.model_inputs import as_input, no_gradients
+
+NAMES = ("hat", "bag", "boot")
+IS_JAX = keras.backend.backend() == "jax"
+
+
+def make_detector(cls):
+    keras.utils.set_random_seed(0)
+    backbone = EPSANetBackbone(
+        (1, 1, 1, 1), (16, 16, 16, 16), (3, 5), (1, 4), reduction=4
+    )
+    return cls(backbone, 3, class_names=NAMES, confidence_threshold=0.001)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).normal(size=(2, 64, 96, 3))
+
+
+@pytest.fixture(params=[RetinaNet, FasterRCNN, MaskRCNN], scope="module")
+def detector(request):
+    if IS_JAX and request.param is not RetinaNet:
+        pytest.skip("JAX runs the proposals one operation at a time")
+    return make_detector(request.param)
+
+
+def test_detections_are_those_of_predict(detector, images):
+    found = detector.predict(images.astype("float32"), verbose=0)
+    results = explain.grad_cam(detector, images, max_detections=3)
+    for i, result in enumerate(results):
+        np.testing.assert_allclose(
+            result.boxes, found["boxes"][i, :3], atol=0.01
+        )
+        np.testing.assert_allclose(
+            result.scores, found["confidence"][i, :3], atol=1e-5
+        )
+        np.testing.assert_array_equal(result.labels, found["labels"][i, :3])
+        assert result.maps.shape == (3, 64, 96)
+        assert 0 <= result.maps.min() <= result.maps.max() <= 1
+
+
+def test_a_map_is_of_the_score_of_its_detection(detector, images):
+    """What the map says to raise does raise the score, and by its share."""
+    name = "conv3_block1_out"
+    layer = detector.get_layer(name)
+    (first, _) = explain.grad_cam(
+        detector, images, name, method="layercam", max_detections=1
+    )
+    assert first.maps[0].max() > 0.99
+    heat = first.maps[0]
+    # The detection is of a box of this anchor or proposal.
+    scores = {}
+    for part in ("hot", "cold"):
+        chosen = heat > np.quantile(heat, 0.8)
+        chosen = chosen if part == "hot" else heat < np.quantile(heat, 0.2)
+        scores[part] = score_without(detector, layer, images, chosen, first)
+    assert scores["hot"] != pytest.approx(scores["cold"], abs=1e-7)
+    change = {k: abs(v - first.scores[0]) for k, v in scores.items()}
+    assert change["hot"] > change["cold"]
+
+
+def score_without(detector, layer, images, chosen, found):
+    """The score of the box that is nearest, without some of the features."""
+    from keras_epsanet.explain.replaced import observed
+
+    rows, columns = (np.arange(n) * 8 + 4 for n in (8, 12))
+    keep = 1 - chosen[np.ix_(rows, columns)].astype("float32")
+    with no_gradients(), observed(layer, lambda x: x * keep[..., None]):
+        inputs = as_input(detector, images)
+        outputs = detector(inputs, training=False)
+        boxes, scores, classes = map(
+            keras.ops.convert_to_numpy,
+            detector.candidates(inputs, outputs, image_sizes(inputs, {})),
+        )
+    far = np.abs(boxes[0] - found.boxes[0]).sum(-1)
+    far[classes[0] != found.labels[0]] = np.inf
+    return scores[0, far.argmin()]
+
+
+def test_one_class_can_be_asked_for(images):
+    detector = make_detector(RetinaNet)
+    for label in (1, "bag"):
+        results = explain.grad_cam(
+            detector, images, classes=label, max_detections=2
+        )
+        for result in results:
+            assert result.labels.tolist() == [1, 1]
+
+
+def test_images_without_detections_have_no_maps(images):
+    detector = make_detector(RetinaNet)
+    detector.confidence_threshold = 0.99
+    for result in explain.grad_cam(detector, images):
+        assert result.maps.shape == (0, 64, 96) and len(result.boxes) == 0
+
+
+def test_the_last_layer_of_the_backbone_is_explained(images):
+    detector = make_detector(RetinaNet)
+    found, named = (
+        explain.grad_cam(detector, images, name, max_detections=1)
+        for name in (None, "conv5_block1_out")
+    )
+    for one, other in zip(found, named):
+        np.testing.assert_allclose(one.maps, other.maps, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"method": "scorecam"}, "gradcam, gradcam.*, layercam"),
+        ({"classes": 3}, "0 to 2, or any of hat, bag, boot"),
+        ({"classes": [0, 1]}, "must be one class"),
+        ({"max_detections": 0}, "max_detections=0"),
+        ({"layer": "class_logits_conv1"}, "is called 5 times"),
+    ],
+)
+def test_bad_arguments_are_refused(images, arguments, message):
+    detector = make_detector(RetinaNet)
+    with pytest.raises(ValueError, match=message):
+        explain.grad_cam(detector, images, **arguments)
