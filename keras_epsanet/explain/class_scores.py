@@ -25,14 +25,28 @@ def check_scores(model):
     Raises:
         ValueError: If it returns something else.
     """
-    shape = keras.tree.flatten(model.outputs)[0].shape
-    if len(model.outputs) != 1 or len(shape) != 2 or shape[1] is None:
+    if not has_scores(model):
         raise ValueError(
             "`model` must be a detector of keras_epsanet or return a score "
             "for each class, (N, classes). "
             f"Received: a model of the output shape {model.output_shape}"
         )
-    return shape[1]
+    return model.outputs[0].shape[1]
+
+
+def has_scores(model):
+    """Whether a model returns `(N, classes)` and nothing else.
+
+    Args:
+        model: Functional or built `Sequential` `keras.Model`.
+
+    Example:
+
+    >>> has_scores(keras.Sequential([keras.Input((3,))]))
+    True
+    """
+    shape = model.outputs[0].shape
+    return len(model.outputs) == 1 and len(shape) == 2 and shape[1] is not None
 
 
 @contextlib.contextmanager

@@ -118,8 +118,9 @@ def find_layer(model, name, last_of=None):
         problem = f"{name!r} may be {' or '.join(matches)}"
     else:
         problem = f"Layer {matches[0]} {reasons[matches[0]]}"
+    names = ", ".join(usable) or "none"
     raise ValueError(
-        f"{problem}. Layers that can be explained: {', '.join(usable) or 'none'}. "
+        f"{problem}. Layers that can be explained: {names}. "
         f"Received: layer={name!r}"
     )
 

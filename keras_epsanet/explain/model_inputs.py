@@ -81,11 +81,11 @@ def run(model, images):
     """Returns what a model returns in inference, without a gradient.
 
     Args:
-        model: `keras.Model` of one input and one output.
+        model: `keras.Model` of one input.
         images: Array.
 
     Returns:
-        Float32 array.
+        Float32 array, of several outputs the first.
 
     Example:
 
@@ -94,4 +94,5 @@ def run(model, images):
     0.0
     """
     with no_gradients():
-        return to_float32(model(as_input(model, images), training=False))
+        outputs = model(as_input(model, images), training=False)
+    return to_float32(keras.tree.flatten(outputs)[0])

@@ -1,4 +1,4 @@
-"""What the tests of explanations share: small models that can be seen through."""
+"""Small models that can be seen through, for the tests of explanations."""
 
 import keras
 import numpy as np
