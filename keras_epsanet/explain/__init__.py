@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "class_maps": ["grad_cam"],
         "figures": [
             "draw_attention",
+            "draw_beside",
             "draw_maps",
             "draw_scale_maps",
         ],

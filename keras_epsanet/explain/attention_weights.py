@@ -127,11 +127,7 @@ def attention(model, images, *, batch_size=16):
     """
     images, _ = check_images(model, images)
     check_positive(batch_size=batch_size)
-    found = {
-        name: layer
-        for name, (layer, _) in all_calls(model).items()
-        if isinstance(layer, KINDS)
-    }
+    found = find_attention(model)
     if not found:
         kinds = ", ".join(kind.__name__ for kind in KINDS)
         raise ValueError(
@@ -152,6 +148,24 @@ def attention(model, images, *, batch_size=16):
         np.concatenate(outputs).argmax(-1) if has_scores(model) else None,
         list(names[0]) if names else None,
     )
+
+
+def find_attention(model, kinds=KINDS):
+    """Finds the layers whose weights can be read.
+
+    Args:
+        model: Functional or built `Sequential` `keras.Model`.
+        kinds: Tuple of the classes that are looked for.
+
+    Returns:
+        Dictionary from their names, behind those of the models they are in,
+        to the layers, in the order of their calls.
+    """
+    return {
+        name: layer
+        for name, (layer, _) in all_calls(model).items()
+        if isinstance(layer, kinds)
+    }
 
 
 def _join(name, layer, parts):

@@ -108,6 +108,33 @@ def draw_maps(images, maps, path, titles=None, columns=6):
     save(figure, path)
 
 
+def draw_beside(image, maps, path):
+    """Draws one image, and beside it the same with each of some maps.
+
+    As in section 4.4 of the paper, where the maps are those of networks.
+
+    Args:
+        image: Array `(H, W, 3)`, as in `as_pixels`.
+        maps: Dictionary from what is written above to arrays `(H, W)`, from
+            0 to 1.
+        path: Path of the picture; its ending names the format.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+
+    Example:
+
+    >>> draw_beside(np.zeros((8, 8, 3)), {"hat": np.ones((8, 8))}, "hat.png")
+    """
+    (image,) = as_pixels(np.asarray(image)[None])
+    figure, axes = _grid(1, 1 + len(maps), image.shape[:2])
+    axes[0, 0].imshow(image)
+    for axis, (name, heat) in zip(axes[0, 1:], maps.items()):
+        axis.imshow(overlay(image, heat))
+        _title(axis, name)
+    save(figure, path)
+
+
 def draw_scale_maps(image, found, index, path):
     """Draws where each scale of each stage is active in one image.
 
@@ -197,12 +224,14 @@ def _draw_stages(axis, stages, names):
 
     width = 0.8 / len(names)
     for i, name in enumerate(names):
-        means = [shares[:, i].mean() for shares in stages.values()]
+        # From where no scale is above another one.
+        means = [x[:, i].mean() - 1 / len(names) for x in stages.values()]
         spreads = [shares[:, i].std() for shares in stages.values()]
         axis.bar(
             np.arange(len(stages)) + (i - (len(names) - 1) / 2) * width,
             means,
             width,
+            bottom=1 / len(names),
             yerr=spreads,
             color=colormaps[_SCALE_COLORS](i / max(len(names) - 1, 1)),
             error_kw={"elinewidth": 0.8},
@@ -211,7 +240,7 @@ def _draw_stages(axis, stages, names):
     axis.axhline(1 / len(names), color="gray", linewidth=0.8, linestyle="--")
     axis.set(title="Mean weight of each scale", xlabel="Stage", ylabel="Weight")
     axis.set_xticks(range(len(stages)), stages)
-    axis.legend(ncols=len(names), fontsize=8, loc="lower center")
+    axis.figure.legend(ncols=len(names), fontsize=8, loc="outside lower center")
 
 
 def _draw_classes(figure, axis, stages, names, classes):

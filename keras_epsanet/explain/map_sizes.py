@@ -36,7 +36,8 @@ def _shares(before, after, align_corners):
         places = (new + 0.5) * (before / after) - 0.5
     places = np.clip(places, 0, before - 1)
     distance = np.abs(places[:, None] - np.arange(before))
-    return np.maximum(1 - distance, 0).astype("float32")
+    # In float64, so that equal pixels stay equal.
+    return np.maximum(1 - distance, 0)
 
 
 def rescale(maps):

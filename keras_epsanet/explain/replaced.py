@@ -26,16 +26,15 @@ def replaced(instance, name, value):
     >>> float(layer(-4.0))
     0.0
     """
-    is_own = name in vars(instance)
-    before = getattr(instance, name)
-    setattr(instance, name, value)
+    # Not by `setattr`, with which Keras and TensorFlow note more.
+    attributes = vars(instance)
+    before = {x: attributes[x] for x in (name,) if x in attributes}
+    attributes[name] = value
     try:
         yield
     finally:
-        if is_own:
-            setattr(instance, name, before)
-        else:
-            delattr(instance, name)
+        del attributes[name]
+        attributes.update(before)
 
 
 @contextlib.contextmanager

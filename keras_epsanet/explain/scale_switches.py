@@ -9,11 +9,11 @@ from keras import ops
 from keras_epsanet.attention.image_layer import check_positive
 from keras_epsanet.explain.attention_weights import (
     SCALES,
+    find_attention,
     scale_names,
     stage_of,
 )
 from keras_epsanet.explain.labeled_batches import labeled_batches
-from keras_epsanet.explain.layer_search import all_calls
 from keras_epsanet.explain.model_inputs import run
 from keras_epsanet.explain.replaced import replaced
 from keras_epsanet.graph.visit import check_functional
@@ -89,9 +89,8 @@ def scale_ablation(model, data, *, batch_size=32):
 def _find_switches(model):
     """Pairs of layer and index of a scale, by stage and name of the scale."""
     stages = {}
-    for path, (layer, _) in all_calls(model).items():
-        if isinstance(layer, SCALES):
-            stages.setdefault(stage_of(path, layer), []).append(layer)
+    for path, layer in find_attention(model, SCALES).items():
+        stages.setdefault(stage_of(path, layer), []).append(layer)
     if not stages:
         raise ValueError(
             "`model` must have layers of "

@@ -27,19 +27,21 @@ def weigh_channels(run, images, activations, classes, data_format):
     size = images.shape[1:3] if is_last else images.shape[2:]
     weights = []
     for image, maps, wanted in zip(images, activations, classes):
-        maps = resize(np.moveaxis(maps, -1, 0), size, align_corners=True)
-        low, high = (
-            extreme(axis=(1, 2), keepdims=True)
-            for extreme in (maps.min, maps.max)
-        )
-        maps = (maps - low) / (high - low + 1e-8)
-        maps = maps[..., None] if is_last else maps[:, None]
-        scores = [
-            run(image * maps[start : start + _AT_A_TIME])[:, wanted]
-            for start in range(0, len(maps), _AT_A_TIME)
-        ]
+        maps, scores = np.moveaxis(maps, -1, 0), []
+        for start in range(0, len(maps), _AT_A_TIME):
+            masks = _masks(maps[start : start + _AT_A_TIME], size)
+            masks = masks[..., None] if is_last else masks[:, None]
+            scores.append(run(image * masks)[:, wanted])
         weights.append(_softmax(np.concatenate(scores)))
     return np.stack(weights)
+
+
+def _masks(maps, size):
+    maps = resize(maps, size, align_corners=True)
+    low, high = (
+        extreme(axis=(1, 2), keepdims=True) for extreme in (maps.min, maps.max)
+    )
+    return (maps - low) / (high - low + 1e-8)
 
 
 def _softmax(scores):

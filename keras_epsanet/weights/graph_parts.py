@@ -139,6 +139,8 @@ def sorted_nodes(model):
     Returns:
         List of Keras' nodes, without those of the inputs.
     """
+    if isinstance(model, keras.Sequential):
+        model = keras.Function(model.inputs, model.outputs)
     by_depth = model._nodes_by_depth
     return [
         node
