@@ -140,7 +140,7 @@ def explain(args, program):
         os.makedirs(args.output, exist_ok=True)
         sections = make_sections(args, models, images, data)
         path = os.path.join(args.output, "index.html")
-        write_page(path, f"Why {' and '.join(models)} say so", sections)
+        write_page(path, f"What decides: {', '.join(models)}", sections)
         print(f"Saved {path}")
     end_if_skipped(program, files, skipped)
 
@@ -171,11 +171,16 @@ def load_models(args, program):
 
 
 def _short_name(path, paths):
-    """The name of a file, with its folders if another one has it too."""
-    stem = os.path.splitext(os.path.basename(path))[0]
-    if sum(stem in os.path.basename(x) for x in paths) == 1:
-        return printable(stem)
-    return printable(path)
+    """The name of a file, or of the folder of a training."""
+
+    def shorten(path):
+        folder, name = os.path.split(os.path.abspath(path))
+        stem = os.path.splitext(name)[0]
+        return os.path.basename(folder) if name == "model.keras" else stem
+
+    names = [shorten(x) for x in paths]
+    name = shorten(path)
+    return printable(name if names.count(name) == 1 else path)
 
 
 def first_images(data, number):

@@ -5,14 +5,10 @@ from keras_epsanet.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "attention_figures": ["draw_attention"],
         "attention_weights": ["attention"],
         "class_maps": ["grad_cam"],
-        "figures": [
-            "draw_attention",
-            "draw_beside",
-            "draw_maps",
-            "draw_scale_maps",
-        ],
+        "map_figures": ["draw_beside", "draw_maps", "draw_scale_maps"],
         "mistakes": ["errors"],
         "result_figures": ["draw_ablation", "draw_calibration"],
         "scale_switches": ["scale_ablation"],

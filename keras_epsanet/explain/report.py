@@ -11,22 +11,19 @@ from keras_epsanet.classification.pictures import (
 )
 from keras_epsanet.classification.results import Results
 from keras_epsanet.detection.pictures import resize
+from keras_epsanet.explain.attention_figures import draw_attention
 from keras_epsanet.explain.attention_weights import (
     SCALES,
     attention,
     find_attention,
 )
 from keras_epsanet.explain.class_maps import grad_cam
-from keras_epsanet.explain.figures import (
-    as_pixels,
-    draw_attention,
-    draw_beside,
-    draw_scale_maps,
-)
+from keras_epsanet.explain.map_figures import draw_beside, draw_scale_maps
 from keras_epsanet.explain.map_sizes import resize as resize_maps
 from keras_epsanet.explain.mistakes import errors
 from keras_epsanet.explain.model_inputs import run
 from keras_epsanet.explain.page import Picture, Section
+from keras_epsanet.explain.pixels import as_pixels
 from keras_epsanet.explain.result_figures import (
     draw_ablation,
     draw_calibration,
@@ -114,11 +111,12 @@ def attention_section(models, images, batches, folder):
         bars.append(Picture(path, model_name))
         if not find_attention(model, PSA):
             continue
+        rows.append([])
         for i, name in enumerate(list(images)[:MAPS_OF_SCALES], start=1):
             path = os.path.join(folder, f"scales_{number}_{i}.png")
             pixels = as_pixels(inputs[name])[0]
             draw_scale_maps(pixels, attention(model, inputs[name]), 0, path)
-            rows.append([Picture(path, f"{model_name}, {name}")])
+            rows[-1].append(Picture(path, f"{model_name}, {name}"))
     if not bars:
         return None
     text = (

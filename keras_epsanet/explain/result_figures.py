@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_epsanet.classification.pictures import import_pyplot
-from keras_epsanet.explain.figures import save
+from keras_epsanet.explain.layout import save
 
 
 def draw_ablation(found, path):
@@ -29,7 +29,7 @@ def draw_ablation(found, path):
     for i, row in enumerate(found.without.values()):
         for name, accuracy in row.items():
             lost[i, names.index(name)] = 100 * (accuracy - found.accuracy)
-    reach = max(np.nanmax(np.abs(lost)), 0.1)
+    reach = max(np.nanmax(np.abs(lost)), 1)
     figure, axis = import_pyplot().subplots(
         figsize=(2 + 0.9 * len(names), 1.4 + 0.5 * len(lost)),
         layout="constrained",

@@ -54,3 +54,26 @@ def squares():
         images[i, top : top + 8, left : left + 8] = 1, 0, 0
         is_square[i, top : top + 8, left : left + 8] = True
     return images, is_square
+
+
+@pytest.fixture
+def weighed():
+    """Weights of two stages, of which the second prefers the large scale."""
+    from keras_epsanet.explain.attention_weights import (
+        Attention,
+        LayerAttention,
+    )
+
+    scales = np.full((4, 2, 8), 0.5, "float32")
+    third = scales.copy()
+    third[:, 0], third[:, 1] = 0.2, 0.8
+    third[:2, 0], third[:2, 1] = 0.4, 0.6
+    maps = np.zeros((4, 2, 2, 2), "float32")
+    maps[:, 1, 0, 0] = 3
+    layers = [
+        LayerAttention(
+            f"{stage}_block1_psa", "PSA", stage, ("3×3", "5×5"), x, maps
+        )
+        for stage, x in (("conv2", scales), ("conv3", third))
+    ]
+    return Attention(layers, np.array([0, 0, 1, 1]), ["ant", "bee"])
