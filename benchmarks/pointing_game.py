@@ -6,8 +6,13 @@ trains a small EPSANet to name the one item of scenes (`data/scenes.py`), items
 of Fashion-MNIST on textured backgrounds, and explains others. A hit is a map
 whose highest pixel lies on the item, for images that are named rightly; chance
 is the mean share of the pixels that are on the item. The same is played with
-random weights, whose maps should be no better than chance. KERAS_BACKEND
-chooses the backend; `--weights FILE` keeps the weights of the training.
+random weights: what is left there is that an item has more contrast than its
+background. KERAS_BACKEND chooses the backend; `--weights FILE` keeps the
+weights of the training, or reads them.
+
+On an AMD EPYC of two cores, in 12 minutes beside other work: 67.8% of 500
+scenes named rightly, chance 9.6%, Grad-CAM 77.6% (random weights 26.3%),
+Grad-CAM++ 78.2% (51.3%), LayerCAM 78.2% (50.4%).
 """
 
 import argparse
@@ -22,10 +27,9 @@ import numpy as np
 import keras_epsanet
 from keras_epsanet import explain
 from keras_epsanet.data import scenes
+from keras_epsanet.data.fashion_mnist import CLASS_NAMES
 from keras_epsanet.explain.methods import METHODS
 from keras_epsanet.explain.model_inputs import run
-
-CLASSES = 10
 
 
 def build(size):
@@ -35,7 +39,7 @@ def build(size):
         stackwise_num_filters=(64, 128),
         kernel_sizes=(3, 5, 7, 9),
         groups=(1, 4, 8, 16),
-        classes=CLASSES,
+        classes=len(CLASS_NAMES),
         input_shape=(size, size, 3),
         include_preprocessing=True,
     )
@@ -79,12 +83,15 @@ def play(model, images, labels, masks, method, layer=None):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=6000)
+    parser.add_argument("--scenes", type=int, default=3000)
     parser.add_argument("--test-scenes", type=int, default=500)
-    parser.add_argument("--image-size", type=int, default=96)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--weights", metavar="FILE")
+    parser.add_argument(
+        "--picture", metavar="FILE", help="draw maps of the first scenes"
+    )
     args = parser.parse_args()
 
     keras.utils.set_random_seed(0)
@@ -108,6 +115,18 @@ def main():
             play(network, *chosen, method) for network in (model, untrained)
         )
         print(f"{method:10} {found:6.1%}   random weights {random:6.1%}")
+    if args.picture:
+        draw(model, images[right][:6], labels[right][:6], args.picture)
+
+
+def draw(model, images, labels, path):
+    """Draws scenes that are named rightly, and their maps."""
+    maps = {
+        method: explain.grad_cam(model, images, None, labels.tolist(), method)
+        for method in METHODS
+    }
+    titles = [CLASS_NAMES[label] for label in labels]
+    explain.draw_maps(images, maps, path, titles)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@
 writes runs/explained/index.html, one page that holds all of its pictures, and
 the pictures beside it: which pixels of every image speak for its class
 (Grad-CAM), what the attention weighs, and where each scale is active. With
-`--compare FILE` another model is shown beside it, as in section 4.4 of the paper.
-With `--data FOLDER`, or without images, there are also the mistakes, the
-calibration, and what each scale of each stage is worth. The model must take
-RGB images from 0 to 255 and know its classes, as those of
+`--compare FILE` another model is shown beside it, as in section 4.4 of the
+paper. With `--data FOLDER`, or without images, there are also the mistakes,
+the calibration, and what each scale of each stage is worth. The model must
+take RGB images from 0 to 255 and know its classes, as those of
 `train_classifier.py` do.
 """
 

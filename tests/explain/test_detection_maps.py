@@ -26,6 +26,16 @@ def images():
     return np.random.default_rng(0).normal(size=(2, 64, 96, 3))
 
 
+def predictions(detector, images):
+    """What `predict` returns, without a graph that is made for one batch."""
+    with no_gradients():
+        inputs = as_input(detector, images)
+        outputs = detector(inputs, training=False)
+        sizes = image_sizes(inputs, {})
+        found = detector.predictions(inputs, outputs, sizes)
+    return {k: keras.ops.convert_to_numpy(v) for k, v in found.items()}
+
+
 @pytest.mark.parametrize(
     "cls",
     [
@@ -37,7 +47,7 @@ def images():
 def test_detections_are_those_of_predict(images, cls):
     detector = make_detector(cls)
     images = images[: 2 if cls is RetinaNet else 1]
-    found = detector.predict(images.astype("float32"), verbose=0)
+    found = predictions(detector, images)
     results = explain.grad_cam(detector, images, max_detections=3)
     assert len(results) == len(images)
     for i, result in enumerate(results):
@@ -95,7 +105,7 @@ def test_one_class_can_be_asked_for(images):
     detector = make_detector(RetinaNet)
     for label in (1, "bag"):
         results = explain.grad_cam(
-            detector, images, classes=label, max_detections=2
+            detector, images[:1], classes=label, max_detections=2
         )
         for result in results:
             assert result.labels.tolist() == [1, 1]
@@ -111,7 +121,7 @@ def test_images_without_detections_have_no_maps(images):
 def test_the_last_layer_of_the_backbone_is_explained(images):
     detector = make_detector(RetinaNet)
     found, named = (
-        explain.grad_cam(detector, images, name, max_detections=1)
+        explain.grad_cam(detector, images[:1], name, max_detections=1)
         for name in (None, "conv5_block1_out")
     )
     for one, other in zip(found, named):
