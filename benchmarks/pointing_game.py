@@ -108,6 +108,8 @@ def main():
     ).argmax(axis=-1)
     right = predicted == labels
     print(f"{right.mean():.1%} of {len(images)} scenes named rightly")
+    if not right.any():
+        raise SystemExit("There is nothing to explain: train longer")
     chosen = images[right], labels[right], masks[right]
     print(f"chance          {masks[right].mean():6.1%}")
     for method in METHODS:

@@ -26,8 +26,9 @@ def run(forward):
     gradients = []
     for column in columns:
         (gradient,) = torch.autograd.grad(
-            column.sum(),
+            column,
             seen[0],
+            grad_outputs=torch.ones_like(column),
             retain_graph=True,
             allow_unused=True,
             materialize_grads=True,
