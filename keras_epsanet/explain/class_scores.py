@@ -42,7 +42,7 @@ def has_scores(model):
 
     Example:
 
-    >>> has_scores(keras.Sequential([keras.Input((3,))]))
+    >>> has_scores(keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]))
     True
     """
     shape = model.outputs[0].shape
@@ -118,7 +118,7 @@ def check_classes(model, classes, images):
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((3,))])
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.ReLU()])
     >>> check_classes(model, 2, images=2).tolist()
     [2, 2]
     """

@@ -25,7 +25,9 @@ def check_images(model, images):
 
     Example:
 
-    >>> model = keras.Sequential([keras.Input((None, None, 3))])
+    >>> model = keras.Sequential(
+    ...     [keras.Input((None, None, 3)), keras.layers.ReLU()]
+    ... )
     >>> check_images(model, np.zeros((2, 4, 6, 3)))[1]
     (4, 6)
     """

@@ -19,11 +19,11 @@ def replaced(instance, name, value):
     Example:
 
     >>> import keras
-    >>> layer = keras.layers.ReLU()
+    >>> layer, x = keras.layers.ReLU(), keras.ops.array(-4.0)
     >>> with replaced(layer, "call", lambda x: x + 1):
-    ...     float(layer(-4.0))
+    ...     float(layer(x))
     -3.0
-    >>> float(layer(-4.0))
+    >>> float(layer(x))
     0.0
     """
     # Not by `setattr`, with which Keras and TensorFlow note more.
@@ -49,9 +49,9 @@ def observed(layer, function):
     Example:
 
     >>> import keras
-    >>> layer = keras.layers.ReLU()
+    >>> layer, x = keras.layers.ReLU(), keras.ops.array(4.0)
     >>> with observed(layer, lambda x: 10 * x):
-    ...     float(layer(4.0))
+    ...     float(layer(x))
     40.0
     """
     # A quantized layer is not called by `call`.
