@@ -11,6 +11,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem;
   max-width: 90rem; color: #222; background: #fff; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 .row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+.pair > figure { max-width: calc(50% - .5rem); }
 figure { margin: 0 0 1rem; } img { max-width: 100%; height: auto; }
 figcaption { font-size: .875rem; color: #555; overflow-wrap: anywhere; }
 """
@@ -68,7 +69,8 @@ def write_page(path, title, sections):
         parts.append(f"<p>{html.escape(section.text)}</p>")
         for row in section.rows:
             figures = "".join(map(_figure, row))
-            parts.append(f'<div class="row">{figures}</div>')
+            kind = "row pair" if len(row) == 2 else "row"
+            parts.append(f'<div class="{kind}">{figures}</div>')
     parts.append("</body></html>\n")
     write_file(path, "\n".join(parts))
 

@@ -70,6 +70,7 @@ def weighed():
     third[:2, 0], third[:2, 1] = 0.4, 0.6
     maps = np.zeros((4, 2, 2, 2), "float32")
     maps[:, 1, 0, 0] = 3
+    maps[:, 0, 1, 1] = 1.5
     layers = [
         LayerAttention(
             f"{stage}_block1_psa", "PSA", stage, ("3×3", "5×5"), x, maps

@@ -7,7 +7,11 @@ import pytest
 from keras_epsanet import EPSANetBackbone, explain
 from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
 from keras_epsanet.detection.batches import image_sizes
+from keras_epsanet.explain.gradients import activations_and_gradients
+from keras_epsanet.explain.map_sizes import finish
+from keras_epsanet.explain.methods import layercam
 from keras_epsanet.explain.model_inputs import as_input, no_gradients
+from keras_epsanet.explain.replaced import observed
 
 NAMES = ("hat", "bag", "boot")
 IS_JAX = keras.backend.backend() == "jax"
@@ -83,10 +87,42 @@ def test_a_map_is_of_the_score_of_its_detection(images, cls):
     assert changes[0] > 2 * changes[1]
 
 
+def test_each_detection_has_the_map_of_its_own_candidate(images):
+    """Of the candidate with its box and class, wherever that is in the list."""
+    detector = make_detector(RetinaNet)
+    name, image = "conv4_block1_out", images[:1]
+    (found,) = explain.grad_cam(
+        detector, image, name, 1, "layercam", max_detections=2
+    )
+    inputs = as_input(detector, image)
+    sizes = image_sizes(inputs, {})
+
+    def candidates(tap):
+        with observed(detector.get_layer(name), tap):
+            outputs = detector(inputs, training=False)
+            return detector.candidates(inputs, outputs, sizes)
+
+    with no_gradients():
+        boxes, _, classes = map(
+            keras.ops.convert_to_numpy, candidates(lambda x: x)
+        )
+    assert found.labels.tolist() == [1, 1]
+    places = []
+    for box, heat in zip(found.boxes, found.maps):
+        far = np.abs(boxes[0] - box).sum(-1) + 1e6 * (classes[0] != 1)
+        place = int(far.argmin())
+        assert far[place] < 0.01
+        places.append(place)
+        activations, _, gradients = activations_and_gradients(
+            lambda tap, i=place: candidates(tap)[1][:, i : i + 1]
+        )
+        expected = finish(layercam(activations, gradients[0]), (64, 96))
+        np.testing.assert_allclose(heat, expected[0], atol=1e-4)
+    assert places != [0, 1]  # It is no test of those.
+
+
 def score_without(detector, layer, images, chosen, found):
     """The score of the box that is nearest, without some of the features."""
-    from keras_epsanet.explain.replaced import observed
-
     rows, columns = (np.arange(n) * 8 + 4 for n in (8, 12))
     keep = 1 - chosen[np.ix_(rows, columns)].astype("float32")
     with no_gradients(), observed(layer, lambda x: x * keep[..., None]):

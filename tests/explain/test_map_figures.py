@@ -80,9 +80,11 @@ def test_scales_of_a_stage_have_one_range_of_colors(drawn, weighed):
     assert (shown(grid[0, 0]) == image).all()
     cold = (60 + turbo(0.0)) / 2
     for row in grid:
+        # Half as much as the largest number of both.
         np.testing.assert_allclose(
-            shown(row[1]), np.broadcast_to(cold, (8, 8, 3)), atol=1
+            shown(row[1])[-1, -1], (60 + turbo(0.5)) / 2, atol=2
         )
+        np.testing.assert_allclose(shown(row[1])[0, 0], cold, atol=1)
         # The large scale is active in the upper left corner alone.
         np.testing.assert_allclose(
             shown(row[2])[0, 0], (60 + turbo(1.0)) / 2, atol=1
