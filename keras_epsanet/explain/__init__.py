@@ -10,7 +10,12 @@ __getattr__, __dir__, __all__ = attach(
         "class_maps": ["grad_cam"],
         "map_figures": ["draw_beside", "draw_maps", "draw_scale_maps"],
         "mistakes": ["errors"],
-        "result_figures": ["draw_ablation", "draw_calibration"],
+        "result_figures": [
+            "draw_ablation",
+            "draw_calibration",
+            "draw_confusion",
+            "draw_mistakes",
+        ],
         "scale_switches": ["scale_ablation"],
     },
 )

@@ -5,11 +5,6 @@ import os
 import numpy as np
 
 from keras_epsanet.classification.inference import find_class_names
-from keras_epsanet.classification.pictures import (
-    plot_confusion,
-    plot_predictions,
-)
-from keras_epsanet.classification.results import Results
 from keras_epsanet.detection.pictures import resize
 from keras_epsanet.explain.attention_figures import draw_attention
 from keras_epsanet.explain.attention_weights import (
@@ -27,6 +22,8 @@ from keras_epsanet.explain.pixels import as_pixels
 from keras_epsanet.explain.result_figures import (
     draw_ablation,
     draw_calibration,
+    draw_confusion,
+    draw_mistakes,
 )
 from keras_epsanet.explain.scale_switches import scale_ablation
 from keras_epsanet.layers import PSA
@@ -199,20 +196,14 @@ def error_section(models, data, folder):
             key: os.path.join(folder, f"{key}_{number}.png")
             for key in ("confusion", "calibration", "mistakes")
         }
-        plot_confusion(results, paths["confusion"])
+        draw_confusion(found, paths["confusion"])
         draw_calibration(found, paths["calibration"])
         row = [
             Picture(paths["confusion"], f"{name}: what is taken for what"),
             Picture(paths["calibration"], f"{name}: how certain, how right"),
         ]
         if len(found.mistakes):
-            chosen = Results(
-                results.class_names,
-                results.labels[found.mistakes],
-                results.probabilities[found.mistakes],
-            )
-            pictures = as_pixels(found.images)
-            plot_predictions(pictures, chosen, paths["mistakes"])
+            draw_mistakes(found, paths["mistakes"])
             caption = f"{name}: the most certain mistakes"
             row.append(Picture(paths["mistakes"], caption))
         rows.append(row)

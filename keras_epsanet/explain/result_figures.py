@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from keras_epsanet.classification.pictures import import_pyplot
+from keras_epsanet.classification.pictures import (
+    import_pyplot,
+    plot_confusion,
+    plot_predictions,
+)
+from keras_epsanet.classification.results import Results
 from keras_epsanet.explain.layout import save
+from keras_epsanet.explain.pixels import as_pixels
 
 
 def draw_ablation(found, path):
@@ -57,6 +63,44 @@ def draw_ablation(found, path):
     )
     figure.colorbar(picture)
     save(figure, path)
+
+
+def draw_confusion(found, path):
+    """Draws which share of each class is taken for which.
+
+    Args:
+        found: `Errors`.
+        path: Path of the picture; its ending names the format.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    plot_confusion(found.results, path)
+
+
+def draw_mistakes(found, path):
+    """Draws the most certain mistakes: what they are, and are taken for.
+
+    Args:
+        found: `Errors`, of images in a range of `draw_maps`, channels last.
+        path: Path of the picture; its ending names the format.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there is no mistake.
+    """
+    if not len(found.mistakes):
+        raise ValueError(
+            "There is no mistake to draw. Received: "
+            f"{len(found.results.labels)} images that are all named rightly"
+        )
+    results = Results(
+        found.results.class_names,
+        found.results.labels[found.mistakes],
+        found.results.probabilities[found.mistakes],
+    )
+    number = len(found.images)
+    plot_predictions(as_pixels(found.images), results, path, number)
 
 
 def draw_calibration(found, path, bins=15):

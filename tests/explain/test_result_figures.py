@@ -65,3 +65,29 @@ def test_bars_of_the_calibration(drawn):
     assert counts == {0.55: 1, 0.95: 2}
     # (2 * 0.45 + 0.45) / 3
     assert "45.0%" in above.get_title()
+
+
+def test_mistakes_are_drawn_with_what_they_are_taken_for(monkeypatch):
+    drawn = []
+    for name in ("plot_predictions", "plot_confusion"):
+        monkeypatch.setattr(result_figures, name, lambda *x: drawn.append(x))
+    shares = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]
+    results = Results(["a", "b"], [1, 0, 0], shares)
+    images = np.array([100, 200], "uint8")[:, None, None, None]
+    images = np.broadcast_to(images, (2, 4, 4, 3))
+    found = Errors(results, np.array([0, 2]), images)
+    explain.draw_mistakes(found, "mistakes.png")
+    explain.draw_confusion(found, "confusion.png")
+    (pixels, chosen, path, number), (whole, other_path) = drawn
+    np.testing.assert_array_equal(pixels, images)
+    assert chosen.labels.tolist() == [1, 0]
+    assert chosen.predicted.tolist() == [0, 1]
+    assert (path, number) == ("mistakes.png", 2)
+    assert whole is results and other_path == "confusion.png"
+
+
+def test_there_must_be_a_mistake_to_draw():
+    results = Results(["a", "b"], [0], [[0.9, 0.1]])
+    found = Errors(results, np.array([], "int64"), np.array([]))
+    with pytest.raises(ValueError, match="1 images that are all named right"):
+        explain.draw_mistakes(found, "x.png")
