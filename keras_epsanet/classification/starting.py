@@ -1,6 +1,5 @@
 """What a classifier's training starts with: anew, or from its run folder."""
 
-import os
 from typing import NamedTuple
 
 import keras
@@ -8,6 +7,7 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.classification import batches, fitting, models, run_folder
 from keras_epsanet.distribution import check_batch_size
+from keras_epsanet.distribution.cluster import check_one_process
 from keras_epsanet.training import trained_start
 
 
@@ -39,19 +39,14 @@ def make_strategy():
         `tf.distribute.Strategy`.
 
     Raises:
-        ValueError: If TF_CONFIG names several workers.
+        ValueError: If the environment names several workers.
     """
     import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
         return tf.distribute.get_strategy()
-    strategy = training.make_strategy()
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "A classifier is trained on one machine. Received: TF_CONFIG="
-            f"{os.environ['TF_CONFIG']}"
-        )
-    return strategy
+    check_one_process("A classifier")
+    return training.make_strategy()
 
 
 def start(path, recipe, images, weights, inherit, strategy):

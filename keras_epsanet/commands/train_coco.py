@@ -15,6 +15,7 @@ from keras_epsanet.detection import (
     sources,
     starting,
 )
+from keras_epsanet.distribution.cluster import check_one_process
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
@@ -142,11 +143,7 @@ def train(args, program="train_coco"):
 
 def check_machine(args):
     """Refuses what would only fail after hours."""
-    if "TF_CONFIG" in os.environ:
-        raise ValueError(
-            "The devices of one machine train. "
-            f"Received: TF_CONFIG={os.environ['TF_CONFIG']}"
-        )
+    check_one_process("A detector")
     reporting.check_installed(PACKAGES, "A detector's training", "detection")
     if args.weights and not os.path.isfile(args.weights):
         raise ValueError(

@@ -1,10 +1,9 @@
 """Which devices train, and how they share the work."""
 
-import json
-import os
-
 import keras
 
+from keras_epsanet.distribution import slurm
+from keras_epsanet.distribution.cluster import SLURM, TPU, find_cluster
 from keras_epsanet.distribution.replicas import num_replicas
 
 
@@ -14,17 +13,30 @@ def make_strategy(devices=None):
     Build, load and compile the model in its scope. Each batch is divided
     among the devices; gradients are summed, and `SGDL2` clips the sum.
 
-    - TensorFlow, the variable TF_CONFIG names several workers:
-      `MultiWorkerMirroredStrategy`. Every worker runs the same program with
-      its own index; call this before anything else of TensorFlow. The first
-      worker's initial weights go to all. See also `is_chief`.
+    What the environment names is taken first:
+
+    - TensorFlow, TF_CONFIG (Kubernetes' TFJob, Vertex AI) or `srun` of Slurm
+      names several workers: `MultiWorkerMirroredStrategy`. Every worker runs
+      the same program with its own index; call this before anything else of
+      TensorFlow. The first worker's initial weights go to all. See also
+      `is_chief`.
+    - TensorFlow, TPU_NAME: `TPUStrategy`.
+    - JAX, `srun`, the hosts of a TPU pod, or the variables of
+      `keras.distribution.initialize`, KERAS_DISTRIBUTION_NUM_PROCESSES,
+      …_PROCESS_ID and …_JOB_ADDRESSES: it is called, unless it was, and all
+      devices of all hosts share the work. `fit` of a `tf.data.Dataset` gives
+      every process its part.
+
+    Then the devices of this machine:
+
     - TensorFlow, several GPUs, or several logical CPUs and no GPU:
       `MirroredStrategy`.
     - TensorFlow, one device: the default strategy, which does nothing.
     - JAX: `keras.distribution.DataParallel`, which also becomes the global
       distribution if there are several devices; `fit` needs batches that they
-      can divide evenly. On several machines call
-      `keras.distribution.initialize()` before.
+      can divide evenly.
+
+    Where several devices or processes train, it prints which, and why.
 
     With several workers `fit` divides a `tf.data.Dataset` by files if there
     are as many files as workers, and otherwise lets every worker read all of
@@ -46,7 +58,8 @@ def make_strategy(devices=None):
         Both have `scope()`; `num_replicas` counts their devices.
 
     Raises:
-        ValueError: If a device is unknown, TF_CONFIG cannot be read, or the
+        ValueError: If a device is unknown, variables of the environment
+            cannot be read or contradict one another or the backend, or the
             backend is PyTorch.
 
     Example:
@@ -58,22 +71,49 @@ def make_strategy(devices=None):
     1
     """
     backend = keras.backend.backend()
-    if backend == "jax":
-        return _make_jax_distribution(devices)
-    if backend != "tensorflow":
+    cluster = find_cluster(backend)
+    if backend not in ("tensorflow", "jax"):
         raise ValueError(
             "Training on several devices needs TensorFlow or JAX. Received: "
             f"KERAS_BACKEND={backend}"
         )
+    if cluster.variable and devices is not None:
+        raise ValueError(
+            "Each of several workers uses all of its devices. Received: "
+            f"devices={devices}, and {cluster.variable} in the environment"
+        )
+    if backend == "jax":
+        strategy = _make_jax_distribution(cluster, devices)
+    elif cluster.variable == TPU:
+        strategy = _make_tpu_strategy()
+    elif cluster.processes > 1:
+        strategy = _make_workers_strategy(cluster)
+    else:
+        strategy = _make_strategy_of_machine(devices)
+    if num_replicas(strategy) > 1 or "srun" in cluster.why:
+        print(f"{num_replicas(strategy)} devices train {cluster.why}.")
+    return strategy
+
+
+def _make_workers_strategy(cluster):
     import tensorflow as tf
 
-    if _num_workers() > 1:
-        if devices is not None:
-            raise ValueError(
-                "Each of several workers uses all of its devices. Received: "
-                f"devices={devices}"
-            )
-        return _for_keras(tf.distribute.MultiWorkerMirroredStrategy)()
+    strategy = _for_keras(tf.distribute.MultiWorkerMirroredStrategy)
+    if cluster.variable == SLURM:
+        return strategy(cluster_resolver=slurm.make_resolver())
+    return strategy()
+
+
+def _make_tpu_strategy():
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect()
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _make_strategy_of_machine(devices):
+    import tensorflow as tf
+
     mirrored = _for_keras(tf.distribute.MirroredStrategy)
     known = tf.config.list_logical_devices("GPU")
     known = known or tf.config.list_logical_devices("CPU")
@@ -137,20 +177,6 @@ def any_worker(strategy):
     return lambda flag: bool(total(tf.constant(float(flag))) > 0)
 
 
-def _num_workers():
-    text = os.environ.get("TF_CONFIG") or "{}"
-    try:
-        cluster = json.loads(text).get("cluster", {})
-        return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            "TF_CONFIG must be JSON such as "
-            '{"cluster": {"worker": ["host:port", "host:port"]}, '
-            '"task": {"type": "worker", "index": 0}}. '
-            f"Received: TF_CONFIG={text}"
-        ) from error
-
-
 def _check_devices(devices, known):
     unknown = {name.upper() for name in devices} - {x.upper() for x in known}
     if not devices or unknown:
@@ -191,7 +217,11 @@ def _for_keras(cls):
     return Strategy
 
 
-def _make_jax_distribution(devices):
+def _make_jax_distribution(cluster, devices):
+    import jax
+
+    if cluster.variable and not jax.distributed.is_initialized():
+        keras.distribution.initialize()
     known = keras.distribution.list_devices()
     if devices is not None:
         _check_devices(devices, known)

@@ -18,7 +18,13 @@ from keras_epsanet.layers import PSA, ClassNames
 
 # What is multiplied with the input: a number for each channel, or also for
 # each pixel.
-_CHANNEL_GATES = (layers.SE, layers.ECA, layers.FCA, layers.SRM)
+_CHANNEL_GATES = (
+    layers.SE,
+    layers.ECA,
+    layers.FCA,
+    layers.SRM,
+    layers.GSoP,
+)
 _PIXEL_GATES = (
     layers.BAM,
     layers.CBAM,
@@ -96,11 +102,11 @@ def attention(model, images, *, batch_size=16):
     """Reads what the attention of a model weighs.
 
     Of PSA, selective kernels and split attention the weights of the scales
-    (equations 8 and 9 of the paper); of SE, ECA, FCA and SRM those of the
-    channels; of CBAM, BAM, coordinate, triplet and shuffle attention, SimAM
+    (equations 8 and 9 of the paper); of SE, ECA, FCA, SRM and GSoP those of
+    the channels; of CBAM, BAM, coordinate, triplet and shuffle attention, SimAM
     and EMA those of channels and pixels; of global context and the attention
     branch those of the pixels. Layers in which each pixel weighs all others
-    (non-local, A², AA) have no such map.
+    (non-local, A², AA, DANet's) have no such map.
 
     Args:
         model: Functional or built `Sequential` `keras.Model` with such

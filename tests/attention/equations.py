@@ -280,3 +280,29 @@ def hs(x, stages):
 def attention_branch(x, bn, w1, bn1, k, bn_map, w2):
     t = relu(norm(norm(x, *bn) @ w1, *bn1))
     return sigmoid(norm(conv(t, k), *bn_map)), (t @ w2).mean((1, 2))
+
+
+def gsop(x, w1, b1, bn, bn_rows, rows, b_rows, w2, b2, stride=1):
+    z = relu(norm(relu(x[:, ::stride, ::stride]) @ w1 + b1, *bn))
+    z = z.reshape(len(z), -1, z.shape[-1])
+    gates = []
+    for image in z:
+        s = np.cov(image.T, bias=True)
+        s = norm(s, *(np.reshape(v, (-1, 1)) for v in bn_rows))
+        numbers = [s[i] @ rows[i] + b_rows[i] for i in range(len(s))]
+        gates.append(sigmoid(np.concatenate(numbers) @ w2 + b2))
+    return x * np.array(gates)[:, None, None]
+
+
+def position_attention(x, wq, bq, wk, bk, wv, bv, gamma):
+    p = x.reshape(len(x), -1, x.shape[-1])
+    logits = (p @ wq + bq) @ (p @ wk + bk).swapaxes(1, 2)
+    y = softmax(logits, 2) @ (p @ wv + bv)
+    return x + gamma * y.reshape(x.shape)
+
+
+def channel_attention(x, gamma):
+    p = x.reshape(len(x), -1, x.shape[-1])
+    products = p.swapaxes(1, 2) @ p
+    weights = softmax(products.max(2, keepdims=True) - products, 2)
+    return x + gamma * (p @ weights.swapaxes(1, 2)).reshape(x.shape)

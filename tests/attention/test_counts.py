@@ -20,11 +20,14 @@ from keras_epsanet.attention import (
     SRM,
     AttentionAugmentedConv2D,
     AttentionBranch,
+    ChannelAttention,
     CoordinateAttention,
     DoubleAttention,
     GlobalContext,
+    GSoP,
     HierarchicalSplit,
     NonLocal,
+    PositionAttention,
     PyConv2D,
     SelectiveKernel,
     ShuffleAttention,
@@ -256,6 +259,30 @@ def test_augmented_convolutions_in_three_stages(depth, parameters, a, c):
             },
         ),
         (SimAM(), {}),
+        (
+            GSoP(32, strides=2),
+            {
+                "parameters": 5 * 512 * 32 + 4 * 32**2 + 512 + 9 * 32,
+                "macs": 5 * 4 * 512 * 32 + 4 * 32**2 + 4 * 32 * 512,
+                "biases": 5 * 4 * 32 + 4 * 32 + 512,
+                "normalized": 5 * 4 * 32 + 32**2,
+                "relus": 9 * 7 * 512 + 5 * 4 * 32,
+                "products": 5 * 4 * 32**2,
+            },
+        ),
+        (
+            PositionAttention(),
+            {
+                "parameters": 512 * 640 + 640 + 1,
+                "macs": 9 * 7 * 512 * 640,
+                "biases": 9 * 7 * 640,
+                "products": (9 * 7) ** 2 * 576,
+            },
+        ),
+        (
+            ChannelAttention(),
+            {"parameters": 1, "products": 2 * 9 * 7 * 512**2},
+        ),
     ],
 )
 def test_operations_by_hand(layer, expected):

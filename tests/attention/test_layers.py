@@ -20,11 +20,14 @@ from keras_epsanet.attention import (
     SRM,
     AttentionAugmentedConv2D,
     AttentionBranch,
+    ChannelAttention,
     CoordinateAttention,
     DoubleAttention,
     GlobalContext,
+    GSoP,
     HierarchicalSplit,
     NonLocal,
+    PositionAttention,
     PyConv2D,
     SelectiveKernel,
     ShuffleAttention,
@@ -80,6 +83,9 @@ ARGUMENTS = {
     CBAM: {"reduction": 4, "kernel_size": 3, "use_bias": False},
     CoordinateAttention: {"reduction": 4},
     DoubleAttention: {"filters": 4, "descriptors": 6},
+    ChannelAttention: {},
+    PositionAttention: {"reduction": 4},
+    GSoP: {"filters": 6, "strides": 2},
     EMA: {"groups": 4},
     FCA: {"grid": 14, "reduction": 4, "frequencies": ((0, 0), (1, 2))},
     TripletAttention: {"kernel_size": 3},
@@ -105,6 +111,7 @@ KERNEL = {
 }
 # A softmax takes no notice of what is added to all of its numbers.
 WITHOUT_GRADIENT = {"gather_conv/bias", "mask_conv/bias", "phi/bias"}
+WITHOUT_GRADIENT |= {"key_conv/bias"}
 every_layer = pytest.mark.parametrize("cls", ARGUMENTS)
 
 
@@ -259,6 +266,9 @@ def test_unknown_channels_are_refused(cls, data_format):
         (FCA, {"frequencies": ((0, 0),) * 3}, "16. Received: len.*=3"),
         (FCA, {"reduction": 17}, "at most .*Received: reduction=17"),
         (TripletAttention, {"kernel_size": 4}, "odd.*Received: kernel_size=4"),
+        (GSoP, {"filters": 0}, "positive .*Received: filters=0"),
+        (GSoP, {"strides": 0}, "positive .*Received: strides=0"),
+        (PositionAttention, {"reduction": 17}, "at most .*reduction=17"),
         (SE, {"reduction": 0}, "positive integer. Received: reduction=0"),
         (SE, {"reduction": 1.5}, "positive integer. Received: reduction=1.5"),
         (SE, {"reduction": 17}, "at most .* 16. Received: reduction=17"),

@@ -505,19 +505,6 @@ def test_a_batch_that_devices_cannot_share_ends_with_a_line(
     assert "63 or 66" in text and not hasattr(calls, "fitted")
 
 
-def test_several_machines_are_refused(monkeypatch):
-    import tensorflow as tf
-
-    class Workers(tf.distribute.MultiWorkerMirroredStrategy):
-        def __init__(self):
-            pass
-
-    monkeypatch.setattr(training, "make_strategy", Workers)
-    monkeypatch.setenv("TF_CONFIG", "{}")
-    with pytest.raises(ValueError, match="one machine"):
-        starting.make_strategy()
-
-
 def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):
     def fit(model, average, dataset, evaluation, run, state, *others):
         state.step = 5

@@ -469,3 +469,17 @@ def test_a_finished_training_saves_its_average_again(monkeypatch, tmp_path):
     monkeypatch.setattr(train_coco.finishing, "finish", finish)
     run(monkeypatch, tmp_path, "--data", "COCO", "--ema", "0.75")
     assert len(saved) == 2 and all((array == 2).all() for array in saved)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("SLURM_STEP_NUM_TASKS", "2"),
+        ("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}'),
+    ],
+)
+def test_several_processes_are_refused(name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    args = train_coco.parse(["--output", "unused"])
+    with pytest.raises(ValueError, match=f"A detector .*Received: {name}="):
+        train_coco.check_machine(args)

@@ -18,7 +18,7 @@ from keras_epsanet.distribution import (
 )
 from keras_epsanet.distribution import strategy as strategy_module
 
-SCRIPT = str(pathlib.Path(__file__).parent / "train_on_devices.py")
+FOLDER = pathlib.Path(__file__).parent
 TIMEOUT = 600  # Seconds; workers that miss another one wait for ever.
 
 tensorflow_only = pytest.mark.skipif(
@@ -26,19 +26,56 @@ tensorflow_only = pytest.mark.skipif(
 )
 
 
-def start(folder, name, scenarios, tf_config=None):
-    """Starts the training script; its output goes to a file."""
+def start(
+    folder, name, scenarios, variables=None, script="train_on_devices.py"
+):
+    """Starts a training script; its output goes to a file."""
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     environment.pop("TF_CONFIG", None)
-    if tf_config:
-        environment["TF_CONFIG"] = json.dumps(tf_config)
+    environment.update(variables or {})
+    output = str(folder / f"{name}.npz")
     with open(folder / f"{name}.log", "w") as log:
         return subprocess.Popen(
-            [sys.executable, SCRIPT, str(folder / f"{name}.npz"), *scenarios],
+            [sys.executable, str(FOLDER / script), output, *scenarios],
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
         )
+
+
+def free_addresses(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return addresses
+
+
+def as_tf_config(index):
+    """The variable of Kubernetes' TFJob and of Vertex AI."""
+    task = {"type": "worker", "index": index}
+    config = {"cluster": {"worker": ADDRESSES}, "task": task}
+    return {"TF_CONFIG": json.dumps(config)}
+
+
+def as_srun(index):
+    """What `srun` sets for two tasks of a node."""
+    return {
+        "SLURM_JOB_ID": str(JOB),
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(index),
+        "SLURM_LOCALID": str(index),
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_TASKS_PER_NODE": "2",
+        "SLURMD_NODENAME": "localhost",
+    }
+
+
+ADDRESSES = free_addresses(2)
+JOB = os.getpid()  # Its ports are hardly another one's.
 
 
 def finish(folder, processes):
@@ -112,27 +149,52 @@ def test_two_devices_train_as_one(scenarios, tmp_path):
 
 
 @tensorflow_only
-def test_two_workers_train_as_one(tmp_path):
-    scenarios = ["float64", "accumulate", "overflow"]
-    sockets = [socket.socket() for _ in range(2)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    processes = {}
-    for i in range(2):
-        config = {
-            "cluster": {"worker": addresses},
-            "task": {"type": "worker", "index": i},
-        }
-        name = f"worker{i}"
-        processes[name] = start(tmp_path, name, scenarios, config)
+@pytest.mark.parametrize(
+    "variables, scenarios",
+    [
+        (as_tf_config, ["float64", "accumulate", "overflow"]),
+        (as_srun, ["accumulate"]),
+    ],
+)
+def test_two_workers_train_as_one(variables, scenarios, tmp_path):
+    processes = {
+        f"worker{i}": start(tmp_path, f"worker{i}", scenarios, variables(i))
+        for i in range(2)
+    }
     results = finish(tmp_path, processes)
     for i, arrays in enumerate(results):
         assert arrays["replicas"] == 2 and arrays["is_chief"] == (i == 0)
         for scenario in scenarios:
             assert_trained_as_one(arrays, scenario, results[0])
+        assert (
+            "2 devices train with 2 processes, which"
+            in (tmp_path / f"worker{i}.log").read_text()
+        )
+
+
+@tensorflow_only
+def test_two_processes_of_jax_train_as_one(tmp_path):
+    pytest.importorskip("jax")
+    (address,) = free_addresses(1)
+    hosts = {
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+    }
+    processes = {}
+    for i in range(3):  # The last one by itself.
+        variables = {"KERAS_BACKEND": "jax"}
+        if i < 2:
+            variables |= {**hosts, "KERAS_DISTRIBUTION_PROCESS_ID": str(i)}
+        name = f"process{i}"
+        processes[name] = start(
+            tmp_path, name, (), variables, "train_on_hosts.py"
+        )
+    first, second, alone = finish(tmp_path, processes)
+    assert [x.pop("replicas") for x in (first, second, alone)] == [2, 2, 1]
+    chiefs = [x.pop("is_chief") for x in (first, second, alone)]
+    assert chiefs == [True, False, True]
+    assert_close(first, alone, 1e-6)
+    assert_close(second, first, 0)
 
 
 def test_one_device_needs_no_strategy():
@@ -191,6 +253,7 @@ def made(monkeypatch):
     monkeypatch.setattr(
         strategy_module, "_for_keras", lambda cls: lambda *names: (cls, *names)
     )
+    monkeypatch.setattr(strategy_module, "num_replicas", lambda strategy: 1)
 
 
 def set_jobs(monkeypatch, **jobs):
@@ -216,8 +279,22 @@ def test_chief_and_workers_train(jobs, several, made, monkeypatch):
         assert make_strategy() is tf.distribute.get_strategy()
         return
     assert make_strategy() == (tf.distribute.MultiWorkerMirroredStrategy,)
-    with pytest.raises(ValueError, match="Received: devices=.'CPU:0'"):
+    with pytest.raises(
+        ValueError, match="Received: devices=.'CPU:0'., and TF_C"
+    ):
         make_strategy(["CPU:0"])
+
+
+@tensorflow_only
+def test_a_tpu_that_is_named_trains(monkeypatch):
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver
+    monkeypatch.setenv("TPU_NAME", "local")
+    monkeypatch.setattr(resolver, "connect", lambda: "resolver")
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", lambda x: ("TPU", x))
+    monkeypatch.setattr(strategy_module, "num_replicas", lambda strategy: 8)
+    assert make_strategy() == ("TPU", "resolver")
 
 
 @tensorflow_only
@@ -378,6 +455,8 @@ def test_jax_divides_batches_among_its_devices(run_python, tmp_path):
     )
     assert output.splitlines() == [
         "1 True False 1",
+        "2 devices train in one process: nothing in the environment names "
+        "others.",
         "2 True True 2",
     ]
     # Measured: 6e-8, in float32.

@@ -2,9 +2,9 @@
 
     python train_on_devices.py OUTPUT SCENARIO…
 
-The devices are two logical CPUs or the workers of TF_CONFIG. The output is an
-`.npz` file with the weights of each scenario, on all devices and, by the
-first worker, on one.
+The devices are two logical CPUs, or the workers of TF_CONFIG or of Slurm. The
+output is an `.npz` file with the weights of each scenario, on all devices and,
+by the first worker, on one.
 """
 
 import os
@@ -32,7 +32,7 @@ CLIPNORM = 0.5
 
 def main():
     output, *names = sys.argv[1:]
-    if "TF_CONFIG" not in os.environ:
+    if not {"TF_CONFIG", "SLURM_STEP_NUM_TASKS"} & set(os.environ):
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0],
             2 * [tf.config.LogicalDeviceConfiguration()],

@@ -17,6 +17,7 @@ from keras_epsanet.attention import (
     AttentionBranch,
     CoordinateAttention,
     GlobalContext,
+    GSoP,
     NonLocal,
     SelectiveKernel,
     ShuffleAttention,
@@ -60,9 +61,10 @@ def spread(values, data_format):
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
-@pytest.mark.parametrize("cls", [SE, ECA, FCA, SRM])
+@pytest.mark.parametrize("cls", [SE, ECA, FCA, SRM, GSoP])
 def test_channels_are_multiplied_by_their_weights(cls, data_format):
-    arguments = {SE: {"reduction": 4}, FCA: {"reduction": 4}}.get(cls, {})
+    small = {"reduction": 4}
+    arguments = {SE: small, FCA: small, GSoP: {"filters": 4}}.get(cls, {})
     layer = cls(data_format=data_format, name="conv2_block1_x", **arguments)
     x, model = images_and_model(layer, data_format)
     (found,) = explain.attention(model, x).layers
