@@ -17,7 +17,8 @@ FAST = tests/graph tests/layers tests/models/test_arguments.py \
 	tests/classification/test_fitting.py tests/test_architecture.py \
 	--ignore tests/layers/test_keras_harness.py
 # What does not depend on TensorFlow, for the other two backends.
-PORTABLE = tests/attention tests/detection tests/graph tests/layers \
+PORTABLE = tests/attention tests/detection tests/explain tests/graph \
+	tests/layers \
 	tests/models tests/ops \
 	tests/weights/test_inherit.py tests/weights/test_inherit_layers.py \
 	tests/weights/test_inherit_resnet.py tests/weights/test_layer_names.py \
@@ -27,11 +28,13 @@ PORTABLE = tests/attention tests/detection tests/graph tests/layers \
 
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.
-PORTABLE_JAX = tests/attention tests/detection tests/layers tests/ops \
+PORTABLE_JAX = tests/attention tests/detection tests/explain \
+	tests/layers tests/ops \
 	tests/graph/test_fuse.py tests/weights/test_inherit_resnet.py \
 	--ignore tests/detection/test_detector.py \
 	--ignore tests/detection/test_faster_rcnn.py \
 	--ignore tests/detection/test_retinanet.py \
+	--ignore tests/explain/test_detection_maps.py \
 	tests/models/test_epsanet.py tests/models/test_preprocessing.py \
 	tests/models/test_variants.py \
 	--ignore tests/attention/test_counts.py \
@@ -45,6 +48,7 @@ JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \
 
 demo: $(VENV)/examples.done
 	$(BIN)/python examples/train_classifier.py
+	$(BIN)/python examples/explain.py
 
 demo-detection: $(VENV)/detection.done demo
 	$(BIN)/python examples/train_coco.py --weights runs/classifier/model.keras

@@ -17,6 +17,7 @@ WORDS = {
     "train-coco": "train a detector on COCO or on composed scenes",
     "predict": "name what images show",
     "detect": "draw what a detector finds in images",
+    "explain": "show why a classifier says what it says",
     "evaluate": "measure a classifier, or weights on ImageNet",
     "export": "write a model for other runtimes and compare it",
     "convert": "turn a folder of images into TFRecords",

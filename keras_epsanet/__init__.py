@@ -43,7 +43,7 @@ __version__ = "0.1.0"
 
 keep_former_names()
 # Imported for what they register; all else in their packages, and all of
-# `data`, is imported when it is first used.
+# `data` and `explain`, is imported when it is first used.
 del branched, faster_rcnn, loss_scale, mask_rcnn, psa_variants, retinanet
 del schedule, sgd_l2
 
@@ -67,6 +67,7 @@ __all__ = [
     "decode_predictions",
     "detection",
     "distribution",
+    "explain",
     "fuse",
     "inherit_weights",
     "layers",

@@ -11,7 +11,8 @@ PACKAGE = ROOT / "keras_epsanet"
 # From the top down; what stands in one line may be imported by those above.
 FLOORS = (
     ("commands",),
-    ("classification", "detection", "explain"),
+    ("explain",),
+    ("classification", "detection"),
     ("training",),
     ("data",),
     ("graph", "models"),

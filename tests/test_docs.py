@@ -18,7 +18,9 @@ import pytest
 
 import keras_epsanet
 import keras_epsanet_command
+from keras_epsanet.classification.models import build_classifier
 from keras_epsanet.models.variants import MODEL_CONFIGS
+from keras_epsanet.training import ClassifierRecipe
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = {
@@ -187,6 +189,28 @@ def test_code_of_the_imagenet_page_runs(run, tmp_path):
         names["network"].get_weights(), network.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(array, wanted)
+
+
+def test_code_of_the_page_of_explanations_runs(run, names, tmp_path):
+    pytest.importorskip("matplotlib")
+    recipe = ClassifierRecipe(model="epsanet50_small", image_size=64)
+    classes = [f"class {i}" for i in range(9)] + ["Sandal"]
+    path = tmp_path / "runs/classifier/model.keras"
+    keras.utils.set_random_seed(0)  # With it not all images are named rightly.
+    build_classifier(recipe, classes).save(path)
+    # That of the tiny network.
+    shorter = [("conv4_block6_out", "conv4_block1_out"), ("9×9", "5×5")]
+    run("docs/explain.md", names, shorter)
+    assert names["maps"].shape == names["images"].shape[:3]
+    assert 0 <= names["maps"].min() <= names["maps"].max() <= 1
+    assert names["stages"]["conv2"].shape == (2, 2)
+    assert list(names["ablation"].without) == [
+        *(f"conv{i}" for i in range(2, 6)),
+        "all",
+    ]
+    drawn = ("maps", "attention", "scales", "ablation")
+    for name in (*drawn, "calibration", "confusion", "mistakes"):
+        assert (tmp_path / f"{name}.png").is_file()
 
 
 @pytest.mark.large

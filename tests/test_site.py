@@ -24,6 +24,7 @@ PACKAGES = [
     "keras_epsanet.data.coco",
     "keras_epsanet.training",
     "keras_epsanet.detection",
+    "keras_epsanet.explain",
 ]
 
 

@@ -85,13 +85,16 @@ class GlobalContext(ImageLayer):
         )
 
     def call(self, inputs):
-        logits = self.flatten(self.mask_conv(inputs))
-        pixels = 1 if self.is_last else 2
-        attention = ops.softmax(ops.squeeze(logits, 3 - pixels), axis=-1)
+        attention = self.compete(self.flatten(self.mask_conv(inputs)))
         equation = "npc,np->nc" if self.is_last else "ncp,np->nc"
         context = ops.einsum(equation, self.flatten(inputs), attention)
         context = self.fc2(ops.relu(self.norm(self.fc1(context))))
         return inputs + self.spread(context)
+
+    def compete(self, logits):
+        """The weights of all pixels, `(N, P)`."""
+        channel = 2 if self.is_last else 1
+        return ops.softmax(ops.squeeze(logits, channel), axis=-1)
 
     def count_operations(self, input_shape):
         """Returns the operations of one call, for `keras_epsanet.complexity`.

@@ -141,15 +141,17 @@ class SelectiveKernel(ImageLayer):
         ]
         descriptors = self.fc1(self.mean(sum(features[1:], features[0])))
         descriptors = ops.relu(self.norm(descriptors, training=training))
-        logits = ops.reshape(
-            self.fc2(descriptors), (-1, len(features), self.filters)
-        )
-        shares = ops.softmax(logits, axis=1)
+        shares = self.compete(self.fc2(descriptors))
         weighed = [
             feature * self.spread(shares[:, i])
             for i, feature in enumerate(features)
         ]
         return sum(weighed[1:], weighed[0])
+
+    def compete(self, logits):
+        """The weights of all paths, `(N, paths, filters)`."""
+        logits = ops.reshape(logits, (-1, len(self.dilations), self.filters))
+        return ops.softmax(logits, axis=1)
 
     def compute_output_shape(self, input_shape):
         return self.convolutions[0].compute_output_shape(input_shape)

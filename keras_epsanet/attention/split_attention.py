@@ -141,14 +141,14 @@ class SplitAttention(ImageLayer):
         parts = ops.split(features, self.radix, axis=self.channel_axis)
         means = self.mean(sum(parts[1:], parts[0]))[:, None, None, :]
         descriptors = self.norm_fc1(self.fc1(means), training=training)
-        shares = self._compete(self.fc2(ops.relu(descriptors)))
+        shares = self.compete(self.fc2(ops.relu(descriptors)))
         weighed = [
             part * self.spread(shares[:, i]) for i, part in enumerate(parts)
         ]
         return sum(weighed[1:], weighed[0])
 
-    def _compete(self, logits):
-        """Returns `(N, radix, filters)`."""
+    def compete(self, logits):
+        """The weights of all parts, `(N, radix, filters)`."""
         # Each group has the numbers of all parts side by side.
         width = self.filters // self.groups
         logits = ops.reshape(logits, (-1, self.groups, self.radix, width))

@@ -82,11 +82,36 @@ def evaluate(model, images, batch_size, strategy):
         ValueError: If the model lacks a class of the images, or there is no
             image that can be decoded.
     """
+    names = inference.find_class_names(model).names
+    labels = []
+
+    def batches():
+        for numbers, batch in labeled_batches(model, images, batch_size):
+            labels.extend(numbers)
+            yield batch
+
+    probabilities = distribution.predict(model, batches(), strategy)
+    return Results(names, labels, probabilities)
+
+
+def labeled_batches(model, images, batch_size):
+    """Yields images as a model takes them, with the model's classes.
+
+    Args:
+        model: Classifier with a layer `ClassNames`.
+        images: What `open_images` returned.
+        batch_size: Integer, images in a batch at most.
+
+    Yields:
+        Pairs of a list of integers and a float32 array `(N, H, W, 3)`.
+
+    Raises:
+        ValueError: If the model lacks a class of the images.
+    """
     import tensorflow as tf
 
     names = inference.find_class_names(model).names
     places = match_classes(images.class_names, names)
-    labels = []
     resize = inference.resizing(model)
     if None not in model.input_shape[1:3]:
         resize = functools.partial(tf.image.resize, size=model.input_shape[1:3])
@@ -97,12 +122,4 @@ def evaluate(model, images, batch_size, strategy):
                 image = tf.image.grayscale_to_rgb(image)
             yield places[label], image
 
-    def batches():
-        for numbers, batch in inference.same_shapes(
-            pairs(), batch_size, resize
-        ):
-            labels.extend(numbers)
-            yield batch
-
-    probabilities = distribution.predict(model, batches(), strategy)
-    return Results(names, labels, probabilities)
+    yield from inference.same_shapes(pairs(), batch_size, resize)

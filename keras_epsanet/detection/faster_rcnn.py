@@ -231,6 +231,10 @@ class FasterRCNN(Detector):
 
     def decode(self, images, outputs, image_size):
         """What `predict` returns, as `Detector` asks for it."""
+        return self.suppress(*self.candidates(images, outputs, image_size))
+
+    def candidates(self, images, outputs, image_size):
+        """Boxes, scores and classes, of which `predict` returns the best."""
         proposals, found = region_proposal.propose(
             outputs["rpn_logits"],
             outputs["rpn_deltas"],
@@ -242,8 +246,8 @@ class FasterRCNN(Detector):
         logits, deltas = self.apply_head(
             self.box_head, proposals, outputs, box_head.OUTPUT_SIZE
         )
-        return self.suppress(
-            *box_head.decode_boxes(proposals, found, logits, deltas, image_size)
+        return box_head.decode_boxes(
+            proposals, found, logits, deltas, image_size
         )
 
     def get_layer(self, name=None, index=None):

@@ -166,6 +166,10 @@ class RetinaNet(Detector):
 
     def decode(self, images, outputs, image_size):
         """What `predict` returns, as `Detector` asks for it."""
+        return self.suppress(*self.candidates(images, outputs, image_size))
+
+    def candidates(self, images, outputs, image_size):
+        """Boxes, scores and classes, of which `predict` returns the best."""
         levels = self.anchor_generator(*ops.shape(images)[1:3])
         scores, classes, anchors, deltas = [], [], [], []
         begin = 0
@@ -194,8 +198,7 @@ class RetinaNet(Detector):
             for x in (scores, classes, anchors, deltas)
         )
         boxes = box_ops.decode(anchors, ops.cast(deltas, "float32"))
-        boxes = box_ops.clip(boxes, image_size)
-        return self.suppress(boxes, scores, classes)
+        return box_ops.clip(boxes, image_size), scores, classes
 
     def get_config(self):
         return {

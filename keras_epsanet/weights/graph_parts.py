@@ -62,7 +62,7 @@ def run_to_each(model, layers, batches):
         Pairs of a layer, in the order of the graph, and the list of arrays
         that reach its first call.
     """
-    nodes = _sorted_nodes(model)
+    nodes = sorted_nodes(model)
     live = list(model.inputs)
     values = [[batch] for batch in batches]
     waiting = list(layers)
@@ -92,7 +92,7 @@ def first_outputs(model, layers):
         List of Keras tensors.
     """
     outputs = {}
-    for node in _sorted_nodes(model):
+    for node in sorted_nodes(model):
         outputs.setdefault(id(node.operation), node.output_tensors[0])
     return [outputs[id(layer)] for layer in layers]
 
@@ -109,7 +109,7 @@ def normalization_behind(model, layer):
         package's `BatchNormalization`, which is called once; `(None, None)`
         if there is none.
     """
-    nodes = _sorted_nodes(model)
+    nodes = sorted_nodes(model)
     bias, nothing = None, (None, None)
     while True:
         (tensor,) = first_outputs(model, [layer])
@@ -130,8 +130,17 @@ def normalization_behind(model, layer):
         bias = layer
 
 
-def _sorted_nodes(model):
-    """The calls in a graph, each behind those it takes its inputs from."""
+def sorted_nodes(model):
+    """Returns the calls in a graph, each behind those it takes its inputs from.
+
+    Args:
+        model: Functional or built `Sequential` `keras.Model`.
+
+    Returns:
+        List of Keras' nodes, without those of the inputs.
+    """
+    if isinstance(model, keras.Sequential):
+        model = keras.Function(model.inputs, model.outputs)
     by_depth = model._nodes_by_depth
     return [
         node

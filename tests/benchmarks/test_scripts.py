@@ -60,6 +60,32 @@ def test_attention():
 
 
 @pytest.mark.large
+def test_explanations():
+    lines = run("explanations.py", *SMALL)
+    ratios = {line[:21].strip(): float(line[21:]) for line in lines[1:]}
+    assert ratios.pop("forward and backward") == 1
+    assert list(ratios) == ["gradcam", "gradcam++", "layercam", "attention"]
+    assert all(ratio > 0 for ratio in ratios.values())
+
+
+@pytest.mark.large
+def test_pointing_game(tmp_path):
+    scenes = ["--scenes", "32", "--test-scenes", "40", "--epochs", "1"]
+    files = ["--weights", tmp_path / "a.weights.h5"]
+    files += ["--picture", tmp_path / "maps.png"]
+    lines = run("pointing_game.py", *scenes, *files)
+    rows = [line for line in lines if "random weights" in line]
+    assert [row.split()[0] for row in rows] == [
+        *("gradcam", "gradcam++", "layercam")
+    ]
+    shares = re.findall(r"([\d.]+)%", "".join(rows))
+    assert len(shares) == 6 and all(0 <= float(x) <= 100 for x in shares)
+    assert (tmp_path / "maps.png").is_file()
+    # The second time the weights are read.
+    assert "Epoch" not in "".join(run("pointing_game.py", *scenes, *files))
+
+
+@pytest.mark.large
 def test_memory():
     sizes = ["--batch-sizes", "1", "--image-sizes", "32", "64"]
     lines = run("memory.py", "--mode", "inference", *sizes)

@@ -1,0 +1,122 @@
+"""Pictures of maps laid over images."""
+
+import numpy as np
+
+from keras_epsanet.explain.layout import grid, save, write_above, write_beside
+from keras_epsanet.explain.map_sizes import resize
+from keras_epsanet.explain.pixels import as_pixels, overlay
+
+
+def draw_maps(images, maps, path, titles=None, columns=6):
+    """Draws images above the same with a map laid over them.
+
+    Args:
+        images: Array `(N, H, W, 3)`, as in `as_pixels`.
+        maps: Array `(N, H, W)`, from 0 to 1, or a dictionary of such arrays
+            by what is written beside them: a row for each.
+        path: Path of the picture; its ending names the format.
+        titles: List of strings above the images, or `None`.
+        columns: Integer, images beside one another.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there are fewer maps, or other sizes, than images.
+
+    Example:
+
+    >>> draw_maps(np.zeros((2, 8, 8, 3)), np.ones((2, 8, 8)), "maps.png")
+    """
+    images = as_pixels(images)
+    by_name = maps if isinstance(maps, dict) else {"": maps}
+    for name, values in by_name.items():
+        if np.shape(values) != images.shape[:3]:
+            raise ValueError(
+                f"There must be a map of the size of each image, "
+                f"{images.shape[:3]}. Received: {name or 'maps'} of the shape "
+                f"{np.shape(values)}"
+            )
+    rows = {"": images}
+    for name, values in by_name.items():
+        rows[name or " "] = [overlay(*x) for x in zip(images, values)]
+    columns = min(columns, len(images))
+    bands = -(-len(images) // columns)
+    figure, axes = grid(bands * len(rows), columns, images.shape[1:3])
+    for i in range(bands * columns):
+        band, column = divmod(i, columns)
+        for row, (name, pictures) in enumerate(rows.items()):
+            axis = axes[band * len(rows) + row, column]
+            if i < len(images):
+                axis.imshow(pictures[i])
+            if column == 0:
+                write_beside(axis, name)
+        if titles is not None and i < len(images):
+            write_above(axes[band * len(rows), column], titles[i])
+    save(figure, path)
+
+
+def draw_beside(image, maps, path):
+    """Draws one image, and beside it the same with each of some maps.
+
+    As in section 4.4 of the paper, where the maps are those of networks.
+
+    Args:
+        image: Array `(H, W, 3)`, as in `as_pixels`.
+        maps: Dictionary from what is written above to arrays `(H, W)`, from
+            0 to 1.
+        path: Path of the picture; its ending names the format.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+
+    Example:
+
+    >>> draw_beside(np.zeros((8, 8, 3)), {"hat": np.ones((8, 8))}, "hat.png")
+    """
+    (image,) = as_pixels(np.asarray(image)[None])
+    figure, axes = grid(1, 1 + len(maps), image.shape[:2])
+    axes[0, 0].imshow(image)
+    for axis, (name, heat) in zip(axes[0, 1:], maps.items()):
+        axis.imshow(overlay(image, heat))
+        write_above(axis, name)
+    save(figure, path)
+
+
+def draw_scale_maps(image, found, index, path):
+    """Draws where each scale of each stage is active in one image.
+
+    A row is the last block of a stage, a column a scale; the colors of a row
+    have one range, so that the scales of a stage can be compared.
+
+    Args:
+        image: Array `(H, W, 3)`, as in `as_pixels`.
+        found: `Attention` of a model with PSA.
+        index: Integer, the place of the image among those of `found`.
+        path: Path of the picture; its ending names the format.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If no layer has such maps.
+    """
+    stages = {x.stage: x for x in found.layers if x.scale_maps is not None}
+    if not stages:
+        kinds = sorted({x.kind for x in found.layers})
+        raise ValueError(
+            f"Only PSA has maps of its scales. Received: layers of {kinds}"
+        )
+    (image,) = as_pixels(image[None])
+    gray = np.repeat(image.mean(-1, keepdims=True), 3, -1)
+    columns = 1 + max(len(x.scale_names) for x in stages.values())
+    figure, axes = grid(len(stages), columns, image.shape[:2])
+    axes[0, 0].imshow(image)
+    for row, (stage, layer) in zip(axes, stages.items()):
+        write_beside(row[0], stage)
+        maps = resize(layer.scale_maps[index], image.shape[:2])
+        low, high = maps.min(), maps.max()
+        means = layer.scales[index].mean(axis=-1)
+        for axis, name, heat, mean in zip(
+            row[1:], layer.scale_names, maps, means
+        ):
+            heat = (heat - low) / max(high - low, 1e-12)
+            axis.imshow(overlay(gray, heat))
+            write_above(axis, f"{name}: {mean:.0%}")
+    save(figure, path)

@@ -1,0 +1,80 @@
+"""Small models that can be seen through, for the tests of explanations."""
+
+import keras
+import numpy as np
+import pytest
+
+SIZE = 32
+
+
+def find_red(classes=("blue", "green", "red"), data_format=None, **kwargs):
+    """A classifier of colors: the logits are the means of the channels.
+
+    So the pixels of a color speak for it, and no others.
+    """
+    from keras_epsanet.layers import ClassNames
+
+    shape = (None, None, 3)
+    if data_format == "channels_first":
+        shape = (3, None, None)
+    image = keras.Input(shape, name="image")
+    x = keras.layers.AveragePooling2D(4, data_format=data_format, name="pool")(
+        image
+    )
+    x = keras.layers.Conv2D(
+        3, 1, data_format=data_format, name="colors", **kwargs
+    )(x)
+    x = keras.layers.ReLU(name="relu", dtype=kwargs.get("dtype"))(x)
+    x = keras.layers.GlobalAveragePooling2D(
+        data_format=data_format, name="mean", dtype=kwargs.get("dtype")
+    )(x)
+    x = keras.layers.Dense(3, "softmax", name="classes", dtype="float32")(x)
+    model = keras.Model(image, ClassNames(classes)(x))
+    # From red, green and blue to blue, green and red.
+    kernel = np.eye(3)[::-1]
+    model.get_layer("colors").kernel.assign(kernel[None, None] - 0.5)
+    model.get_layer("classes").kernel.assign(3 * np.eye(3))
+    return model
+
+
+@pytest.fixture
+def colors():
+    """Function that makes a classifier of colors."""
+    return find_red
+
+
+@pytest.fixture
+def squares():
+    """Images of a red square of 8 pixels, and where they are."""
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 0.2, (4, SIZE, SIZE, 3)).astype("float32")
+    images[..., 1] += 0.3
+    is_square = np.zeros((4, SIZE, SIZE), bool)
+    for i, (top, left) in enumerate([(0, 0), (8, 20), (24, 4), (12, 12)]):
+        images[i, top : top + 8, left : left + 8] = 1, 0, 0
+        is_square[i, top : top + 8, left : left + 8] = True
+    return images, is_square
+
+
+@pytest.fixture
+def weighed():
+    """Weights of two stages, of which the second prefers the large scale."""
+    from keras_epsanet.explain.attention_weights import (
+        Attention,
+        LayerAttention,
+    )
+
+    scales = np.full((4, 2, 8), 0.5, "float32")
+    third = scales.copy()
+    third[:, 0], third[:, 1] = 0.2, 0.8
+    third[:2, 0], third[:2, 1] = 0.4, 0.6
+    maps = np.zeros((4, 2, 2, 2), "float32")
+    maps[:, 1, 0, 0] = 3
+    maps[:, 0, 1, 1] = 1.5
+    layers = [
+        LayerAttention(
+            f"{stage}_block1_psa", "PSA", stage, ("3×3", "5×5"), x, maps
+        )
+        for stage, x in (("conv2", scales), ("conv3", third))
+    ]
+    return Attention(layers, np.array([0, 0, 1, 1]), ["ant", "bee"])

@@ -1,0 +1,76 @@
+"""Bars and colors of weights that are known."""
+
+import numpy as np
+import pytest
+
+from keras_epsanet import explain
+from keras_epsanet.classification.pictures import import_pyplot
+from keras_epsanet.explain import attention_figures
+from keras_epsanet.explain.attention_weights import Attention, LayerAttention
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures and paths in place of files."""
+    saved = []
+    monkeypatch.setattr(attention_figures, "save", lambda *x: saved.append(x))
+    yield saved
+    for figure, _ in saved:
+        import_pyplot().close(figure)
+
+
+def shown(axis):
+    """The pixels of the picture in an axis."""
+    (picture,) = axis.images
+    return np.asarray(picture.get_array())
+
+
+def test_bars_have_the_mean_weights_of_the_stages(drawn, weighed):
+    explain.draw_attention(weighed, "attention.png")
+    bars, table, *_ = drawn[0][0].axes
+    heights = [
+        [bar.get_y() + bar.get_height() for bar in container]
+        for container in bars.containers
+        if isinstance(container, matplotlib.container.BarContainer)
+    ]
+    np.testing.assert_allclose(heights, [[0.5, 0.3], [0.5, 0.7]], atol=1e-6)
+    assert [x.get_text() for x in bars.get_xticklabels()] == ["conv2", "conv3"]
+    (neutral,) = [x for x in bars.lines if x.get_linestyle() == "--"]
+    assert list(neutral.get_ydata()) == [0.5, 0.5]
+    legend = drawn[0][0].legends[0]
+    assert [x.get_text() for x in legend.texts] == ["3×3", "5×5"]
+    # Ants have more of the small scale than all images, bees less.
+    np.testing.assert_allclose(
+        shown(table), [[0, 0, 0.1, -0.1], [0, 0, -0.1, 0.1]], atol=1e-6
+    )
+    assert [x.get_text() for x in table.get_yticklabels()] == ["ant", "bee"]
+    columns = [x.get_text() for x in table.get_xticklabels()]
+    assert columns == ["conv2 3×3", "conv2 5×5", "conv3 3×3", "conv3 5×5"]
+
+
+def test_one_class_is_not_compared(drawn, weighed):
+    one = weighed._replace(predicted=np.zeros(4, "int64"))
+    explain.draw_attention(one, "attention.png")
+    assert len(drawn[0][0].axes) == 1
+
+
+def test_channels_are_drawn_where_there_are_no_scales(drawn):
+    weights = np.linspace(0, 1, 9, dtype="float32")[None]
+    weights[0, 0] = np.nan
+    layer = LayerAttention("conv2_block1_se", "SE", "conv2", channels=weights)
+    explain.draw_attention(Attention([layer], None, None), "attention.png")
+    (axis,) = drawn[0][0].axes
+    medians = [line.get_ydata()[0] for line in axis.lines]
+    assert np.median(weights[0, 1:]) in medians
+    assert axis.get_xticklabels()[0].get_text() == "conv2_block1_se"
+
+
+def test_what_has_nothing_to_draw_is_refused():
+    layer = LayerAttention(
+        "gc", "GlobalContext", "gc", pixels=np.ones((1, 2, 2))
+    )
+    found = Attention([layer], None, None)
+    with pytest.raises(ValueError, match=r"scales or channels.*GlobalContext"):
+        explain.draw_attention(found, "x.png")

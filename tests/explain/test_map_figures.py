@@ -1,0 +1,104 @@
+"""The pixels of maps over images."""
+
+import numpy as np
+import pytest
+
+from keras_epsanet import explain
+from keras_epsanet.classification.pictures import import_pyplot
+from keras_epsanet.explain import map_figures
+from keras_epsanet.explain.attention_weights import Attention, LayerAttention
+from keras_epsanet.explain.pixels import overlay
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures and paths in place of files."""
+    saved = []
+    monkeypatch.setattr(map_figures, "save", lambda *x: saved.append(x))
+    yield saved
+    for figure, _ in saved:
+        import_pyplot().close(figure)
+
+
+def turbo(value):
+    return 255 * np.array(matplotlib.colormaps["turbo"](value)[:3])
+
+
+def shown(axis):
+    """The pixels of the picture in an axis."""
+    (picture,) = axis.images
+    return np.asarray(picture.get_array())
+
+
+def test_maps_are_drawn_below_their_images(drawn):
+    images = np.zeros((3, 4, 6, 3), "uint8")
+    images += np.array([50, 100, 150], "uint8")[:, None, None, None]
+    maps = {
+        "first": np.zeros((3, 4, 6)) + np.array([0, 0.5, 1])[:, None, None],
+        "second": np.ones((3, 4, 6)),
+    }
+    titles = ["$a", "b", "c"]
+    explain.draw_maps(images, maps, "maps.png", titles, columns=2)
+    ((figure, path),) = drawn
+    assert path == "maps.png"
+    grid = np.array(figure.axes).reshape(6, 2)
+    for i, (top, column) in enumerate([(0, 0), (0, 1), (3, 0)]):
+        assert (shown(grid[top, column]) == images[i]).all()
+        assert grid[top, column].get_title() == titles[i]
+        for row, heat in enumerate(maps.values(), start=1):
+            np.testing.assert_array_equal(
+                shown(grid[top + row, column]),
+                overlay(images[i], heat[i]),
+            )
+    assert [x.get_ylabel() for x in grid[:3, 0]] == ["", "first", "second"]
+    assert not any(axis.images for axis in grid[3:, 1])
+
+
+def test_maps_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"\(1, 4, 4\). Received: maps of the"):
+        explain.draw_maps(np.zeros((1, 4, 4, 3)), np.zeros((1, 4, 5)), "x.png")
+
+
+def test_maps_of_models_stand_beside_the_image(drawn):
+    image = np.full((4, 6, 3), 80, "uint8")
+    maps = {"left 90%": np.zeros((4, 6)), "right 80%": np.ones((4, 6))}
+    explain.draw_beside(image, maps, "beside.png")
+    ((figure, _),) = drawn
+    first, *others = figure.axes
+    assert (shown(first) == image).all() and len(others) == 2
+    for axis, (name, heat) in zip(others, maps.items()):
+        assert axis.get_title() == name
+        assert (shown(axis) == overlay(image, heat)).all()
+
+
+def test_scales_of_a_stage_have_one_range_of_colors(drawn, weighed):
+    image = np.full((8, 8, 3), 60, "uint8")
+    explain.draw_scale_maps(image, weighed, 2, "scales.png")
+    grid = np.array(drawn[0][0].axes).reshape(2, 3)
+    assert (shown(grid[0, 0]) == image).all()
+    cold = (60 + turbo(0.0)) / 2
+    for row in grid:
+        # Half as much as the largest number of both.
+        np.testing.assert_allclose(
+            shown(row[1])[-1, -1], (60 + turbo(0.5)) / 2, atol=2
+        )
+        np.testing.assert_allclose(shown(row[1])[0, 0], cold, atol=1)
+        # The large scale is active in the upper left corner alone.
+        np.testing.assert_allclose(
+            shown(row[2])[0, 0], (60 + turbo(1.0)) / 2, atol=1
+        )
+        np.testing.assert_allclose(shown(row[2])[-1, -1], cold, atol=1)
+    titles = [axis.get_title() for axis in grid[1, 1:]]
+    assert titles == ["3×3: 20%", "5×5: 80%"]
+    assert [axis.get_ylabel() for axis in grid[:, 0]] == ["conv2", "conv3"]
+
+
+def test_what_has_no_scales_is_refused():
+    layer = LayerAttention(
+        "gc", "GlobalContext", "gc", pixels=np.ones((1, 2, 2))
+    )
+    found = Attention([layer], None, None)
+    with pytest.raises(ValueError, match="Only PSA.*GlobalContext"):
+        explain.draw_scale_maps(np.ones((2, 2, 3)), found, 0, "x.png")

@@ -1,0 +1,123 @@
+"""The parts of a page: what is computed for which model and image."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet.explain import report
+from keras_epsanet.explain.attention_weights import attention
+from keras_epsanet.layers import PSA, ClassNames
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("images are prepared by TensorFlow", allow_module_level=True)
+pytest.importorskip("matplotlib")
+
+
+def with_scales(size=None):
+    """A classifier with PSA; without a size it takes any."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((size, size, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(16, 3, strides=2, name="conv")(x)
+    x = PSA(16, (3, 5), (1, 2), reduction=4, name="conv2_block1_psa")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(3, "softmax")(x)
+    return keras.Model(image, ClassNames(["ant", "bee", "cat"])(x))
+
+
+@pytest.fixture
+def images():
+    random = np.random.default_rng(0)
+    sizes = {"a.png": (24, 32), "b.png": (32, 24)}
+    return {k: random.integers(0, 256, (*v, 3)) for k, v in sizes.items()}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is drawn, in place of files: names and arguments."""
+    calls = []
+    for name in (
+        "draw_attention",
+        "draw_beside",
+        "draw_scale_maps",
+        "draw_ablation",
+        "draw_calibration",
+        "draw_confusion",
+        "draw_mistakes",
+    ):
+        monkeypatch.setattr(
+            report, name, lambda *x, name=name: calls.append((name, *x))
+        )
+    return calls
+
+
+def test_each_image_has_a_map_of_each_model(images, drawn):
+    models = {"free": with_scales(), "fixed": with_scales(16)}
+    section = report.class_section(models, images, "folder", "layercam", "conv")
+    (row,) = section.rows
+    assert [x.caption for x in row] == ["a.png", "b.png"]
+    assert [x.path for x in row] == ["folder/class_1.png", "folder/class_2.png"]
+    assert "layercam, the layer conv" in section.text
+    for (_, image, maps, _), expected in zip(drawn, images.values()):
+        assert image is expected
+        names = [title.split(":")[0] for title in maps]
+        assert names == ["free", "fixed"]
+        for heat in maps.values():
+            # At the size of the image, whatever the model takes.
+            assert heat.shape == image.shape[:2]
+
+
+def test_titles_name_the_class_and_its_share(images, drawn):
+    model = with_scales()
+    report.class_section({"one": model}, images, "folder", "gradcam")
+    for _, image, maps, _ in drawn:
+        shares = keras.ops.convert_to_numpy(model(image[None]))[0]
+        name = ["ant", "bee", "cat"][shares.argmax()]
+        assert list(maps) == [f"{name} {shares.max():.0%}"]
+
+
+def test_weights_of_several_batches_are_averaged(images, drawn, colors):
+    model = with_scales()
+    batches = [np.full((2, 16, 16, 3), 9.0), np.full((1, 24, 16, 3), 200.0)]
+    models = {"plain": colors(), "psa": model}
+    section = report.attention_section(
+        models, images, {"plain": [], "psa": batches}, "folder"
+    )
+    (_, found, path) = next(x for x in drawn if x[0] == "draw_attention")
+    assert path == "folder/attention_2.png"
+    parts = [attention(model, x) for x in batches]
+    np.testing.assert_allclose(
+        found.layers[0].scales,
+        np.concatenate([x.layers[0].scales for x in parts]),
+    )
+    assert len(found.predicted) == 3
+    maps = [x for x in drawn if x[0] == "draw_scale_maps"]
+    assert [x[1].shape for x in maps] == [(24, 32, 3), (32, 24, 3)]
+    assert [len(row) for row in section.rows] == [1, 2]
+
+
+def test_models_without_attention_have_no_such_section(images, drawn, colors):
+    models = {"plain": colors()}
+    assert report.attention_section(models, images, {"plain": []}, "x") is None
+    assert report.ablation_section(models, {"plain": []}, "x") is None
+    assert not drawn
+
+
+def test_ablations_and_mistakes_of_each_model(drawn):
+    models = {"one": with_scales(), "two": with_scales()}
+    batch = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3))
+    labels = np.arange(6) % 3
+    data = {name: [(batch, labels)] for name in models}
+    section = report.ablation_section(models, data, "folder")
+    assert [x.caption for x in section.rows[0]] == ["one", "two"]
+    assert "6 images" in section.text
+    section = report.error_section(models, data, "folder")
+    captions = [picture.caption for row in section.rows for picture in row]
+    assert captions[:3] == [
+        "one: what is taken for what",
+        "one: how certain, how right",
+        "one: the most certain mistakes",
+    ]
+    name, found, path = drawn[-1]
+    assert name == "draw_mistakes" and path == "folder/mistakes_2.png"
+    assert len(found.mistakes) == len(found.images) > 0
