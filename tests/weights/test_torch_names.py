@@ -321,6 +321,10 @@ def test_models_that_are_no_epsanet_are_refused(tiny, tmp_path):
     extended = keras.Model(tiny.input, extra)
     with pytest.raises(ValueError, match="no names for .*extra/kernel"):
         save_torch_weights(extended, tmp_path / "extended.pth")
+    # What does not train is a weight as well.
+    extended.get_layer("extra").trainable = False
+    with pytest.raises(ValueError, match="no names for .*extra/kernel"):
+        save_torch_weights(extended, tmp_path / "extended.pth")
 
 
 def test_a_failing_write_keeps_the_old_file(tiny, tmp_path, monkeypatch):
