@@ -4,7 +4,8 @@ import re
 
 # Stage, block, layer in the block.
 BLOCK = re.compile(r"conv(\d+)_block(\d+)_(psa|[013]_conv|[0-3]_bn)")
-OUTSIDE = ("conv1_conv", "conv1_bn", "predictions")
+# The stem may be several convolutions.
+OUTSIDE = re.compile(r"conv1_(\d+_)?(conv|bn)|predictions")
 
 
 def network_layers(model):
@@ -29,7 +30,7 @@ def network_layers(model):
     return {
         name: layer
         for name, layer in layers.items()
-        if name in OUTSIDE or BLOCK.fullmatch(name)
+        if OUTSIDE.fullmatch(name) or BLOCK.fullmatch(name)
     }
 
 

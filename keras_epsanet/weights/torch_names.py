@@ -215,8 +215,24 @@ class Entry(NamedTuple):
 
 
 def network_entries(model):
-    """Lists the variables of a model that the implementation has as well."""
+    """Lists the variables of a model that the implementation has as well.
+
+    Args:
+        model: An EPSANet or `EPSANetBackbone`.
+
+    Returns:
+        List of `Entry`.
+
+    Raises:
+        ValueError: If the stem is several convolutions.
+    """
     layers = network_layers(model)
+    for name in layers:
+        if name not in _OUTSIDE and not BLOCK.fullmatch(name):
+            raise ValueError(
+                "The PyTorch implementation has a stem of one convolution. "
+                f"Received: a model with the layer {name}"
+            )
     entries = []
     for name, layer in layers.items():
         if name in _OUTSIDE:

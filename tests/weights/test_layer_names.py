@@ -41,7 +41,7 @@ def test_names_in_a_block(name, parts):
 @pytest.mark.parametrize("prefix", ["", "left_"])
 def test_layers_with_weights_are_found_by_their_own_names(prefix):
     own = ["conv1_conv", "conv1_bn", "conv2_block1_psa", "conv2_block1_2_bn"]
-    own.append("predictions")
+    own += ["conv1_2_conv", "conv1_2_bn", "predictions"]
     others = ["conv1_relu", "conv2_block1_out", "conv1_conv_2", "other"]
     model = model_of("rescaling", *(prefix + name for name in own + others))
     layers = network_layers(model)

@@ -11,9 +11,11 @@ from keras_epsanet import (
     EPSANet,
     EPSANet50Small,
     EPSANetBackbone,
+    ResNet,
     load_torch_weights,
     save_torch_weights,
 )
+from keras_epsanet.models.epsanet import pyramid_attention
 from keras_epsanet.weights.torch_names import (
     Entry,
     assign_entries,
@@ -325,6 +327,15 @@ def test_models_that_are_no_epsanet_are_refused(tiny, tmp_path):
     extended.get_layer("extra").trainable = False
     with pytest.raises(ValueError, match="no names for .*extra/kernel"):
         save_torch_weights(extended, tmp_path / "extended.pth")
+
+
+def test_a_stem_of_several_convolutions_is_refused(tmp_path):
+    attention = pyramid_attention((3, 5), (1, 2), reduction=4)
+    model = ResNet((1,), (8,), attention, stem_filters=(4, 8))
+    with pytest.raises(ValueError, match="one conv.*the layer conv1_2_conv"):
+        load_torch_weights(model, {})
+    with pytest.raises(ValueError, match="one conv.*the layer conv1_2_conv"):
+        save_torch_weights(model, tmp_path / "model.pth")
 
 
 def test_a_failing_write_keeps_the_old_file(tiny, tmp_path, monkeypatch):
