@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 from equations import bam, values
 
@@ -39,3 +40,11 @@ def test_the_published_number_of_parameters():
         layer.build((None, 14, 14, channels))
         parameters += sum(np.prod(w.shape) for w in layer.trainable_weights)
     assert parameters == 358_067
+
+
+def test_convolutions_of_one_seed_start_with_numbers_of_their_own():
+    initializer = keras.initializers.RandomNormal(seed=3)
+    layer = BAM(4, kernel_initializer=initializer)
+    layer.build((None, 4, 4, 16))
+    first, second = (values(conv.kernel)[0] for conv in layer.dilated)
+    assert first.shape == second.shape and np.all(first != second)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from equations import split_attention, values
 
@@ -44,3 +45,14 @@ def test_operations_by_hand():
         "pooled": elements,
         "products": 2 * elements,
     }
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_biases_start_as_pytorchs(groups):
+    """Within one over the root of the inputs that an output has."""
+    layer = SplitAttention(2048, groups=groups)
+    layer.build((None, 4, 4, 8))
+    for dense, inputs in ((layer.fc1, 2048), (layer.fc2, 1024)):
+        (bias,) = values(dense.bias)
+        bound = (inputs // groups) ** -0.5
+        assert 0.95 * bound < np.abs(bias).max() <= bound

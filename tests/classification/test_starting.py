@@ -37,7 +37,7 @@ def start(path, recipe, images, weights=None, inherit=None):
 def save(started, step):
     started.model.optimizer.build(started.model.trainable_variables)
     started.state.step = step
-    started.run.save(started.model, started.state)
+    started.run.save(started.model, started.state, started.average)
 
 
 def test_a_training_that_goes_on_needs_its_first_weights_no_more(
@@ -58,6 +58,22 @@ def test_a_training_that_goes_on_needs_its_first_weights_no_more(
         assert (ours == theirs).all()
     with pytest.raises(ValueError, match="no file"):
         start(tmp_path / "other", recipe, images, str(weights))
+
+
+def test_a_training_that_goes_on_has_its_average_again(
+    tmp_path, recipe, images
+):
+    def begin():
+        return start(tmp_path, lambda: recipe(ema=0.9), images)
+
+    first = begin()
+    for variable in first.average.variables:
+        variable.assign(variable + 1)
+    save(first, step=2)
+    again = begin()
+    pairs = zip(again.average.variables, first.average.variables, strict=True)
+    for ours, theirs in pairs:
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def contents(path):

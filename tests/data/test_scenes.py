@@ -185,6 +185,26 @@ def test_number_of_items(objects):
     assert min(counts) >= min(objects[0], 1) and max(counts) == objects[1]
 
 
+def test_half_of_every_item_is_seen_however_many_are_in_front(monkeypatch):
+    fits, placed = scenes._fits, []
+
+    def note(mask, masks):
+        found = fits(mask, masks)
+        if found:
+            placed.append(mask)
+        return found
+
+    monkeypatch.setattr(scenes, "_fits", note)
+    shares = []
+    for index in range(4):
+        placed.clear()
+        _, _, masks = scenes.compose("val", index, 128, objects=(20, 20))
+        for mask, whole in zip(masks, placed, strict=True):
+            assert not np.any(mask & ~whole)
+            shares.append(mask.sum() / whole.sum())
+    assert 0.5 <= min(shares) < 0.6 and max(shares) == 1
+
+
 def test_a_scene_without_items_is_an_image_without_annotations(tmp_path):
     scenes.write(tmp_path / "empty", 2, 0, 64, objects=(0, 0))
     coco = read(tmp_path / "empty", "train")

@@ -91,6 +91,13 @@ def test_classes_and_scores_are_written(tmp_path, monkeypatch):
     assert texts == []
 
 
+def test_small_objects_are_drawn_over_large_ones(tmp_path, monkeypatch):
+    texts = captions(monkeypatch)
+    boxes = [[8, 8, 16, 30], [0, 0, 60, 60], [8, 4, 40, 60], [20, 30, 30, 40]]
+    draw(np.zeros((64, 64, 3)), boxes, [0, 1, 2, 3], path=tmp_path / "a.png")
+    assert texts == ["1", "2", "0", "3"]
+
+
 @pytest.mark.parametrize("top", [1, 7, 30])
 def test_a_caption_is_whole_in_a_flat_picture_too(tmp_path, top):
     """Above its box or, where there is no room for all of it, inside."""

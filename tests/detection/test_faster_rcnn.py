@@ -7,7 +7,7 @@ from keras import ops
 from small_detectors import make_batch, make_detector
 
 from keras_epsanet import EPSANetBackbone, complexity
-from keras_epsanet.detection import FasterRCNN, MaskRCNN
+from keras_epsanet.detection import FasterRCNN, MaskRCNN, region_proposal
 
 TWO_STAGE = (FasterRCNN, MaskRCNN)
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -115,6 +115,24 @@ def test_proposals_are_matched_before_the_truth_is_added(cls, of):
         (0, 0, 20, 20): (0, 2),
         (0, 4, 20, 26): (1, 1),
     }
+
+
+def test_training_looks_at_more_anchors_than_prediction(monkeypatch):
+    """At 2,000 and 1,000 of a level, as MMDetection, for 1,000 proposals."""
+    propose, numbers = region_proposal.propose, []
+
+    def note(*args):
+        numbers.append(args[4:])
+        return propose(*args)
+
+    monkeypatch.setattr(region_proposal, "propose", note)
+    model, batch = make_detector(FasterRCNN), make_batch()
+    model.compile("sgd")
+    model.predict(batch, verbose=0)
+    assert set(numbers) == {(1000, 1000)}
+    numbers.clear()
+    model.evaluate(batch, verbose=0)
+    assert set(numbers) == {(2000, 1000)}
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])

@@ -140,6 +140,14 @@ def test_the_loss_of_an_interrupted_epoch_covers_all_of_its_steps(train):
     assert_same(train("part"), train("whole"))
 
 
+# It asks behind every step and behind every epoch.
+@pytest.mark.parametrize("step, asked", [(1, 0), (STEPS + 2, STEPS + 2)])
+def test_epochs_behind_an_interrupted_one_are_whole(train, step, asked):
+    part = train("part", After(asked))
+    assert part.error.code == training.PREEMPTED and part.state.step == step
+    assert_same(train("part"), train("whole"))
+
+
 def test_an_interruption_in_the_last_step_leaves_the_evaluation(train):
     part = train("part", After(STEPS - 1))
     assert part.error.code == training.PREEMPTED

@@ -1,6 +1,8 @@
 import types
 
+import keras
 import pytest
+from small_detectors import make_backbone
 
 from keras_epsanet.detection import from_recipe
 from keras_epsanet.detection.from_recipe import paper_rows_beside
@@ -41,6 +43,18 @@ def test_what_the_detector_keeps_is_given(monkeypatch, initializer):
         "class_names": ["hat", "bag"],
     }
     assert seen["weights"] == "FILE" and seen["freeze_stages"] == 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_rate_of_the_backbone_is_its_own(optimizer):
+    backbone = make_backbone()
+    model = keras.Sequential([backbone, keras.layers.Conv2D(2, 1)])
+    recipe = CocoRecipe(backbone_rate=0.25, optimizer=optimizer)
+    from_recipe.compile_detector(model, recipe, steps_per_epoch=1000)
+    rates = dict(model.optimizer.get_config()["scaled_rates"])
+    assert rates == dict.fromkeys(
+        (x.path for x in backbone.trainable_variables), 0.25
+    )
 
 
 @pytest.mark.parametrize("detector", ["retinanet", "mask_rcnn"])

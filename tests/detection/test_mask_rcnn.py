@@ -80,3 +80,19 @@ def test_images_without_objects_have_no_loss_of_masks(model):
         batch[name] = np.full_like(batch[name], -1)
     losses = model.evaluate(batch, verbose=0, return_dict=True)
     assert losses["mask_loss"] == 0 and np.isfinite(losses["loss"])
+
+
+def test_the_object_without_a_better_proposal_gets_it(model):
+    """Though the proposal has more of another object."""
+    boxes = np.array([[[0, 0, 20, 20], [0, 4, 20, 26], [-1] * 4]], "float32")
+    proposals = np.array([[[0, 1, 20, 22], [60, 60, 80, 80]]], "float32")
+    samples = model._sample(
+        keras.ops.array(proposals),
+        keras.ops.array([[True, False]]),
+        keras.ops.array(boxes),
+        keras.ops.array([[2, 1, -1]], "int32"),
+    )
+    found = keras.ops.convert_to_numpy(samples.boxes)[0]
+    (place,) = np.flatnonzero((found == proposals[0, 0]).all(axis=1))
+    assert int(samples.objects[0, place]) == 1
+    assert int(samples.labels[0, place]) == 1

@@ -164,6 +164,15 @@ def test_unfolded_masks_are_the_resized_planes(plain_masks):
         assert not unfolded[4].any()
 
 
+def test_cells_that_are_covered_by_half_are_drawn():
+    # A half is written down as 128 of 255.
+    masks = np.array([[[127, 128], [129, 0]]], "uint8")
+    edges = np.array([[[0, 2, 4], [0, 1, 2]]])
+    unfolded = unfold_masks(masks, edges, 4, 3)
+    rows = [[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0]]
+    assert unfolded.tolist() == [rows]
+
+
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="compiles nothing"
 )

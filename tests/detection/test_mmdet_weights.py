@@ -129,6 +129,45 @@ def test_all_entries_are_loaded(cls, shapes, tmp_path):
         np.testing.assert_array_equal(entry.to_torch(), state[entry.key])
 
 
+# Layers that have the shapes of others, which a load could exchange.
+PLACES = {
+    RetinaNet: {
+        "fpn_lateral_P3": "neck.lateral_convs.0.conv",
+        "fpn_lateral_P5": "neck.lateral_convs.2.conv",
+        "fpn_output_P3": "neck.fpn_convs.0.conv",
+        "fpn_output_P5": "neck.fpn_convs.2.conv",
+        "fpn_output_P7": "neck.fpn_convs.4.conv",
+        "classification_conv1": "bbox_head.cls_convs.0.conv",
+        "classification_conv4": "bbox_head.cls_convs.3.conv",
+        "box_conv1": "bbox_head.reg_convs.0.conv",
+        "box_conv4": "bbox_head.reg_convs.3.conv",
+    },
+    MaskRCNN: {
+        "fpn_lateral_P2": "neck.lateral_convs.0.conv",
+        "fpn_lateral_P5": "neck.lateral_convs.3.conv",
+        "fpn_output_P2": "neck.fpn_convs.0.conv",
+        "fpn_output_P5": "neck.fpn_convs.3.conv",
+        "rpn_conv": "rpn_head.rpn_conv",
+        "mask_conv1": "roi_head.mask_head.convs.0.conv",
+        "mask_conv4": "roi_head.mask_head.convs.3.conv",
+    },
+}
+
+
+@pytest.mark.parametrize("cls, shapes", [DETECTORS[0], DETECTORS[2]])
+def test_layers_of_equal_shapes_are_not_exchanged(cls, shapes, tmp_path):
+    pytest.importorskip("safetensors")
+    model = cls(make_backbone(), CLASSES)
+    state = make_state(shapes, tmp_path)
+    load_mmdet_weights(model, state)
+    for name, theirs in PLACES[cls].items():
+        kernel = ops.convert_to_numpy(model.get_layer(name).kernel)
+        wanted = state[f"{theirs}.weight"].transpose(2, 3, 1, 0)
+        np.testing.assert_array_equal(kernel, wanted, name)
+        bias = ops.convert_to_numpy(model.get_layer(name).bias)
+        np.testing.assert_array_equal(bias, state[f"{theirs}.bias"], name)
+
+
 @pytest.mark.parametrize("change", ["missing", "unexpected", "another shape"])
 def test_a_checkpoint_that_does_not_fit_changes_nothing(change, tmp_path):
     pytest.importorskip("safetensors")

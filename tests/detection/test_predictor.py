@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from small_detectors import make_backbone
 
-from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
+from keras_epsanet.detection import (
+    FasterRCNN,
+    MaskRCNN,
+    RetinaNet,
+    predictor,
+)
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 needs_tensorflow = pytest.mark.skipif(
@@ -100,6 +105,26 @@ def test_a_varying_number_of_samples_is_refused_for_onnx(tmp_path):
     detector = make_detector(FasterRCNN, (*SIZE, 3), sampling_ratio=0)
     with pytest.raises(ValueError, match="sampling_ratio=0"):
         detector.export(tmp_path / "model.onnx", format="onnx")
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("format", ["onnx", "tf_saved_model"])
+def test_only_the_export_to_onnx_has_the_portable_form(format, monkeypatch):
+    """Whether the export ends or fails."""
+    detector, seen = make_detector(FasterRCNN, (64, 64, 3)), []
+
+    def export(self, filepath, **options):
+        seen.append(self.detector.portable)
+        if len(seen) == 2:
+            raise OSError("no space")
+
+    monkeypatch.setattr(predictor.Predictor, "export", export)
+    detector.export("file", format=format)
+    assert not detector.portable
+    with pytest.raises(OSError, match="no space"):
+        detector.export("file", format=format)
+    assert not detector.portable
+    assert seen == 2 * [format == "onnx"]
 
 
 @pytest.mark.skipif(TENSORFLOW, reason="of the other backends")

@@ -132,6 +132,22 @@ def test_gradients_are_finite_differences(ratio, gradient_of):
         assert gradient.flat[place] == pytest.approx(difference, abs=1e-4)
 
 
+@pytest.mark.parametrize("portable", [False, True])
+def test_borders_are_the_same_in_both_forms(portable):
+    features = make_features(1, 10, 12, 3)
+    # The pixel around the image has the values of its border, no other one.
+    boxes = np.array(
+        [*BOXES, [-1, -1, 0, 0], [12, 10, 13, 11], [-0.7, 4, 0.1, 11.2]],
+        "float32",
+    )
+    found = pyramid_roi_align(
+        [features], (1,), boxes[None], 3, portable=portable
+    )
+    for box, values in zip(boxes, ops.convert_to_numpy(found)[0]):
+        wanted = expected(features[0], box, 3, 1, 2)
+        np.testing.assert_allclose(values, wanted, atol=1e-4)
+
+
 def test_every_box_is_taken_from_the_level_of_its_size():
     levels = [make_features(2, 64 // s, 64 // s, 4) for s in (1, 2, 4, 8)]
     boxes = np.array(

@@ -38,3 +38,15 @@ def test_refuses_what_it_cannot_do():
         Bias("channels")
     with pytest.raises(ValueError, match="must be known. Received: input_sh"):
         Bias().build((None, 3, 3, None))
+
+
+def test_initializer_regularizer_and_constraint_are_those_of_the_bias():
+    layer = Bias(
+        bias_initializer=keras.initializers.Constant(3),
+        bias_regularizer=keras.regularizers.L1(0.5),
+        bias_constraint=keras.constraints.MaxNorm(2),
+    )
+    layer.build(X.shape)
+    (loss,) = layer.losses
+    assert float(loss) == 0.5 * 3 * X.shape[-1]
+    assert layer.bias.constraint.max_value == 2

@@ -1,3 +1,5 @@
+import keras
+import numpy as np
 import pytest
 
 from keras_epsanet import AttentionSlot, ResNet
@@ -60,3 +62,12 @@ def test_strides_are_in_the_second_convolution_and_the_shortcut():
         "conv3_block1_0_conv",
         "conv3_block1_2_conv",
     }
+
+
+def test_the_classifier_starts_as_a_linear_layer_of_pytorch():
+    model = ResNet((1,), (16,), input_shape=(32, 32, 3), classes=2000)
+    bound = 64**-0.5
+    for weight in model.get_layer("predictions").weights:
+        values = keras.ops.convert_to_numpy(weight)
+        assert 0.99 * bound < np.abs(values).max() <= bound
+        np.testing.assert_allclose(values.var(), bound**2 / 3, rtol=0.1)

@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet import EPSANet, ResNet, complexity, fuse
+from keras_epsanet.models.epsanet import pyramid_attention
 from keras_epsanet.models.named_attention import NAMED, NETWORKS
 from keras_epsanet.models.resnet_variants import network_arguments
 
@@ -322,3 +323,34 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_unknown_arguments_are_refused():
     with pytest.raises(TypeError, match="`downsampling` instead of"):
         ResNet((1,), (16,), downsample="max")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"stem_filters": (4, 6, 8)},
+        {"stem_pool": False},
+        {"downsampling": "average"},
+        {"expansion": 2},
+        {"data_format": "channels_first"},
+        {"dtype": "float64"},
+        {"input_shape": (32, 32, 1)},
+    ],
+    ids=lambda frame: next(iter(frame)),
+)
+def test_weights_of_any_frame_come_back(frame, tmp_path):
+    """Keras' files are read by another network of the same frame."""
+    arguments = {"input_shape": (32, 32, 3), **frame}
+    if "data_format" in frame:
+        arguments["input_shape"] = (3, 32, 32)
+    attention = pyramid_attention((3, 5), (1, 2), reduction=4)
+    model = ResNet((1, 1), (8, 16), attention, classes=3, **arguments)
+    path = tmp_path / "frame.weights.h5"
+    model.save_weights(path)
+    copy = ResNet(
+        (1, 1), (8, 16), attention, weights=path, classes=3, **arguments
+    )
+    for ours, theirs in zip(
+        copy.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)

@@ -60,6 +60,20 @@ def test_nesterov_s_form_needs_a_momentum():
     assert not Recipe(momentum=0).nesterov
 
 
+def test_a_warm_up_ends_before_the_training_does():
+    assert Recipe(epochs=3, warm_up_epochs=2.9)
+    for epochs in (3, 3.1):
+        message = f"below epochs=3. Received: warm_up_epochs={epochs}"
+        with pytest.raises(ValueError, match=message):
+            Recipe(epochs=3, warm_up_epochs=epochs)
+
+
+def test_the_parts_of_a_batch_have_one_size():
+    assert Recipe(batch_size=12, accumulation_steps=3).step_batch_size == 4
+    with pytest.raises(ValueError, match="batch_size=12. .*on_steps=5$"):
+        Recipe(batch_size=12, accumulation_steps=5)
+
+
 # Section 4.1 of the paper.
 DEFAULTS = {
     "model": "epsanet50_small",

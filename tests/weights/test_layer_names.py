@@ -79,7 +79,7 @@ def test_names_outside_of_blocks(pattern, name, parts):
 @pytest.mark.parametrize("prefix", ["", "left_"])
 def test_layers_with_weights_are_found_by_their_own_names(prefix):
     own = ["conv1_conv", "conv1_bn", FIRST, "conv2_block1_psa"]
-    own += ["conv2_block1_2_bn", "predictions"]
+    own += ["conv2_block1_2_bn", "conv1_2_conv", "conv1_2_bn", "predictions"]
     others = ["conv1_relu", "conv2_block1_out", "conv1_conv_2", "other"]
     others.append("conv6_head")
     model = model_of("rescaling", *(prefix + name for name in own + others))

@@ -64,9 +64,11 @@ def test_the_style_of_caffe_is_refused_by_the_configuration(meta, resnet_state):
     "name, reason",
     [
         ("resnet50_caffe_fpn.pth", "style of Caffe.*file's name"),
+        ("ResNet50_Caffe.pth", "style of Caffe.*file's name"),
         ("legacy_seresnet50-ce0d4300.pth", "timm's legacy"),
         ("resnetaa50_a1h-4cf422b3.pth", "timm's resnetaa"),
         ("resnetblur50-84f4748f.pth", "timm's resnetblur"),
+        ("ResNetBlur50.pth", "timm's resnetblur"),
     ],
 )
 def test_names_of_files_tell_what_tensors_do_not(

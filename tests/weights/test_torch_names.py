@@ -10,6 +10,7 @@ import keras_epsanet
 from keras_epsanet import (
     EPSANet,
     EPSANetBackbone,
+    ResNet,
     load_torch_weights,
     save_torch_weights,
 )
@@ -246,6 +247,22 @@ def test_models_that_are_no_epsanet_are_refused(tiny, tmp_path):
     extended = keras.Model(tiny.input, extra)
     with pytest.raises(ValueError, match="no names for .*extra/kernel"):
         save_torch_weights(extended, tmp_path / "extended.pth")
+    # What does not train is a weight as well.
+    extended.get_layer("extra").trainable = False
+    with pytest.raises(ValueError, match="no names for .*extra/kernel"):
+        save_torch_weights(extended, tmp_path / "extended.pth")
+
+
+def test_every_convolution_of_a_stem_comes_back(tmp_path, randomize):
+    def build():
+        return ResNet((1,), (8,), stem_filters=(4, 8), input_shape=(32, 32, 3))
+
+    model, copy = build(), build()
+    randomize(model)
+    save_torch_weights(model, tmp_path / "model.pth")
+    load_torch_weights(copy, tmp_path / "model.pth")
+    for one, other in zip(model.weights, copy.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
 def test_a_failing_write_keeps_the_old_file(tiny, tmp_path, monkeypatch):

@@ -32,6 +32,22 @@ def test_ratios_are_of_neighboring_steps_in_both_orders(monkeypatch):
     assert calls[2:] == [3.0, 2.0, 2.0, 3.0, 3.0, 2.0]
 
 
+@pytest.mark.parametrize("parts, images", [(1, 64), (4, 32)])
+def test_the_step_measured_is_one_of_fit(monkeypatch, parts, images):
+    """A part of a batch that is accumulated, and no more than 64 images."""
+    steps = []
+
+    def make(name, frame, recipe, classes, images):
+        steps.append((name, images))
+        return lambda: None
+
+    monkeypatch.setattr(costs, "_step", make)
+    recipe = ClassifierRecipe(batch_size=128, accumulation_steps=parts)
+    found = costs.measure("eca", TINY, recipe, 10)
+    assert steps == [("eca", images), ("none", images)]
+    assert found["batch"] == images
+
+
 def test_a_measurement_that_fails_is_named():
     with pytest.raises(RuntimeError, match="step of psa.*does not fit"):
         costs.measure_apart("psa", TINY, RECIPE, 10)

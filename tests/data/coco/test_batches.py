@@ -281,6 +281,16 @@ def test_workers_have_the_parts_of_a_batch(annotations):
         assert ids == list(batch["image_id"])
 
 
+def test_workers_that_start_later_have_the_parts_of_these_batches(annotations):
+    whole = load(annotations, 2, 5, training=True)
+    for i in (0, 1):
+        later = {"first_step": 3, "shard": (i, 2)}
+        parts = load(annotations, 2, 2, training=True, **later)
+        assert [part["image_id"][0] for part in parts] == [
+            batch["image_id"][i] for batch in whole[3:]
+        ]
+
+
 @pytest.mark.parametrize(
     "options",
     [

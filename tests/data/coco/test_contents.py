@@ -107,6 +107,24 @@ def test_a_box_that_is_none_does_not_stop_evaluation(coco_contents, box):
         evaluate_coco(coco_contents, [], [iou_type])
 
 
+@pytest.mark.parametrize(
+    "box, expected",
+    [
+        ([50, 6, 30, 18], (slice(6, 24), slice(50, 60))),
+        ([10, 30, 20, 99], (slice(30, 40), slice(10, 30))),
+        ([-9, -9, 99, 99], (slice(0, 40), slice(0, 60))),
+    ],
+)
+def test_the_box_of_a_mask_ends_at_the_border(coco_contents, box, expected):
+    """Of an image that is wider than high."""
+    values = {"segmentation": None, "bbox": box}
+    change(coco_contents, "annotations", 0, **values)
+    truth = load_coco(coco_contents)
+    mask = np.zeros((40, 60))
+    mask[expected] = 1
+    np.testing.assert_array_equal(truth.annToMask(truth.anns[1]), mask)
+
+
 def test_data_without_masks_get_none(coco_contents):
     for place in range(len(coco_contents["annotations"])):
         change(coco_contents, "annotations", place, segmentation=None)
