@@ -94,6 +94,7 @@ class FasterRCNN(Detector):
     (1, 100, 4)
     """
 
+    FAMILY = "faster_rcnn"
     LOSSES = (
         "rpn_classification_loss",
         "rpn_box_loss",

@@ -91,6 +91,7 @@ class RetinaNet(Detector):
     (1, 100, 4)
     """
 
+    FAMILY = "retinanet"
     LOSSES = ("classification_loss", "box_loss")
 
     def __init__(
