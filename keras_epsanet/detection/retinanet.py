@@ -196,6 +196,8 @@ class RetinaNet(Detector):
         )
         boxes = box_ops.decode(anchors, ops.cast(deltas, "float32"))
         boxes = box_ops.clip(boxes, image_size)
+        # Boxes beyond the image are none, as in MMDetection.
+        scores = ops.where(box_ops.area(boxes) > 0, scores, -1.0)
         return self.suppress(boxes, scores, classes)
 
     def get_config(self):
