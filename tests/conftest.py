@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import zlib
@@ -56,6 +57,62 @@ def golden_state_dict():
         }
 
     return load
+
+
+def golden_images(shape):
+    """The images that the authors' attention and networks were called with."""
+    random = np.random.Generator(np.random.PCG64(zlib.crc32(b"images")))
+    return random.standard_normal(shape).astype("float32")
+
+
+@pytest.fixture(scope="session")
+def make_golden_weight():
+    """Function from a name and a shape to a reference weight."""
+    return golden_weight
+
+
+@pytest.fixture(scope="session")
+def make_golden_images():
+    """Function from a shape to the reference images of attention."""
+    return golden_images
+
+
+@pytest.fixture(scope="session")
+def published_shapes():
+    """Function from the name of a network and its blocks to its entries.
+
+    The result is a dictionary from the names of the authors to shapes.
+    """
+    path = GOLDEN / "attention" / "state_dicts.json"
+    networks = json.loads(path.read_text())
+
+    def expand(network, blocks=(3, 4, 6, 3)):
+        shapes = {}
+        for key, shape in networks[network].items():
+            # "layer2.*" is any block but the first one of its stage.
+            stage = re.search(r"layer(\d)\.\*", key)
+            others = range(1, blocks[int(stage[1]) - 1]) if stage else ["*"]
+            for block in others:
+                shapes[key.replace("*", str(block))] = tuple(shape)
+        return shapes
+
+    return expand
+
+
+@pytest.fixture(scope="session")
+def published_state(published_shapes):
+    """Function from the name of a network to its reference state dict."""
+
+    def make(network):
+        state = {}
+        for key, shape in published_shapes(network).items():
+            state[key] = golden_weight(key, shape)
+            # So that the outputs of many blocks do not add up.
+            if key.endswith((".bn3.weight", ".conv3.bn.weight")):
+                state[key] /= 4
+        return state
+
+    return make
 
 
 @pytest.fixture

@@ -65,18 +65,24 @@ class Entry(NamedTuple):
     # Height and width of a map whose pixels are the inputs of a matrix:
     # PyTorch has the channel first, Keras last.
     window: tuple | None = None
-    # Shape of PyTorch's array, where it has other axes of length 1.
+    # Shape of PyTorch's array, where it has other axes of length 1; -1 is
+    # the length of the vector.
     shape: tuple | None = None
 
     @property
     def torch_shape(self):
         if self.shape:
-            return self.shape
+            (length,) = self.variable.shape
+            return tuple(length if n == -1 else n for n in self.shape)
         shape = tuple(self.variable.shape[axis] for axis in self.axes)
         return shape + (1, 1) if self.squeezed else shape
 
     def to_torch(self):
-        array = to_numpy(self.variable.numpy()).transpose(self.axes)
+        return self.arrange(to_numpy(self.variable.numpy()))
+
+    def arrange(self, array):
+        """Returns an array of the variable's layout in that of PyTorch."""
+        array = array.transpose(self.axes)
         if self.window:
             array = array.reshape(len(array), *self.window, -1)
             array = array.transpose(0, 3, 1, 2)

@@ -37,12 +37,13 @@ def network_layers(model):
         for layer in model.layers
         if layer.name.startswith(prefix)
     }
-    patterns = (BLOCK, BRANCH_BLOCK, BRANCH, STEM)
+    branches = {m[1] for m in map(BRANCH_BLOCK.fullmatch, layers) if m}
     return {
         name: layer
         for name, layer in layers.items()
         if name == CLASSIFIER
-        or any(pattern.fullmatch(name) for pattern in patterns)
+        or any(x.fullmatch(name) for x in (BLOCK, BRANCH_BLOCK, STEM))
+        or ((match := BRANCH.fullmatch(name)) and match[1] in branches)
     }
 
 

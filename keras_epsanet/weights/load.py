@@ -32,7 +32,7 @@ def check_weights(weights):
         return
     if weights == "imagenet":
         raise ValueError(
-            "This package has no ImageNet weights. Nobody has published "
+            "This package has no ImageNet weights, and nobody has published "
             'those of EPSANet: weights="resnext" starts EPSANet Large as the '
             "ResNeXt that it computes exactly. Files that the authors of "
             "other attentions have published are loaded by their path, "
@@ -176,19 +176,14 @@ def _read_weights_file(path, build_like):
 
 def _count_arrays(group):
     """Returns the number of arrays in each member of a group of HDF5."""
-    import h5py
+    counts = {name: _arrays_below(member) for name, member in group.items()}
+    return {name: count for name, count in counts.items() if count}
 
-    counts = {}
-    for name, member in group.items():
-        arrays = []
-        member.visititems(
-            lambda _, x: (
-                arrays.append(x) if isinstance(x, h5py.Dataset) else None
-            )
-        )
-        if arrays:
-            counts[name] = len(arrays)
-    return counts
+
+def _arrays_below(member):
+    if hasattr(member, "shape"):
+        return 1
+    return sum(map(_arrays_below, member.values()))
 
 
 def _copy_weights(source, target, path):

@@ -94,7 +94,7 @@ def _entries(model, layers, dialect):
         if id(layer) in places:
             stage, block = places[id(layer)]
             prefix = dialect.place.format(stage=stage, block=block)
-            entries.extend(_attention_entries(prefix, layer, dialect))
+            entries.extend(attention_entries(prefix, layer, dialect))
             continue
         scales, match = 1, BLOCK.fullmatch(name)
         if dialect.is_reversed and match and match[3] in ("2_bn", "3_conv"):
@@ -105,7 +105,14 @@ def _entries(model, layers, dialect):
     return entries
 
 
-def _attention_entries(prefix, layer, dialect):
+def attention_entries(prefix, layer, dialect):
+    """Yields the entries of a layer of attention.
+
+    Args:
+        prefix: String in front of the names.
+        layer: The layer, which has been built.
+        dialect: `Dialect`.
+    """
     for path, name in dialect.names.items():
         name, shape = name if isinstance(name, tuple) else (name, None)
         found = _part(layer, path)

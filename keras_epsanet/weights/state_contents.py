@@ -45,7 +45,12 @@ def why_another_network(model, state):
     wanted = _name_of(layers[0]) if layers else None
     found = _attention_in(state)
     if wanted == found:
-        return _why_biases(model, layers, state) if layers else ""
+        if not layers:
+            return ""
+        entries = network_entries(model, state)
+        return _why_tables(entries, state) or _why_biases(
+            entries, layers, state
+        )
     if "layer1.0.conv1.weight" not in state and found is None:
         return ""
     reason = (
@@ -81,20 +86,33 @@ def _attention_in(state):
     return None
 
 
-def _why_biases(model, layers, state):
+def _why_tables(entries, state):
+    """Says that the file has tables for images of another size."""
+    for entry in entries:
+        found = state.get(entry.key)
+        if entry.variable is not None or found is None:
+            continue
+        if found.shape != entry.torch_shape:
+            return (
+                f"The attention in the file has tables of {found.shape}, that "
+                f"of the model of {entry.torch_shape}, which follow from the "
+                "size of the images. Published files have those of 224×224, "
+                "as a model with input_shape=(None, None, 3) has."
+            )
+    return ""
+
+
+def _why_biases(entries, layers, state):
     """Says that only one of file and model has biases in its attention."""
-    keys = {entry.key for entry in network_entries(model, state)}
-    both = keys & state.keys()
-    biases = {
-        key
-        for key in keys ^ state.keys()
-        if key.endswith(".bias") and f"{key.removesuffix('bias')}weight" in both
-    }
-    if not biases:
+    use_bias = getattr(layers[0], "use_bias", None)
+    differing = {entry.key for entry in entries} ^ state.keys()
+    biases = {key for key in differing if key.endswith(".bias")}
+    # One that is missing is another mistake.
+    if use_bias is None or len(biases) < len(layers):
         return ""
-    has = bool(biases - keys)
     return (
-        f"The attention in the file has {'' if has else 'no '}biases, "
-        f"that of the model has {'none' if has else 'some'}: "
-        f"attention={type(layers[0]).__name__}(use_bias={has}) fits it."
+        f"The attention in the file has {'no ' if use_bias else ''}biases, "
+        f"that of the model has {'some' if use_bias else 'none'}: "
+        f"attention={type(layers[0]).__name__}(use_bias={not use_bias}) "
+        "fits it."
     )
