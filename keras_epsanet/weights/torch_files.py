@@ -144,7 +144,7 @@ def _logged_values():
 
 def _refuse_parts_of_logs(value):
     """Raises if what only a log may hold is elsewhere in nested values."""
-    if isinstance(value, _OfLog):
+    if isinstance(value, _OfLog) or value is _OfLog:
         raise pickle.UnpicklingError("Unsupported array or function")
     if isinstance(value, argparse.Namespace):
         value = vars(value)
