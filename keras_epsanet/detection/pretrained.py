@@ -12,6 +12,7 @@ from keras_epsanet.detection.mmdet_weights import (
 )
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.resnet_backbone import ResNetBackbone
+from keras_epsanet.models.resnet_variants import RESNET_CONFIGS
 from keras_epsanet.weights.conversions import read_conversion
 from keras_epsanet.weights.public_detectors import (
     PUBLIC_DETECTORS,
@@ -128,6 +129,25 @@ def make_backbone(checkpoint, **kwargs):
     Raises:
         ValueError: If there is no network that fits it.
     """
+    variant = variant_of(checkpoint)
+    is_resnet = variant in RESNET_CONFIGS
+    cls = ResNetBackbone if is_resnet else EPSANetBackbone
+    return cls.from_variant(variant, **kwargs)
+
+
+def variant_of(checkpoint):
+    """Returns the name of the network that computes what a backbone does.
+
+    Args:
+        checkpoint: `Checkpoint`.
+
+    Returns:
+        `"resnet50"`, `"resnet101"`, `"epsanet50_large"` or
+        `"epsanet101_large"`.
+
+    Raises:
+        ValueError: If there is no network that fits it.
+    """
     weights = read_resnet(
         {
             key.removeprefix("backbone."): array
@@ -135,11 +155,11 @@ def make_backbone(checkpoint, **kwargs):
             if key.startswith("backbone.")
         }
     )
-    depth = 3 * sum(weights.blocks) + 2
-    if weights.name == f"ResNet-{depth}" and depth in (50, 101):
-        return ResNetBackbone.from_variant(f"resnet{depth}", **kwargs)
-    if weights.name == f"ResNeXt-{depth} 32x4d" and depth in (50, 101):
-        return EPSANetBackbone.from_variant(f"epsanet{depth}_large", **kwargs)
+    for depth in (50, 101):
+        if weights.name == f"ResNet-{depth}":
+            return f"resnet{depth}"
+        if weights.name == f"ResNeXt-{depth} 32x4d":
+            return f"epsanet{depth}_large"
     raise ValueError(
         "The backbone must be a ResNet-50, ResNet-101 or ResNeXt 32x4d. "
         "Make a detector on another one, and load the file by "

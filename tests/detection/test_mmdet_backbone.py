@@ -202,7 +202,7 @@ def test_another_backbone_is_refused():
         backbone_entries(model)
     keras_hub = pytest.importorskip("keras_hub")
     basic = keras_hub.models.ResNetBackbone(
-        [8], [7], [8], [1], [1], "basic_block", data_format="channels_last"
+        [64], [7], [64], [1], [1], "basic_block", data_format="channels_last"
     )
     with pytest.raises(ValueError, match="Received: .*keras_hub.*ResNetBack"):
         backbone_entries(basic)
