@@ -138,8 +138,26 @@ def test_code_of_the_models_page_runs(run, eagerly, names):
 
 
 def test_code_of_the_weights_page_runs(run, names, tmp_path):
-    run("docs/weights.md", names)
+    """With shallow networks in the files of the publishers."""
+    names["shallow"] = {
+        "stackwise_num_blocks": (1,),
+        "stackwise_num_filters": (64,),
+    }
+    for attention, file in (
+        ("eca", "eca_resnet50_k3557.pth.tar"),
+        (
+            keras_epsanet.attention.SE(use_bias=True),
+            "seresnet50_a1_0-ffa00869.pth",
+        ),
+    ):
+        network = keras_epsanet.ResNet50(attention, **names["shallow"])
+        keras_epsanet.save_torch_weights(network, tmp_path / file)
+    shorter = [
+        (f"{end}, ", f"{end}, **shallow, ") for end in ('"eca"', "bias=True)")
+    ]
+    run("docs/weights.md", names, shorter)
     assert (tmp_path / "epsanet50.pth").is_file()
+    assert names["model"].get_layer("conv2_block1_se").use_bias
 
 
 def test_code_of_the_page_of_trained_starts_runs(run, names, monkeypatch):

@@ -58,19 +58,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return super().call(inputs, training=learns, mask=mask)
 
     def _can_be_fused(self, inputs, training):
-        if len(inputs.shape) != 4 or self.synchronized or self.renorm:
+        rank = len(inputs.shape)
+        if rank not in (2, 4) or self.synchronized or self.renorm:
             return False
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if keras.backend.backend() == "tensorflow":
             return (
                 bool(training)
+                and rank == 4
                 and self.axis in (-1, 3)
                 and dtype != "float64"
                 and self.variable_dtype == "float32"
             )
         return (
             keras.backend.backend() == "torch"
-            and self.axis in (-1, 1, 3)
+            and self.axis in ((-1, 1, 3) if rank == 4 else (-1, 1))
             and dtype == self.variable_dtype
         )
 
@@ -96,7 +98,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _call_torch(self, inputs, training):
         import torch
 
-        if self.axis != 1:
+        is_turned = self.axis != 1 and len(inputs.shape) == 4
+        if is_turned:
             # A view: PyTorch's own channels-last layout.
             inputs = inputs.permute(0, 3, 1, 2)
         outputs, mean, inverse = torch.native_batch_norm(
@@ -111,7 +114,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         if training:
             self._update_statistics(mean, inverse**-2 - self.epsilon)
-        return outputs if self.axis == 1 else outputs.permute(0, 2, 3, 1)
+        return outputs.permute(0, 2, 3, 1) if is_turned else outputs
 
     def _update_statistics(self, mean, variance):
         for moving, batch in (

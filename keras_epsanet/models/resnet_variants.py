@@ -47,9 +47,10 @@ its ReLU |
         include_top: Whether the classifier is included.
         weights: `None` (random initialization) or the path of a file:
             Keras' `.weights.h5` or `.keras`, or a PyTorch checkpoint
-            (`.pth`, `.pt`, `.pth.tar`, `.safetensors`). A classifier in the
-            file is left out if this model has none or has another number of
-            classes.
+            (`.pth`, `.pt`, `.pth.tar`, `.pkl`, `.safetensors`), such as the
+            attention's authors have published (the docs, weights.md). A
+            classifier in the file is left out if this model has none or has
+            another number of classes.
         input_tensor: Optional Keras tensor to use as the image input.
         input_shape: Optional shape of one image, such as `(224, 224, 3)`.
             Height and width are at least 32, or `None` for any. `None`

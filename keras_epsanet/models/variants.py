@@ -34,8 +34,8 @@ DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
             computes, trained on ImageNet-1k (downloaded once, its license
             is printed); or the path of a file: Keras' `.weights.h5` or
             `.keras`, or a checkpoint of the PyTorch implementation (`.pth`,
-            `.pt`, `.pth.tar`, `.safetensors`). A classifier in the file is
-            left out if this model has none or has another number of
+            `.pt`, `.pth.tar`, `.pkl`, `.safetensors`). A classifier in the
+            file is left out if this model has none or has another number of
             classes. There is no `"imagenet"`: nobody has published such
             weights. `keras_epsanet.inherit_weights` starts from other
             ResNets.

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_epsanet.attention import SplitAttention
 from keras_epsanet.weights.attention_names import PLAIN, PUBLISHED
 from keras_epsanet.weights.entries import Constant, layer_entries
 from keras_epsanet.weights.layer_names import (
@@ -43,11 +44,13 @@ def network_entries(model, state=None):
         List of `Entry` and `Constant`.
 
     Raises:
-        ValueError: If the names of the network's attention are not known.
+        ValueError: If the names of the network's attention are not known, or
+            no published network has its poolings.
     """
     layers = network_layers(model)
     candidates = [
-        _entries(model, layers, dialect) for dialect in _dialects_of(layers)
+        _entries(model, layers, dialect)
+        for dialect in _dialects_of(model, layers)
     ]
     if state is None:
         return candidates[0]
@@ -70,8 +73,18 @@ def attention_layers(layers):
     return found
 
 
-def _dialects_of(layers):
+def _dialects_of(model, layers):
     kinds = {type(layer) for layer in attention_layers(layers).values()}
+    if kinds != {SplitAttention} and any(
+        layer.name.endswith("_2_pool") for layer in model.layers
+    ):
+        raise ValueError(
+            "Only ResNeSt has average poolings behind its 3×3 convolutions: "
+            "other published networks of these names, such as timm's "
+            "resnet50d and Res2Net v1b, have their strides in the "
+            "convolutions. Received: a network with "
+            'downsampling="average" and another attention than "split"'
+        )
     if not kinds:
         return (PLAIN,)
     for published in PUBLISHED.values():

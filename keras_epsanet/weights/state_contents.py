@@ -45,11 +45,11 @@ def why_another_network(model, state):
     wanted = _name_of(layers[0]) if layers else None
     found = _attention_in(state)
     if wanted == found:
-        if not layers:
-            return ""
         entries = network_entries(model, state)
-        return _why_tables(entries, state) or _why_biases(
-            entries, layers, state
+        return (
+            _why_stem(entries, state)
+            or _why_tables(entries, state)
+            or _why_biases(entries, layers, state)
         )
     if "layer1.0.conv1.weight" not in state and found is None:
         return ""
@@ -86,6 +86,18 @@ def _attention_in(state):
     return None
 
 
+def _why_stem(entries, state):
+    """Says that only the file has a stem of several convolutions."""
+    first = "conv1.0.weight"
+    if first not in state or any(entry.key == first for entry in entries):
+        return ""
+    return (
+        "The file seems to hold a network whose stem has three convolutions, "
+        "such as timm's resnet50d or Res2Net v1b. Of these only ResNeSt, "
+        'attention="split", is in this package.'
+    )
+
+
 def _why_tables(entries, state):
     """Says that the file has tables for images of another size."""
     for entry in entries:
@@ -104,11 +116,11 @@ def _why_tables(entries, state):
 
 def _why_biases(entries, layers, state):
     """Says that only one of file and model has biases in its attention."""
-    use_bias = getattr(layers[0], "use_bias", None)
+    use_bias = getattr(layers[0], "use_bias", None) if layers else None
     differing = {entry.key for entry in entries} ^ state.keys()
     biases = {key for key in differing if key.endswith(".bias")}
-    # One that is missing is another mistake.
-    if use_bias is None or len(biases) < len(layers):
+    # There are two in a layer. One that is missing is another mistake.
+    if use_bias is None or len(biases) < 2 * len(layers):
         return ""
     return (
         f"The attention in the file has {'no ' if use_bias else ''}biases, "

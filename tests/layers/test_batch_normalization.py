@@ -96,6 +96,7 @@ def test_equals_keras_layer(axis, training, dtype, affine, value_and_gradients):
     "shape, options",
     [
         ((5, 6), {}),
+        ((5, 6), {"axis": 1}),
         ((4, 5, 6), {}),
         ((2, 3, 4, 5, 6), {}),
         ((2, 3, 4, 6), {"axis": 2}),

@@ -2,10 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.weights.entries import (
-    Entry,
-    assign_entries,
-)
+from keras_epsanet.weights.entries import Constant, Entry, assign_entries
 
 # The shape and axes of a Keras array, what else differs, and how PyTorch's
 # follows from it.
@@ -35,6 +32,12 @@ ENTRIES = {
         (3, 2, 0, 1),
         {"scales": 2, "scale_axis": 1},
         lambda x: x.transpose(3, 2, 0, 1)[:, [3, 4, 5, 0, 1, 2]],
+    ),
+    "vector of an image": (
+        (6,),
+        (0,),
+        {"shape": (1, -1, 1, 1)},
+        lambda x: x[None, :, None, None],
     ),
     "window": (
         (2 * 3 * 5, 4),
@@ -74,3 +77,17 @@ def test_entries_that_do_not_fit_are_all_named_and_none_is_assigned():
     )
     for entry, array in zip(entries, before):
         np.testing.assert_array_equal(entry.variable.numpy(), array)
+
+
+def test_constants_are_compared_and_not_assigned():
+    table = np.linspace(0, 1, 6, dtype="float32").reshape(2, 3)
+    entry = Constant("table", table)
+    np.testing.assert_array_equal(entry.to_torch(), table)
+    assert entry.torch_shape == (2, 3)
+    assign_entries([entry], {"table": table + 1e-6})
+    with pytest.raises(ValueError, match="Entries of other values: table$"):
+        assign_entries([entry], {"table": table + 1e-3})
+    with pytest.raises(ValueError, match="of another shape: table"):
+        assign_entries([entry], {"table": table.T})
+    with pytest.raises(ValueError, match="Entries missing: table$"):
+        assign_entries([entry], {})

@@ -63,12 +63,38 @@ def test_another_network_is_called_by_its_name(attention, other, message):
     [
         ("layer1.0.conv2g.weight", "whose first path has no groups"),
         ("last_linear.weight", "stride is in the first 1×1"),
+        ("conv1.0.weight", "three convolutions.*resnet50d or Res2Net v1b"),
     ],
 )
 def test_networks_of_another_frame_are_told_apart(name, message):
     state = {**state_of(tiny()), name: np.zeros(1)}
     with pytest.raises(ValueError, match=message):
         load_torch_weights(tiny(), state)
+
+
+def test_tables_for_images_of_another_size_are_named():
+    state = state_of(tiny("fca"))
+    model = ResNet((1,), (16,), attention="fca", input_shape=(128, 128, 3))
+    message = r"tables of \(64, 7, 7\), that of the model of \(64, 28, 28\)"
+    with pytest.raises(ValueError, match=message):
+        load_torch_weights(model, state)
+
+
+@pytest.mark.parametrize("wrong", ["missing", "unexpected"])
+def test_one_bias_is_no_other_attention(wrong):
+    model = tiny(SE(use_bias=wrong == "missing"))
+    state = state_of(model)
+    key = "layer1.0.se.fc.0.bias"
+    if wrong == "missing":
+        del state[key]
+        model = tiny(SE(use_bias=True))
+    else:
+        model = ResNet(
+            (2,), (16,), attention="se", input_shape=(32, 32, 3), classes=3
+        )
+        state = {**state_of(model), key: np.zeros(1)}
+    with pytest.raises(ValueError, match=f"{wrong}: {key}$"):
+        load_torch_weights(model, state)
 
 
 def test_nothing_is_said_of_the_same_network():
