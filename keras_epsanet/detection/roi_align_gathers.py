@@ -98,9 +98,7 @@ def _align(rows, places, output_size, ratios):
     for indices, weights in corner_pixels(places, *corners):
         weights = ops.cast(weights[..., None], rows.dtype)
         total = total + ops.take(rows, indices, axis=0) * weights
-    return ops.average_pool(
-        total, ratios, ratios, data_format="channels_last"
-    )
+    return ops.average_pool(total, ratios, ratios, data_format="channels_last")
 
 
 def _align_by_ratios(rows, places, output_size):

@@ -1,6 +1,5 @@
 """What MMDetection's own functions return, from the preprocessing on."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from mmdet_golden import make_array, read_shapes
 
 from keras_epsanet import EPSANetBackbone
 from keras_epsanet.attention import SE, GlobalContext
@@ -12,7 +13,6 @@ from keras_epsanet.detection.mmdet_backbone import (
 from keras_epsanet.models.attention_slot import AttentionSlot
 from keras_epsanet.models.resnet_backbone import ResNetBackbone
 from keras_epsanet.weights.entries import assign_entries
-from mmdet_golden import make_array, read_shapes
 
 SMALL = (1, 1, 1, 1), (16, 16, 16, 16)
 
@@ -79,9 +79,7 @@ def torch_forward(state, x, groups=1):
             y = attend(y, name)
             if block == 0:
                 shortcut = f"{name}.downsample"
-                x = convolve(
-                    x, f"{shortcut}.0", f"{shortcut}.1", stride=stride
-                )
+                x = convolve(x, f"{shortcut}.0", f"{shortcut}.1", stride=stride)
             x = (x + y).relu()
             block += 1
         levels.append(x.numpy().transpose(0, 2, 3, 1))

@@ -1,3 +1,4 @@
+import pathlib
 import re
 
 import pytest
@@ -69,6 +70,21 @@ def test_names_are_completed():
     assert full_name("mask_rcnn", "resnext101_32x4d_fpn_1x_coco") == name
     with pytest.raises(ValueError, match=f"Similar: {name}.*name=resnext101"):
         full_name("mask_rcnn", "resnext101_32x4d_fpn_2x_coco")
+
+
+def test_the_docs_list_every_file():
+    page = pathlib.Path(__file__).parents[2] / "docs/detection.md"
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
+        for line in page.read_text().splitlines()
+        if line.startswith(("| `retinanet_r", "| `faster_r", "| `mask_r"))
+    ]
+    assert [row[:2] for row in rows] == [
+        [name, file.file_name] for name, file in PUBLIC_DETECTORS.items()
+    ]
+    for name, _, *figures in rows:
+        wanted = re.findall(r"\d+\.\d", PUBLIC_DETECTORS[name].reached)
+        assert [x for x in figures if x] == wanted
 
 
 def test_a_name_is_downloaded(monkeypatch):
