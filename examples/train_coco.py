@@ -11,9 +11,9 @@ the output folder `last.weights.h5`, `model.keras`, the log and
 
 trains Mask R-CNN (`faster_rcnn`: Faster R-CNN).
 
-    python examples/train_coco.py --data MY --weights mask_rcnn_resnet50_fpn_1x_coco
+    python examples/train_coco.py --weights mask_rcnn_resnet50_fpn_1x_coco
 
-trains MMDetection's Mask R-CNN, which was trained on COCO, further on the
+trains further what MMDetection has trained on COCO, with --data MY on the
 classes of the folder MY; docs/detection.md has all names.
 
     python examples/train_coco.py --library keras_hub --weights FILE

@@ -110,8 +110,13 @@ def _align_by_ratios(rows, places, output_size):
     parts, orders = [], []
     for i, ratios in enumerate(kinds.tolist()):
         where = torch.nonzero(kind_of == i)[:, 0]
-        part = keras.tree.map_structure(lambda x: x[where], places)
-        parts.append(_align(rows, Places(*part), output_size, tuple(ratios)))
+        part = Places(
+            places.boxes[where],
+            places.first[where],
+            places.width[where],
+            tuple(side[where] for side in places.sides),
+        )
+        parts.append(_align(rows, part, output_size, tuple(ratios)))
         orders.append(where)
     if not parts:
         shape = (0, output_size, output_size, rows.shape[-1])
