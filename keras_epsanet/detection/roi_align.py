@@ -66,7 +66,7 @@ def pyramid_roi_align(
     align = (
         roi_align_tensorflow.align_pyramid
         if keras.backend.backend() == "tensorflow" and not portable
-        else roi_align_gathers.align_pyramid
+        else _align_by_gathers
     )
     aligned = align(
         levels, strides, flat, images, chosen, output_size, sampling_ratio
@@ -122,6 +122,22 @@ def roi_align(features, boxes, images, output_size, scale=1, sampling_ratio=2):
             features, boxes, images, output_size, sampling_ratio
         )
     zeros = ops.zeros_like(images)
-    return roi_align_gathers.align_pyramid(
+    return _align_by_gathers(
         [features], [1], boxes, images, zeros, output_size, sampling_ratio
     )
+
+
+def _align_by_gathers(
+    levels, strides, boxes, images, chosen, output_size, sampling_ratio
+):
+    rows, places = roi_align_gathers.locate(
+        levels, strides, boxes, images, chosen
+    )
+    if sampling_ratio:
+        ratios = sampling_ratio, sampling_ratio
+        return roi_align_gathers.align(rows, places, output_size, ratios)
+    if keras.backend.backend() == "jax":
+        from keras_epsanet.detection import roi_align_jax
+
+        return roi_align_jax.align(rows, places, output_size)
+    return roi_align_gathers.align_by_ratios(rows, places, output_size)

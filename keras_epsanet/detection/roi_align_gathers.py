@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import keras
 from keras import ops
 
 
@@ -22,10 +21,8 @@ class Places(NamedTuple):
     sides: Any
 
 
-def align_pyramid(
-    levels, strides, boxes, images, chosen, output_size, sampling_ratio
-):
-    """Resamples the features under boxes, each from its level.
+def locate(levels, strides, boxes, images, chosen):
+    """Puts the pixels of all levels into a row, and boxes into these levels.
 
     Args:
         levels: List of tensors `(N, H, W, C)`.
@@ -33,10 +30,9 @@ def align_pyramid(
         boxes: Float32 tensor `(boxes, 4)`, corners in pixels of the image.
         images: Int32 tensor `(boxes,)`, numbers of the features' images.
         chosen: Int32 tensor `(boxes,)`, numbers of the levels.
-        output_size, sampling_ratio: As in `roi_align`; 0 on PyTorch and JAX.
 
     Returns:
-        Tensor `(boxes, output_size, output_size, C)`.
+        Tensor `(pixels, C)` and `Places`.
     """
     levels = [ops.convert_to_tensor(level) for level in levels]
     channels = levels[0].shape[-1]
@@ -57,13 +53,7 @@ def align_pyramid(
         of_level([width for _, width in sizes], "int32"),
         tuple(of_level(side, "float32") for side in zip(*sizes)),
     )
-    if sampling_ratio:
-        return _align(rows, places, output_size, 2 * (sampling_ratio,))
-    if keras.backend.backend() == "jax":
-        from keras_epsanet.detection import roi_align_jax
-
-        return roi_align_jax.align(rows, places, output_size)
-    return _align_by_ratios(rows, places, output_size)
+    return rows, places
 
 
 def samples_of_pixels(places, output_size):
@@ -83,8 +73,17 @@ def samples_of_pixels(places, output_size):
     return ops.cast(ratios, "int32")
 
 
-def _align(rows, places, output_size, ratios):
-    """Means of the samples of bins, the same numbers in all boxes."""
+def align(rows, places, output_size, ratios):
+    """Means of the samples of bins, the same numbers in all boxes.
+
+    Args:
+        rows, places: What `locate` returned.
+        output_size: Integer, height and width of the result.
+        ratios: Pair of integers, samples along height and width of a bin.
+
+    Returns:
+        Tensor `(boxes, output_size, output_size, C)`.
+    """
     x1, y1, x2, y2 = (places.boxes[:, i] for i in range(4))
     corners = []
     for first, last, size, ratio in (
@@ -101,8 +100,17 @@ def _align(rows, places, output_size, ratios):
     return ops.average_pool(total, ratios, ratios, data_format="channels_last")
 
 
-def _align_by_ratios(rows, places, output_size):
-    """Boxes with the same numbers of samples at once, for PyTorch."""
+def align_by_ratios(rows, places, output_size):
+    """Means of as many samples as there are pixels, on PyTorch.
+
+    Boxes with the same numbers of samples are taken at once.
+
+    Args:
+        rows, places, output_size: As in `align`.
+
+    Returns:
+        As `align`.
+    """
     import torch
 
     numbers = samples_of_pixels(places, output_size)
@@ -116,7 +124,7 @@ def _align_by_ratios(rows, places, output_size):
             places.width[where],
             tuple(side[where] for side in places.sides),
         )
-        parts.append(_align(rows, part, output_size, tuple(ratios)))
+        parts.append(align(rows, part, output_size, tuple(ratios)))
         orders.append(where)
     if not parts:
         shape = (0, output_size, output_size, rows.shape[-1])

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_epsanet.detection import roi_align_gathers
 from keras_epsanet.detection.roi_align import roi_align
 from keras_epsanet.detection.roi_align_gathers import (
     Places,
+    align,
     corner_pixels,
+    locate,
     neighbors,
     samples_of_pixels,
 )
@@ -60,9 +61,8 @@ def test_gathers_give_the_values_of_the_backend(ratio):
     features = np.random.default_rng(0).normal(size=(2, 8, 10, 3))
     features = ops.array(features.astype("float32"))
     images = ops.array([0, 1, 0, 1], "int32")
-    found = roi_align_gathers.align_pyramid(
-        [features], [1], ops.array(BOXES), images, images * 0, 7, ratio
-    )
+    rows, places = locate([features], [1], ops.array(BOXES), images, images * 0)
+    found = align(rows, places, 7, (ratio, ratio))
     np.testing.assert_allclose(
         ops.convert_to_numpy(found),
         ops.convert_to_numpy(roi_align(features, BOXES, images, 7, 1, ratio)),
