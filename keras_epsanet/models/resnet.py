@@ -150,7 +150,6 @@ def ResNet(
     x = apply_pooling(x, parts, "avg" if include_top else pooling)
     if include_top:
         x = apply_classifier(x, parts, classifier_activation)
-
     if weights is not None:
         build_like = functools.partial(
             ResNet,
@@ -162,6 +161,7 @@ def ResNet(
             stem_pool=stem_pool,
             downsampling=downsampling,
             input_shape=image.shape[1:],
+            classes=classes,
             data_format=data_format,
             dtype=dtype,
         )

@@ -13,7 +13,7 @@ def convolve_torch(inputs, kernel, strides, groups, data_format):
         inputs = inputs.permute(0, 3, 1, 2)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     kernel = kernel.permute(3, 2, 0, 1)
-    if kernel.dtype == torch.float64:
+    if kernel.dtype == torch.float64 or kernel.shape[0] == 1:
         # On a CPU PyTorch has no gradient for some of the others.
         kernel = kernel.contiguous()
     outputs = torch.nn.functional.conv2d(

@@ -34,9 +34,21 @@ def test_channels_last_is_the_layout_of_pytorch_of_that_name():
     assert outputs.is_contiguous()
 
 
-def test_gradient_of_one_filter_in_float64():
-    image = torch.ones(2, 6, 5, 2, dtype=torch.float64)
-    kernel = torch.ones(3, 3, 2, 1, dtype=torch.float64, requires_grad=True)
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("number", [1, 2])
+def test_gradient_of_one_filter(number, dtype):
+    # For one image on one thread, PyTorch takes a kernel of its own.
+    image = torch.ones(number, 6, 5, 2, dtype=dtype)
+    kernel = torch.ones(3, 3, 2, 1, dtype=dtype, requires_grad=True)
     outputs = convolve_torch(image, kernel, (1, 1), 1, "channels_last")
     outputs.sum().backward()
-    assert float(kernel.grad[1, 1, 0, 0]) == 2 * 6 * 5
+    assert float(kernel.grad[1, 1, 0, 0]) == number * 6 * 5

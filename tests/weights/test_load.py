@@ -9,6 +9,7 @@ from keras_epsanet import (
     EPSANet,
     EPSANet50Small,
     EPSANetBackbone,
+    ResNet,
     fuse,
     save_torch_weights,
 )
@@ -235,6 +236,26 @@ def test_another_network_is_refused(tmp_path, ending, change):
     path = save(tiny(**change), tmp_path / f"changed{ending}")
     with pytest.raises(ValueError, match="damaged or not|not fit"):
         tiny(weights=path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_attention_branch_has_classes_without_a_classifier(tmp_path, ending):
+    def backbone(classes=7, **kwargs):
+        return ResNet(
+            (1,),
+            (16,),
+            "abn",
+            include_top=False,
+            classes=classes,
+            input_shape=(32, 32, 3),
+            **kwargs,
+        )
+
+    model = backbone()
+    path = save(model, tmp_path / f"model{ending}")
+    assert_same_weights(backbone(weights=path), model)
+    with pytest.raises(ValueError, match="damaged or not|not fit"):
+        backbone(classes=8, weights=path)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -205,3 +205,12 @@ def test_files_that_are_none_are_named_in_a_line(tmp_path):
         with pytest.raises(ValueError, match=reason) as caught:
             read_content(tmp_path / f"{name}.pth")
         assert "\n" not in str(caught.value)
+
+
+def test_pickles_of_pytorch_are_read_and_not_written(tmp_path):
+    path = tmp_path / "seresnet50.pkl"
+    # As PyTorch wrote it when SENet's port was published.
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    np.testing.assert_array_equal(read_checkpoint(path)["a"], [1, 1])
+    with pytest.raises(ValueError, match="must end in .*safetensors. Received"):
+        check_ending(path)
