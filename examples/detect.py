@@ -6,6 +6,11 @@
 takes the detector that `train_coco.py` left in RUN, prints what it finds and
 saves every picture with boxes, classes and scores as PNG; IMAGE is a file
 (JPEG, PNG, WebP, BMP or GIF) or a folder, with all images in it at any depth.
+
+    python examples/detect.py --weights mask_rcnn_resnet50_fpn_1x_coco IMAGE...
+
+takes a detector that MMDetection has trained on COCO (docs/detection.md has
+all names), which is downloaded once, or a file of MMDetection's.
 `--json FILE.json` writes what is found to a file too. Files that cannot be
 decoded are named and skipped, and the command ends with 1.
 """

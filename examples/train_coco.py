@@ -11,6 +11,11 @@ the output folder `last.weights.h5`, `model.keras`, the log and
 
 trains Mask R-CNN (`faster_rcnn`: Faster R-CNN).
 
+    python examples/train_coco.py --weights mask_rcnn_resnet50_fpn_1x_coco
+
+trains further what MMDetection has trained on COCO, with --data MY on the
+classes of the folder MY; docs/detection.md has all names.
+
     python examples/train_coco.py --library keras_hub --weights FILE
 
 trains KerasHub's RetinaNet instead, on the same data with the same recipe

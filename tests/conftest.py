@@ -1,11 +1,15 @@
-"""What the tests share: reference numbers, gradients on every backend."""
+"""What the tests share: reference numbers, a publisher of weights."""
 
+import functools
+import hashlib
+import http.server
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import zlib
 
 import keras
@@ -292,3 +296,53 @@ def run_python(tmp_path):
         return result.stdout
 
     return run
+
+
+class _Publisher:
+    """Serves files of the real names on loopback, in the place of the web."""
+
+    def __init__(self, folder, monkeypatch):
+        asked = self.asked = []
+        self._folder, self._monkeypatch = folder, monkeypatch
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *args):
+                asked.append(self.path)
+
+        self.server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
+        )
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def publish(self, name, content, table=None, **kwargs):
+        """Saves what `torch.load` is to read, and lets `name` be its name.
+
+        The file's name ends in its hash, as that of the real one does. The
+        table is that of the names, that of the ResNets by default.
+        """
+        import torch
+
+        from keras_epsanet.weights import public_files
+
+        table = public_files.PUBLIC_FILES if table is None else table
+        path = self._folder / "unnamed"
+        torch.save(content, path, **kwargs)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        entry = table[name]
+        file = entry.file_name.replace(entry.digest, digest)
+        path = path.rename(self._folder / file)
+        url = f"http://127.0.0.1:{self.server.server_port}/{file}"
+        self._monkeypatch.setitem(table, name, entry._replace(url=url))
+        return path
+
+
+@pytest.fixture
+def publisher(tmp_path, monkeypatch):
+    """A publisher of weights, and an empty cache in `tmp_path`."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = tmp_path / "published"
+    folder.mkdir()
+    publisher = _Publisher(folder, monkeypatch)
+    yield publisher
+    publisher.server.shutdown()

@@ -19,6 +19,7 @@ import pytest
 import keras_epsanet
 import keras_epsanet_command
 from keras_epsanet.classification.models import build_classifier
+from keras_epsanet.detection.mmdet_weights import detector_entries
 from keras_epsanet.models.variants import MODEL_CONFIGS
 from keras_epsanet.training import ClassifierRecipe
 
@@ -236,6 +237,22 @@ def test_code_of_the_detection_page_runs(run, tmp_path):
         "segments": random.integers(0, 10, (2, 64, 64, 1)),
     }
     shorter = [("256", "64"), ("=2000", "=2"), ("=200,", "=1,")]
+    # Nothing is downloaded.
+    shorter += [
+        (
+            '.from_pretrained("resnet50_fpn_1x_coco")',
+            "(backbone, 80, image_size=(64, 64))",
+        ),
+        ('"photo.jpg"', "val.images[0].path"),
+        ('"epoch_12.pth"', "state"),
+        (
+            "load_mmdet_weights(detector",
+            "state = state_of(detector)\nload_mmdet_weights(detector",
+        ),
+    ]
+    names["state_of"] = lambda model: {
+        entry.key: entry.to_torch() for entry in detector_entries(model)
+    }
     run("docs/detection.md", names, shorter)
     assert names["found"]["boxes"].shape == (2, 100, 4)
     for model in (names["detector"], names["segmenter"]):

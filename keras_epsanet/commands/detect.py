@@ -20,6 +20,7 @@ from keras_epsanet.data.file_names import picture_names, printable
 from keras_epsanet.data.image_files import list_files
 from keras_epsanet.detection.from_recipe import load_detector
 from keras_epsanet.detection.mask_head import run_lengths
+from keras_epsanet.detection.trained_detectors import load_trained
 
 
 def main(arguments=None, program="detect"):
@@ -37,8 +38,11 @@ def main(arguments=None, program="detect"):
     with one_line_errors(program):
         files, skipped = list_files(args.images), []
         end_if_no_files(program, files, args.images)
-        with usable(program, args.run):
-            detector = load_detector(args.run)
+        with usable(program, args.weights or args.run):
+            if args.weights:
+                detector = load_trained(args.weights)
+            else:
+                detector = load_detector(args.run)
         found = run(args, detector, files, decoded(files, skipped, program))
         if args.json is not None:
             write_file(args.json, json.dumps(found, indent=1) + "\n")
@@ -73,11 +77,19 @@ def parse(arguments=None, program="detect"):
         metavar="IMAGE",
         help="image file, or folder with images at any depth",
     )
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--run",
         default="runs/detector",
         metavar="RUN",
         help="folder of the training (default: runs/detector)",
+    )
+    which.add_argument(
+        "--weights",
+        metavar="DETECTOR",
+        help="a detector of MMDetection instead: the name of a public one, "
+        "such as mask_rcnn_resnet50_fpn_1x_coco, which is downloaded once, "
+        "or a file",
     )
     parser.add_argument(
         "--output",

@@ -1,6 +1,7 @@
 """Trains a detector with an EPSANet as its backbone, and looks at it."""
 
 import argparse
+import dataclasses
 import os
 
 import keras
@@ -14,10 +15,15 @@ from keras_epsanet.detection import (
     from_recipe,
     sources,
     starting,
+    trained_detectors,
 )
+from keras_epsanet.detection.pretrained import read_detector
 from keras_epsanet.distribution.cluster import check_one_process
 from keras_epsanet.models.backbone import EPSANetBackbone
+from keras_epsanet.models.resnet_variants import RESNET_CONFIGS
 from keras_epsanet.models.variants import MODEL_CONFIGS
+from keras_epsanet.training.trained_start import errors_of
+from keras_epsanet.weights.public_detectors import family_of
 
 # What a training needs beside TensorFlow, for its evaluation and its picture.
 PACKAGES = ("pycocotools", "matplotlib")
@@ -55,7 +61,11 @@ def parse(arguments=None, program="train_coco"):
     parser.add_argument(
         "--data", metavar="COCO", help="folder of COCO's form (default: scenes)"
     )
-    options.add_start_options(parser, "trained classifier to start from")
+    options.add_start_options(
+        parser,
+        "trained classifier to start from, or a detector of MMDetection: a "
+        "file or a name, such as mask_rcnn_resnet50_fpn_1x_coco",
+    )
     parser.add_argument(
         "--output",
         metavar="RUN",
@@ -74,7 +84,7 @@ def parse(arguments=None, program="train_coco"):
     options.add_training_options(
         parser,
         training.CocoRecipe,
-        MODEL_CONFIGS,
+        [*MODEL_CONFIGS, *RESNET_CONFIGS],
         checkpoint_steps=1000,
         default="that of the training in RUN, of the scenes or, with --data, "
         "of the paper (keras_epsanet.training.CocoRecipe)",
@@ -96,6 +106,7 @@ def train(args, program="train_coco"):
     options.make_deterministic(args)
     strategy = training.make_strategy()
     recipe = choose_recipe(args)
+    check_trained_detector(args, recipe)
     options.check_trained_start(
         args, recipe, None if args.data else lambda: make_backbone(recipe)
     )
@@ -145,10 +156,12 @@ def check_machine(args):
     """Refuses what would only fail after hours."""
     check_one_process("A detector")
     reporting.check_installed(PACKAGES, "A detector's training", "detection")
-    if args.weights and not os.path.isfile(args.weights):
+    weights = args.weights
+    if weights and not os.path.isfile(weights) and not family_of(weights):
         raise ValueError(
-            "--weights must be the file of a trained classifier. "
-            f"Received: --weights {args.weights}"
+            "--weights must be the file of a trained classifier, or the file "
+            "or the name of a detector of MMDetection. "
+            f"Received: --weights {weights}"
         )
 
 
@@ -159,13 +172,39 @@ def choose_recipe(args):
         recipe = training.resume_recipe(args.output, theirs, args)
         reporting.report_longer(recipe, theirs)
         return recipe
-    if args.data:
-        return training.COCO.with_options(args)
-    recipe = demo.scenes_recipe(
-        getattr(args, "detector", "retinanet"),
-        getattr(args, "library", "keras_epsanet"),
-    )
-    return recipe.with_options(args)
+    with errors_of("--weights", args.weights):
+        trained = args.weights and trained_detectors.describe(args.weights)
+    changes = trained_detectors.changes_of(trained, args) if trained else {}
+    recipe = training.COCO
+    if not args.data:
+        recipe = demo.scenes_recipe(
+            changes.get("detector", getattr(args, "detector", "retinanet")),
+            getattr(args, "library", "keras_epsanet"),
+        )
+    return dataclasses.replace(recipe, **changes).with_options(args)
+
+
+def check_trained_detector(args, recipe):
+    """Reads the detector that a training starts from, before work starts.
+
+    Args:
+        args: What `parse` returned.
+        recipe: `CocoRecipe`.
+
+    Raises:
+        OSError, ValueError: If it cannot be downloaded or read.
+    """
+    if args.inherit and recipe.model in RESNET_CONFIGS:
+        raise ValueError(
+            "--inherit starts EPSANets from a ResNet; a ResNet is loaded by "
+            f"--weights. Received: --inherit {args.inherit}, "
+            f"model={recipe.model}"
+        )
+    goes_on = training.has_checkpoints(args.output)
+    if args.weights and not goes_on:
+        with errors_of("--weights", args.weights):
+            if trained_detectors.describe(args.weights):
+                read_detector(recipe.detector, args.weights)
 
 
 def make_backbone(recipe):

@@ -11,6 +11,7 @@ from keras_epsanet.detection.batches import (
 )
 from keras_epsanet.detection.nms import best_detections
 from keras_epsanet.detection.predictor import export
+from keras_epsanet.detection.pretrained import PretrainedModel
 from keras_epsanet.detection.settings import (
     Setting,
     box_format,
@@ -28,7 +29,7 @@ from keras_epsanet.distribution.replicas import (
 CORNERS = "xyxy"
 
 
-class Detector(keras.Model):
+class Detector(PretrainedModel):
     """Functional network that `fit` trains with losses of its own.
 
     A subclass has the attributes `LOSSES`, names of its losses, and

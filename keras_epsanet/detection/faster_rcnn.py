@@ -63,7 +63,7 @@ class FasterRCNN(Detector):
         num_samples: Integer, proposals of an image from which the box head
             learns, at most a quarter of them of objects.
         sampling_ratio: Integer, samples of ROIAlign along each side of a
-            bin; 0 as in MMDetection, on TensorFlow alone (`roi_align`).
+            bin; 0 for as many as there are pixels, as in MMDetection.
         bounding_box_format: Format of the boxes in training and prediction,
             as in `keras.utils.bounding_boxes`.
         confidence_threshold: Float, score that a prediction must exceed.
@@ -94,6 +94,7 @@ class FasterRCNN(Detector):
     (1, 100, 4)
     """
 
+    FAMILY = "faster_rcnn"
     LOSSES = (
         "rpn_classification_loss",
         "rpn_box_loss",

@@ -17,6 +17,8 @@ from keras_epsanet.detection.libraries import (
 from keras_epsanet.detection.mask_rcnn import MaskRCNN
 from keras_epsanet.detection.retinanet import RetinaNet
 from keras_epsanet.models.backbone import EPSANetBackbone
+from keras_epsanet.models.resnet_backbone import ResNetBackbone
+from keras_epsanet.models.resnet_variants import RESNET_CONFIGS
 from keras_epsanet.training import CocoRecipe, make_optimizer, synchronized
 
 
@@ -46,7 +48,8 @@ def make_detector(recipe, num_classes, weights=None, class_names=None):
     keras.config.set_dtype_policy(recipe.precision)
     is_ours = recipe.library == "keras_epsanet"
     side = _padded_side(recipe)
-    backbone = EPSANetBackbone.from_variant(
+    is_resnet = recipe.model in RESNET_CONFIGS
+    backbone = (ResNetBackbone if is_resnet else EPSANetBackbone).from_variant(
         recipe.model,
         weights=weights,
         image_shape=(None, None, 3) if is_ours else (side, side, 3),
@@ -75,6 +78,7 @@ def make_detector(recipe, num_classes, weights=None, class_names=None):
         backbone,
         num_classes,
         num_samples=recipe.num_samples,
+        sampling_ratio=recipe.sampling_ratio,
         seed=recipe.seed,
         **pictures,
     )
@@ -132,11 +136,11 @@ def compile_detector(model, recipe, steps_per_epoch):
 
 
 def find_backbone(model):
-    """Returns the `EPSANetBackbone` in a detector of any library."""
+    """Returns the backbone of this package in a detector of any library."""
     return next(
         layer
         for layer in model._flatten_layers()
-        if isinstance(layer, EPSANetBackbone)
+        if isinstance(layer, ResNetBackbone)
     )
 
 

@@ -43,6 +43,7 @@ class MaskRCNN(FasterRCNN):
     (1, 10, 28, 28)
     """
 
+    FAMILY = "mask_rcnn"
     LOSSES = (*FasterRCNN.LOSSES, "mask_loss")
     NEEDED = (*FasterRCNN.NEEDED, "masks")
     LOW_QUALITY = POSITIVE

@@ -2,7 +2,7 @@
 
 | MMDetection | here |
 | --- | --- |
-| `backbone.*` | the names of the authors' EPSANet, see `torch_names` |
+| `backbone.*` | those of torchvision's ResNets and of the publishers of their attention (`weights/network_entries.py`) |
 | `neck.lateral_convs.i.conv` | `fpn_lateral_P2` … (RetinaNet from P3 on) |
 | `neck.fpn_convs.i.conv` | `fpn_output_P2` … (RetinaNet from P3 on) |
 | `bbox_head.cls_convs.i.conv`, `.reg_convs.i.conv` | `classification_conv1` …, `box_conv1` … |
@@ -18,14 +18,26 @@ Kernels `(out, in, height, width)` become `(height, width, in, out)`; the
 inputs of `box_fc1` go from channel, row, column to row, column, channel.
 """  # noqa: E501
 
-import collections.abc
+import warnings
 
 from keras_epsanet.detection.box_head import OUTPUT_SIZE
-from keras_epsanet.models.backbone import EPSANetBackbone
-from keras_epsanet.weights import torch_files
+from keras_epsanet.detection.mmdet_backbone import (
+    backbone_entries,
+    plan_backbone,
+)
+from keras_epsanet.detection.mmdet_files import read_mmdet
 from keras_epsanet.weights.entries import Entry, assign_entries
-from keras_epsanet.weights.network_entries import network_entries
 
+_BACKBONE = "backbone."
+_CLASSES = "roi_head.bbox_head.fc_cls.bias"
+_RETINANET_CLASSES = "bbox_head.retina_cls.bias"
+# Layers with outputs of each class: how many of them, at every place.
+_LAST = {
+    "bbox_head.retina_cls": 9,
+    "roi_head.bbox_head.fc_cls": 1,
+    "roi_head.bbox_head.fc_reg": 4,
+    "roi_head.mask_head.conv_logits": 1,
+}
 _HEADS = {
     "classification_output": "bbox_head.retina_cls",
     "box_output": "bbox_head.retina_reg",
@@ -48,40 +60,135 @@ for _i in range(4):
 def load_mmdet_weights(detector, path_or_state_dict):
     """Loads the weights of a detector that was trained with MMDetection.
 
+    Of a file of another number of classes the last layers are left out, with
+    a warning that says so. A detector without `class_names` gets those of
+    the file.
+
     Args:
         detector: `RetinaNet`, `FasterRCNN` or `MaskRCNN`. The entries
-            `backbone.*` are for an `EPSANetBackbone`; another one keeps its
-            weights.
-        path_or_state_dict: As in `keras_epsanet.load_torch_weights`, a file
-            or a dictionary. A checkpoint that holds more than tensors and
-            plain values is refused: save its `state_dict` alone.
+            `backbone.*` are for a `ResNetBackbone`, with the attention that
+            the file has or without, an `EPSANetBackbone`, or KerasHub's
+            `ResNetBackbone`. An EPSANet also takes those of a ResNet that
+            it computes exactly: EPSANet-101 Large takes ResNeXt-101 32x4d.
+        path_or_state_dict: A file of MMDetection 2 or 3, published or of
+            one's own training, or a dictionary: what such a file holds, or
+            its state dict. Nothing in a file is executed.
 
     Raises:
-        ValueError: If the file cannot be read, or if an entry is missing,
-            unexpected or of another shape. The detector is left as it was.
+        ValueError: If the file cannot be read, is caffe style, takes BGR
+            images or is of MMDetection 1; if an entry is missing, unexpected
+            or of another shape; or if the names of the backbone are not
+            known. The detector is left as it was.
         ImportError: If PyTorch or safetensors is needed and not installed.
     """
-    if isinstance(path_or_state_dict, collections.abc.Mapping):
-        state = torch_files.to_arrays(path_or_state_dict, "the state dict")
-    else:
-        state = torch_files.read_checkpoint(path_or_state_dict)
-    is_epsanet = isinstance(detector.backbone, EPSANetBackbone)
-    state = {
-        key: array
-        for key, array in state.items()
-        if is_epsanet or not key.startswith("backbone.")
+    load_checkpoint(detector, read_mmdet(path_or_state_dict))
+
+
+def load_checkpoint(detector, checkpoint):
+    """Loads what `read_mmdet` returned, as `load_mmdet_weights` does.
+
+    Args:
+        detector: `RetinaNet`, `FasterRCNN` or `MaskRCNN`.
+        checkpoint: `Checkpoint`.
+
+    Raises:
+        ValueError: As of `load_mmdet_weights`.
+    """
+    state = dict(checkpoint.state)
+    of_backbone = {
+        key.removeprefix(_BACKBONE): state[key]
+        for key in state
+        if key.startswith(_BACKBONE)
     }
-    assign_entries(detector_entries(detector), state)
+    plan = plan_backbone(detector.backbone, of_backbone)
+    if plan is None:
+        entries = detector_entries(detector, of_backbone)
+    else:
+        entries = _entries_of_heads(detector)
+        state = {k: x for k, x in state.items() if not k.startswith(_BACKBONE)}
+    found, left = _other_classes(detector, state), ()
+    if found is not None:
+        left = [e.key for e in entries if e.key.rpartition(".")[0] in _LAST]
+    assign_entries(
+        [entry for entry in entries if entry.key not in left],
+        {key: array for key, array in state.items() if key not in left},
+    )
+    for variable, array in plan or ():
+        variable.assign(array)
+    if found is not None:
+        warnings.warn(
+            f"The last layers of {checkpoint.name} are for {found} classes, "
+            f"those of the detector for {detector.num_classes}: everything "
+            "else was loaded, the last layers were not.",
+            stacklevel=3,
+        )
+    names = checkpoint.class_names
+    if detector.class_names is None and found is None and names is not None:
+        if len(names) == detector.num_classes:
+            detector.class_names = names
 
 
-def detector_entries(detector):
-    """Lists a detector's variables with their names in MMDetection."""
+def count_classes(state):
+    """Counts the classes of a detector of MMDetection.
+
+    Args:
+        state: Dictionary from its names to arrays.
+
+    Returns:
+        Integer, or `None` if the layer that tells is missing.
+
+    Example:
+
+    >>> import numpy as np
+    >>> count_classes({"roi_head.bbox_head.fc_cls.bias": np.zeros(81)})
+    80
+    """
+    if _CLASSES in state:
+        return len(state[_CLASSES]) - 1  # One is the background.
+    if _RETINANET_CLASSES in state:
+        return len(state[_RETINANET_CLASSES]) // 9
+    return None
+
+
+def _other_classes(detector, state):
+    """The number of classes of a file, if it is another one throughout."""
+    found = count_classes(state)
+    if found is None or found == detector.num_classes:
+        return None
+    for layer, outputs in _LAST.items():
+        bias = state.get(f"{layer}.bias")
+        wanted = outputs * found + (layer == _CLASSES.removesuffix(".bias"))
+        if bias is not None and len(bias) != wanted:
+            return None  # It is an error of the shape then.
+    return found
+
+
+def detector_entries(detector, state=None):
+    """Lists a detector's variables with their names in MMDetection.
+
+    Args:
+        detector: `RetinaNet`, `FasterRCNN` or `MaskRCNN`.
+        state: As in `backbone_entries`. If it is empty, and the names of the
+            backbone are not known, those of neck and heads are listed.
+
+    Returns:
+        List of `Entry` and `Constant`.
+
+    Raises:
+        ValueError: As of `backbone_entries`.
+    """
     entries = []
-    if isinstance(detector.backbone, EPSANetBackbone):
-        entries += [
-            entry._replace(key=f"backbone.{entry.key}")
-            for entry in network_entries(detector.backbone)
-        ]
+    try:
+        for entry in backbone_entries(detector.backbone, state):
+            entries.append(entry._replace(key=f"{_BACKBONE}{entry.key}"))
+    except ValueError:
+        if state != {}:
+            raise
+    return entries + _entries_of_heads(detector)
+
+
+def _entries_of_heads(detector):
+    entries = []
     heads = [head for head, _ in getattr(detector, "region_heads", ())]
     layers = {
         layer.name: layer

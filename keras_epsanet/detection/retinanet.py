@@ -11,7 +11,12 @@ from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
 from keras_epsanet.detection.losses import count_by_image, focal_loss
 from keras_epsanet.detection.matcher import gather_objects, match
-from keras_epsanet.detection.settings import integer_from
+from keras_epsanet.detection.settings import (
+    Setting,
+    from_zero,
+    integer_from,
+    share,
+)
 from keras_epsanet.detection.top_k import top_k
 from keras_epsanet.layers import GroupedConv2D
 from keras_epsanet.layers.composite import initializer_of_part
@@ -62,6 +67,10 @@ class RetinaNet(Detector):
             four such convolutions hardly a signal or a gradient comes: that
             suits 90,000 steps. For a short training take `"he_normal"`. The
             two convolutions behind the towers always start at 0.01.
+        focal_alpha: Float, weight of the classes that there are in the focal
+            loss; `1 - focal_alpha` is that of the others.
+        focal_gamma: Float, how much less that loss counts what is right
+            already.
         bounding_box_format: Format of the boxes in training and prediction,
             as in `keras.utils.bounding_boxes`.
         confidence_threshold: Float, score that a prediction must exceed.
@@ -91,10 +100,21 @@ class RetinaNet(Detector):
     (1, 100, 4)
     """
 
+    FAMILY = "retinanet"
     LOSSES = ("classification_loss", "box_loss")
 
+    focal_alpha = Setting(share)
+    focal_gamma = Setting(from_zero)
+
     def __init__(
-        self, backbone, num_classes, *, head_initializer=None, **kwargs
+        self,
+        backbone,
+        num_classes,
+        *,
+        head_initializer=None,
+        focal_alpha=0.25,
+        focal_gamma=2.0,
+        **kwargs,
     ):
         num_classes = integer_from(1)("num_classes", num_classes)
         head_initializer = keras.initializers.get(head_initializer)
@@ -132,6 +152,8 @@ class RetinaNet(Detector):
         }
         super().__init__(backbone, num_classes, outputs, **kwargs)
         self.head_initializer = head_initializer
+        self.focal_alpha = focal_alpha
+        self.focal_gamma = focal_gamma
         self.anchor_generator = anchors
 
     def compute_losses(self, images, targets, outputs):
@@ -154,7 +176,8 @@ class RetinaNet(Detector):
         logits = ops.cast(outputs["class_logits"], "float32")
         # A label of -1 is a row of zeros.
         targets = ops.one_hot(labels, self.num_classes, dtype="float32")
-        losses = ops.sum(focal_loss(targets, logits), axis=-1)
+        losses = focal_loss(targets, logits, self.focal_alpha, self.focal_gamma)
+        losses = ops.sum(losses, axis=-1)
         counted = ops.cast(is_object | is_background, "float32")
         deltas = box_ops.encode(anchors, gather_objects(boxes, indices))
         errors = ops.abs(ops.cast(outputs["box_deltas"], "float32") - deltas)
@@ -198,7 +221,10 @@ class RetinaNet(Detector):
             for x in (scores, classes, anchors, deltas)
         )
         boxes = box_ops.decode(anchors, ops.cast(deltas, "float32"))
-        return box_ops.clip(boxes, image_size), scores, classes
+        boxes = box_ops.clip(boxes, image_size)
+        # Boxes beyond the image are none, as in MMDetection.
+        scores = ops.where(box_ops.area(boxes) > 0, scores, -1.0)
+        return boxes, scores, classes
 
     def get_config(self):
         return {
@@ -206,6 +232,8 @@ class RetinaNet(Detector):
             "head_initializer": keras.initializers.serialize(
                 self.head_initializer
             ),
+            "focal_alpha": self.focal_alpha,
+            "focal_gamma": self.focal_gamma,
         }
 
 

@@ -61,6 +61,15 @@ def share(name, value):
     return float(value)
 
 
+def from_zero(name, value):
+    """Checks a finite number from 0 up."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(
+            f"`{name}` must be a number from 0 up. Received: {name}={value}"
+        )
+    return float(value)
+
+
 def two_sides(name, value):
     """Checks a shorter and a longer side, as of `keras_epsanet.data.coco`."""
     check = integer_from(1)

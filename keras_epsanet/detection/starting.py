@@ -1,7 +1,9 @@
 """What a detector's training starts with: anew, or from its run folder."""
 
 from keras_epsanet import training
-from keras_epsanet.detection import from_recipe
+from keras_epsanet.detection import from_recipe, trained_detectors
+from keras_epsanet.detection.mmdet_weights import load_checkpoint
+from keras_epsanet.detection.pretrained import read_detector
 from keras_epsanet.training import trained_start
 
 # Of images of detection, which are large, the middle is enough to fit to.
@@ -17,7 +19,8 @@ def start(
         path: Folder of the training. It is made if need be.
         recipe: `CocoRecipe`.
         annotations: `keras_epsanet.data.coco.Annotations` to train with.
-        weights: Path of a trained classifier, or `None`.
+        weights: Path of a trained classifier; name or file of a detector of
+            MMDetection; or `None`.
         inherit: What `inherit_weights` takes as its source, or `None`. A
             training that goes on has its weights in its checkpoints.
         strategy: What `keras_epsanet.distribution.make_strategy` returned.
@@ -32,10 +35,15 @@ def start(
             the folder belongs to another training.
     """
     names = annotations.class_names
+    trained = None
+    if weights is not None and trained_detectors.describe(weights) is not None:
+        trained, weights = weights, None
     with strategy.scope():
         model = from_recipe.make_detector(
             recipe, len(names), weights, class_names=names
         )
+        if trained is not None and not training.has_checkpoints(path):
+            load_checkpoint(model, read_detector(recipe.detector, trained))
     inherited = None
     if inherit is not None and not training.has_checkpoints(path):
         inherited = _inherit(model, inherit, annotations, recipe)

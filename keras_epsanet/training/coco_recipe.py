@@ -44,6 +44,9 @@ class CocoRecipe(Recipe):
             rises linearly, or `None` for `warm_up_epochs`.
         num_samples: Integer, proposals of an image from which the heads of
             Faster and Mask R-CNN learn.
+        sampling_ratio: Integer, samples of ROIAlign along each side of a bin
+            of Faster and Mask R-CNN; 0 for as many as there are pixels,
+            MMDetection's number.
         longer_side: What the longer side must not exceed, in pixels.
         freeze_stages: Integer, stages of the backbone that do not train.
         norm_eval: Whether BatchNorms keep their statistics.
@@ -81,6 +84,7 @@ class CocoRecipe(Recipe):
     library: str = field("keras_epsanet", kinds.one_of(*LIBRARIES))
     optimizer: str = field("sgd", kinds.one_of(*OPTIMIZERS))
     num_samples: int = field(512, kinds.POSITIVE_INTEGER)
+    sampling_ratio: int = field(2, kinds.NATURAL)
     longer_side: int = field(1333, kinds.POSITIVE_INTEGER)
     freeze_stages: int = field(1, kinds.NATURAL)
     norm_eval: bool = field(True, kinds.SWITCH)

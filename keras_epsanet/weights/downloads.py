@@ -99,6 +99,7 @@ def _announce(file, length):
         f"Publisher: {file.publisher}",
         f"License: {file.license}",
         f"Trained on: {file.data_set} (see its terms)",
+        *([f"Reached: {file.reached}"] if file.reached else []),
         f"To cite: {file.paper}",
     ]
     print("\n".join(lines), flush=True)

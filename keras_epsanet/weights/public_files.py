@@ -47,6 +47,7 @@ class PublicFile(NamedTuple):
     top1: float | None = None
     megabytes: float | None = None  # MiB, where published.
     md5: str | None = None  # Where the name holds no part of the SHA-256.
+    reached: str | None = None  # In words, where it is no top-1 accuracy.
 
     @property
     def file_name(self):

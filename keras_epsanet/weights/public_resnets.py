@@ -1,12 +1,10 @@
 """Public ResNets for a network: chosen, downloaded and converted once."""
 
-import os
 import re
 
 import numpy as np
 
-from keras_epsanet.atomic import sha256, whole, write_file
-from keras_epsanet.weights.downloads import cache_folder
+from keras_epsanet.weights.conversions import read_conversion
 from keras_epsanet.weights.inherit_resnet import check_fits
 from keras_epsanet.weights.layer_names import network_layers
 from keras_epsanet.weights.public_files import (
@@ -113,37 +111,13 @@ def read_public_resnet(model, name):
 
 
 def _read(name):
-    """Reads the converted file, or downloads and converts the published one.
-
-    The hash of the converted file lies beside it. The archive's own sums do
-    not cover the names in it, nor all that can go wrong as it is opened.
-    """
+    """Reads the converted file, or downloads and converts the published one."""
     file_name = PUBLIC_FILES[name].file_name
-    stem = os.path.splitext(file_name)[0]
-    converted = os.path.join(cache_folder(), f"{stem}.npz")
-    if _is_intact(converted):
-        with np.load(converted) as arrays:
-            return read_resnet(dict(arrays))
-    if file_name.endswith(ENDINGS):
-        # Missed before the download rather than after it.
-        import_for_files("torch", "torch")
-    weights = read_resnet(download(name))
-    with whole(converted) as temporary:
-        np.savez(temporary, **weights.state)
-        digest = sha256(temporary)
-    # A hash of the former file refuses the new one, if it ends here.
-    write_file(_hash_of(converted), digest)
-    return weights
 
+    def convert():
+        if file_name.endswith(ENDINGS):
+            # Missed before the download rather than after it.
+            import_for_files("torch", "torch")
+        return read_resnet(download(name)).state
 
-def _is_intact(path):
-    """Whether a file is there, and is what it was when its hash was taken."""
-    try:
-        with open(_hash_of(path), "rb") as file:
-            return file.read() == sha256(path).encode()
-    except OSError:  # Not there yet, or not to be read.
-        return False
-
-
-def _hash_of(path):
-    return f"{path}.sha256"
+    return read_resnet(read_conversion(file_name, convert))

@@ -29,7 +29,7 @@ SEVERAL_SCALES = (
 _BESIDE = re.compile(r"^ema_|\.conv2\.se\.|num_batches_tracked$")
 # timm's networks with other strides, or a filter before each of them.
 _OTHER_STRIDES = re.compile("legacy|resne[a-z]*aa|resnetblur")
-_CAFFE = re.compile(r"""style['"]?\s*[=:]\s*['"]caffe""")
+CAFFE = re.compile(r"""style['"]?\s*[=:]\s*['"]caffe""")
 
 
 def read_torch_resnet(path):
@@ -76,7 +76,7 @@ def rename_resnet(content, received):
     """
     if isinstance(content, collections.abc.Mapping):
         # Weights of both styles have the same names and shapes.
-        if any(map(_CAFFE.search, _texts(content.get("meta")))):
+        if any(map(CAFFE.search, texts(content.get("meta")))):
             _refuse_caffe(f"its configuration says so. Received: {received}")
     state = to_arrays(content, received)
     found = [key for key in state if key.startswith(_OF_DETECTORS)]
@@ -114,13 +114,23 @@ def _refuse_caffe(reason):
     )
 
 
-def _texts(value, name=""):
-    """Yields every text in nested values, as `name='text'`."""
+def texts(value, name=""):
+    """Yields every text in nested values, the short ones as `name='text'`.
+
+    Args:
+        value: Text, or dictionaries, lists and tuples of them.
+        name: String, the name of `value`.
+
+    Example:
+
+    >>> list(texts({"style": "caffe", "epoch": 12}))
+    ["style='caffe'"]
+    """
     if isinstance(value, str):
         yield f"{name}={value!r}" if len(value) < 40 else value
     elif isinstance(value, collections.abc.Mapping):
         for key, inner in value.items():
-            yield from _texts(inner, key)
+            yield from texts(inner, key)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            yield from _texts(inner, name)
+            yield from texts(inner, name)

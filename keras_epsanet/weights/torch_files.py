@@ -70,8 +70,13 @@ def read_content(path):
     else:
         torch = import_for_files("torch", "torch")
         try:
-            with torch.serialization.safe_globals(_plain_values()):
-                return torch.load(path, map_location="cpu", weights_only=True)
+            values = [*_plain_values(), *_logged_values()]
+            with torch.serialization.safe_globals(values):
+                content = torch.load(
+                    path, map_location="cpu", weights_only=True
+                )
+            _refuse_parts_of_logs(content)
+            return content
         except pickle.UnpicklingError as error:
             raise ValueError(
                 f"{path} is damaged, or a pickle that holds more than tensors "
@@ -105,6 +110,50 @@ def _plain_values():
     modules = ("numpy.core.multiarray", "numpy._core.multiarray")
     names = [(scalar, f"{module}.scalar") for module in modules]
     return [*names, np.dtype, *types, argparse.Namespace]
+
+
+class _Logged:
+    """Stands for a log of MMEngine's, of which it keeps nothing."""
+
+    def __init__(self, *args):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+class _OfLog(_Logged):
+    """Stands for what only a log may hold."""
+
+
+def _logged_values():
+    """What MMEngine's logs are made of, each as an object without contents.
+
+    A checkpoint of MMDetection 3 has them beside the weights. None of the
+    functions that the pickle names is called: `_OfLog` is, in their place.
+    """
+    log = "mmengine.logging.history_buffer.HistoryBuffer"
+    others = (
+        "numpy.core.multiarray._reconstruct",
+        "numpy._core.multiarray._reconstruct",
+        "numpy.ndarray",
+        "builtins.getattr",
+    )
+    return [(_Logged, log), *((_OfLog, name) for name in others)]
+
+
+def _refuse_parts_of_logs(value):
+    """Raises if what only a log may hold is elsewhere in nested values."""
+    if isinstance(value, _OfLog) or value is _OfLog:
+        raise pickle.UnpicklingError("Unsupported array or function")
+    if isinstance(value, argparse.Namespace):
+        value = vars(value)
+    if isinstance(value, collections.abc.Mapping):
+        value = value.values()
+    elif not isinstance(value, (list, tuple, set)):
+        return
+    for inner in value:
+        _refuse_parts_of_logs(inner)
 
 
 def to_arrays(content, source):

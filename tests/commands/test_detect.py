@@ -13,7 +13,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("images are decoded by TensorFlow", allow_module_level=True)
 
 # Each has a test below.
-OPTIONS = {"images", "run", "output", "json", "min_score"}
+OPTIONS = {"images", "run", "weights", "output", "json", "min_score"}
 
 
 class Model:
@@ -108,6 +108,29 @@ def test_the_run_is_read_and_pictures_go_to_the_output(model, tmp_path):
     run()
     assert model.path == "run/model.keras"
     assert pictures(tmp_path / "found") == ["image.png"]
+
+
+def test_a_detector_of_mmdetection_is_made_instead(
+    model, monkeypatch, tmp_path
+):
+    def load_trained(source):
+        model.source, model.class_names = source, ("fig", "pear")
+        model.image_size = 40, 80
+        return model
+
+    monkeypatch.setattr(detect, "load_trained", load_trained)
+    name = "mask_rcnn_resnet50_fpn_1x_coco"
+    detect.main(["--weights", name, "--output", "found", "image.png"])
+    assert model.source == name and not hasattr(model, "path")
+    assert pictures(tmp_path / "found") == ["image.png"]
+
+
+@pytest.mark.parametrize("weights", ["none.pth", "mask_rcnn_resnet5", "x"])
+def test_weights_that_are_none_are_named(weights, model):
+    options = ["--weights", weights, "--output", "found", "image.png"]
+    message = f"^detect: {weights} cannot be used: .*Received: .*{weights}"
+    with pytest.raises(SystemExit, match=message):
+        detect.main(options)
 
 
 def test_gray_images_are_taken_too(model, tmp_path):

@@ -45,6 +45,7 @@ OPTIONS = {
     "seed": ("--seed 7", 7),
     "detector": ("--detector mask_rcnn", "mask_rcnn"),
     "num_samples": ("--num-samples 8", 8),
+    "sampling_ratio": ("--sampling-ratio 0", 0),
     "longer_side": ("--longer-side 400", 400),
     "freeze_stages": ("--freeze-stages 3", 3),
     "norm_eval": ("--no-norm-eval", False),
@@ -156,6 +157,7 @@ USES = {
         lambda s: "mask_rcnn" if "segm" in s.evaluated else "retinanet",
     ],
     "num_samples": [lambda s: s.heads.get("num_samples")],
+    "sampling_ratio": [lambda s: s.heads.get("sampling_ratio")],
     "freeze_stages": [lambda s: s.backbone["freeze_stages"]],
     "norm_eval": [lambda s: s.backbone["norm_eval"]],
     "library": [
@@ -226,7 +228,8 @@ def run(monkeypatch, output, *arguments):
         maker = f"{name}_retinanet"
         monkeypatch.setattr(from_recipe, maker, make_detector(name))
     backbone = types.SimpleNamespace(from_variant=from_variant)
-    monkeypatch.setattr(from_recipe, "EPSANetBackbone", backbone)
+    for kind in ("EPSANetBackbone", "ResNetBackbone"):
+        monkeypatch.setattr(from_recipe, kind, backbone)
     variable = types.SimpleNamespace(path="backbone", name="backbone")
     backbone = types.SimpleNamespace(trainable_variables=[variable])
     monkeypatch.setattr(from_recipe, "find_backbone", lambda model: backbone)
@@ -353,6 +356,87 @@ def test_a_training_that_goes_on_does_not_inherit(monkeypatch, tmp_path):
         run(monkeypatch, tmp_path / "other", *arguments[:-1], "--freeze")
     with pytest.raises(ValueError, match="There is no file gone.pth"):
         run(monkeypatch, tmp_path / "other", *arguments, "gone.pth")
+
+
+TRAINED = "mask_rcnn_resnet50_fpn_1x_coco"
+
+
+@pytest.fixture
+def downloaded(monkeypatch):
+    """What is read, and loaded into detectors, in place of public files."""
+    seen = []
+
+    def read(family, source):
+        seen.append((family, source))
+        return source
+
+    for module in (train_coco, starting):
+        monkeypatch.setattr(module, "read_detector", read)
+    monkeypatch.setattr(
+        starting, "load_checkpoint", lambda model, x: seen.append(x)
+    )
+    return seen
+
+
+def test_a_detector_of_mmdetection_is_trained_further(
+    monkeypatch, tmp_path, downloaded
+):
+    arguments = ("--data", "MY", "--warm-up-steps", "3", "--weights", TRAINED)
+    seen = run(monkeypatch, tmp_path, *arguments)
+    assert seen.made == "mask_rcnn" and seen.variant == "resnet50"
+    assert seen.backbone["weights"] is None
+    assert seen.heads["sampling_ratio"] == 0
+    assert seen.heads["class_names"] == ["a", "b"]
+    # Once before work starts, once into the detector.
+    assert downloaded == [*2 * [("mask_rcnn", TRAINED)], TRAINED]
+    downloaded.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "has_checkpoints", lambda path: True)
+        run(patch, tmp_path, *arguments)
+    assert downloaded == []
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--detector retinanet", "detector=mask_rcnn.*--detector retinanet"),
+        ("--model epsanet50_small", "model=resnet50.*--model epsanet50_small"),
+    ],
+)
+def test_another_detector_than_that_of_the_weights_is_refused(
+    options, message, tmp_path, downloaded
+):
+    output = tmp_path / "run"
+    arguments = ["--weights", TRAINED, "--output", str(output)]
+    with pytest.raises(SystemExit, match=message):
+        train_coco.main([*arguments, *options.split()])
+    assert not downloaded and not output.exists()
+
+
+def test_a_name_that_there_is_not_is_refused_at_once(tmp_path, downloaded):
+    output = tmp_path / "run"
+    with pytest.raises(SystemExit, match="--weights mask_rcnn_resnet5: .*Sim"):
+        train_coco.main(
+            ["--weights", "mask_rcnn_resnet5", "--output", str(output)]
+        )
+    assert not downloaded and not output.exists()
+
+
+def test_a_download_that_fails_leaves_no_folder(monkeypatch, tmp_path):
+    def fail(family, source):
+        raise OSError("no network")
+
+    monkeypatch.setattr(train_coco, "read_detector", fail)
+    output = tmp_path / "run"
+    with pytest.raises(SystemExit, match=f"--weights {TRAINED}: no network"):
+        train_coco.main(["--weights", TRAINED, "--output", str(output)])
+    assert not output.exists()
+
+
+def test_a_resnet_does_not_inherit(tmp_path):
+    options = ["--model", "resnet50", "--inherit", "resnet50.tv2"]
+    with pytest.raises(SystemExit, match="a ResNet is loaded by --weights"):
+        train_coco.main([*options, "--output", str(tmp_path / "run")])
 
 
 def test_a_resnet_that_does_not_fit_leaves_no_folder(tmp_path):

@@ -228,7 +228,7 @@ def test_heads_compute_what_pytorchs_do(tmp_path):
     )
 
 
-def test_another_backbone_keeps_its_weights():
+def make_other_backbone():
     images = keras.Input((64, 64, 3))
     levels, x = {}, keras.layers.AveragePooling2D(2)(images)
     for level in (2, 3, 4, 5):
@@ -236,11 +236,16 @@ def test_another_backbone_keeps_its_weights():
         levels[f"P{level}"] = x = keras.layers.Conv2D(16, 1)(x)
     backbone = keras.Model(images, x)
     backbone.pyramid_outputs = levels
+    return backbone
+
+
+def test_heads_are_loaded_alone_if_there_is_no_backbone_in_the_file():
+    backbone = make_other_backbone()
     model = RetinaNet(backbone, CLASSES)
     random = np.random.default_rng(0)
     state = {k: random.normal(size=v) for k, v in RETINANET.items()}
     before = backbone.get_weights()
-    load_mmdet_weights(model, {**state, "backbone.conv1.weight": np.ones(3)})
+    load_mmdet_weights(model, state)
     for old, new in zip(before, backbone.get_weights()):
         np.testing.assert_array_equal(old, new)
     bias = model.get_layer("box_output").bias
@@ -249,3 +254,67 @@ def test_another_backbone_keeps_its_weights():
         state["bbox_head.retina_reg.bias"],
         rtol=1e-6,
     )
+
+
+def test_a_backbone_whose_names_are_not_known_is_refused():
+    model = RetinaNet(make_other_backbone(), CLASSES)
+    before = model.get_weights()
+    state = {k: np.ones(v, "float32") for k, v in RETINANET.items()}
+    state["backbone.conv1.weight"] = np.ones(3)
+    with pytest.raises(ValueError, match="without the entries backbone.*Rece"):
+        load_mmdet_weights(model, state)
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("cls, shapes", DETECTORS)
+def test_another_number_of_classes_leaves_the_last_layers_out(
+    cls, shapes, tmp_path
+):
+    pytest.importorskip("safetensors")
+    state = make_state(shapes, tmp_path)
+    model = cls(make_backbone(), CLASSES + 2)
+    last = {
+        "bbox_head.retina_cls",
+        "roi_head.bbox_head.fc_cls",
+        "roi_head.bbox_head.fc_reg",
+        "roi_head.mask_head.conv_logits",
+    }
+    entries = detector_entries(model)
+    kept = {
+        entry.key: entry.to_torch()
+        for entry in entries
+        if entry.key.rpartition(".")[0] in last
+    }
+    meta = {"CLASSES": ["a", "b", "c"]}
+    message = "for 3 classes, those of the detector for 5"
+    with pytest.warns(UserWarning, match=message) as warnings:
+        load_mmdet_weights(model, {"state_dict": state, "meta": meta})
+    # The line of the user is named.
+    assert [x.filename for x in warnings] == [__file__]
+    assert model.class_names is None
+    for entry in entries:
+        wanted = kept.get(entry.key, state.get(entry.key))
+        np.testing.assert_array_equal(entry.to_torch(), wanted)
+
+
+def test_last_layers_that_contradict_each_other_are_refused(tmp_path):
+    pytest.importorskip("safetensors")
+    state = make_state(FASTER_RCNN, tmp_path)
+    state["roi_head.bbox_head.fc_reg.bias"] = np.zeros(4)  # For all classes.
+    state["roi_head.bbox_head.fc_reg.weight"] = np.zeros((4, 1024))
+    model = FasterRCNN(make_backbone(), CLASSES + 2)
+    with pytest.raises(ValueError, match="another shape: .*fc_reg.*fc_cls"):
+        load_mmdet_weights(model, state)
+
+
+@pytest.mark.parametrize("given", [None, ("x", "y", "z")])
+def test_class_names_of_the_file_are_for_who_has_none(given, tmp_path):
+    pytest.importorskip("safetensors")
+    model = RetinaNet(make_backbone(), CLASSES, class_names=given)
+    content = {
+        "state_dict": make_state(RETINANET, tmp_path),
+        "meta": {"CLASSES": ("a", "b", "c")},
+    }
+    load_mmdet_weights(model, content)
+    assert model.class_names == (given or ("a", "b", "c"))

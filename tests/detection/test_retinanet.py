@@ -314,3 +314,22 @@ def test_the_config_has_the_initializer_of_the_heads():
     model = RetinaNet(make_backbone(), CLASSES, head_initializer="he_normal")
     config = model.get_config()["head_initializer"]
     assert config["class_name"] == "HeNormal"
+
+
+def test_the_focal_loss_may_be_changed_afterwards():
+    """By its definition, for one anchor and one class."""
+    detector = RetinaNet(make_backbone(), 1, focal_alpha=0.5)
+    config = detector.get_config()
+    assert (config["focal_alpha"], config["focal_gamma"]) == (0.5, 2.0)
+    images = np.zeros((1, 32, 32, 3), "float32")
+    # No object: all anchors are background, of the probability p.
+    targets = {"boxes": [[[-1.0] * 4]], "labels": [[-1]]}
+    targets = {k: np.array(v) for k, v in targets.items()}
+    detector.compile("sgd")
+    number = sum(len(x) for x in detector.anchor_generator(32, 32))
+    for alpha, gamma in ((0.5, 2.0), (0.25, 0.0), (0.75, 1.0)):
+        detector.focal_alpha, detector.focal_gamma = alpha, gamma
+        loss = detector.evaluate(images, targets, verbose=0, return_dict=True)
+        p = 0.01  # As the last bias starts; of zeros all else is zero.
+        wanted = -(1 - alpha) * p**gamma * np.log(1 - p) * number
+        assert loss["classification_loss"] == pytest.approx(wanted, rel=1e-3)

@@ -69,15 +69,7 @@ def make_features(*shape):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-ADAPTIVE = pytest.param(
-    0,
-    marks=pytest.mark.skipif(
-        not TENSORFLOW, reason="offered on TensorFlow alone"
-    ),
-)
-
-
-@pytest.mark.parametrize("ratio", [1, 2, 3, ADAPTIVE])
+@pytest.mark.parametrize("ratio", [1, 2, 3, 0])
 @pytest.mark.parametrize("size, scale", [(2, 1), (7, 1), (3, 0.5)])
 def test_values_are_those_of_a_plain_loop(size, scale, ratio):
     features = make_features(2, 10, 12, 3)
@@ -97,7 +89,7 @@ def test_reference_values():
     np.testing.assert_allclose(found[1].ravel(), [14.6875, 0, 0, 0])
 
 
-@pytest.mark.parametrize("ratio", [2, ADAPTIVE])
+@pytest.mark.parametrize("ratio", [2, 0])
 def test_values_are_torchvisions(ratio):
     torchvision = pytest.importorskip("torchvision")
     torch = pytest.importorskip("torch")
@@ -115,7 +107,7 @@ def test_values_are_torchvisions(ratio):
     np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("ratio", [2, ADAPTIVE])
+@pytest.mark.parametrize("ratio", [2, 0])
 def test_gradients_are_finite_differences(ratio, gradient_of):
     features = make_features(2, 10, 12, 1)
     upstream = ops.array(make_features(len(BOXES), 3, 3, 1))
@@ -181,19 +173,20 @@ def test_levels_change_at_powers_of_two(side, level):
     assert int(assign_levels(ops.array([0.0, 0, side, side]), 4)) == level
 
 
+@pytest.mark.parametrize("ratio", [2, 0])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_stays(dtype):
+def test_half_precision_stays(dtype, ratio):
     features = ops.cast(make_features(2, 10, 12, 3), dtype)
-    found = roi_align(features, BOXES, IMAGES, 7)
+    found = roi_align(features, BOXES, IMAGES, 7, 1, ratio)
     assert keras.backend.standardize_dtype(found.dtype) == dtype
-    exact = roi_align(ops.cast(features, "float32"), BOXES, IMAGES, 7)
+    exact = ops.cast(features, "float32")
+    exact = roi_align(exact, BOXES, IMAGES, 7, 1, ratio)
     np.testing.assert_allclose(ops.cast(found, "float32"), exact, atol=0.03)
 
 
-@pytest.mark.skipif(TENSORFLOW, reason="has it")
-def test_adaptive_sampling_is_refused_where_it_is_missing():
-    with pytest.raises(ValueError, match="Received: sampling_ratio=0"):
-        roi_align(make_features(1, 4, 4, 1), BOXES, IMAGES * 0, 2, 1, 0)
+def test_a_negative_number_of_samples_is_refused():
+    with pytest.raises(ValueError, match="Received: sampling_ratio=-1"):
+        roi_align(make_features(1, 4, 4, 1), BOXES, IMAGES * 0, 2, 1, -1)
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="unknown sizes are TensorFlow's")

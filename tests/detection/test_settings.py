@@ -8,6 +8,7 @@ from keras_epsanet.detection.settings import (
     Setting,
     box_format,
     check_class_names,
+    from_zero,
     integer_from,
     share,
     two_sides,
@@ -59,7 +60,7 @@ def test_a_refused_change_leaves_the_former_value():
         (
             RetinaNet,
             "confidence_threshold iou_threshold max_detections "
-            "bounding_box_format image_size",
+            "bounding_box_format image_size focal_alpha focal_gamma",
         ),
         (FasterRCNN, "num_samples sampling_ratio max_detections"),
     ],
@@ -84,8 +85,15 @@ def test_what_is_no_positive_integer_is_refused(value):
         integer_from(1)("n", value)
 
 
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_what_is_no_number_from_zero_is_refused(value):
+    with pytest.raises(ValueError, match=f"from 0 up. Received: g={value}"):
+        from_zero("g", value)
+
+
 def test_a_limit_itself_is_allowed():
     assert integer_from(1)("n", 1) == 1
+    assert from_zero("g", 0) == 0 and from_zero("g", 5) == 5
     assert share("s", 0) == 0 and share("s", 1) == 1
 
 

@@ -188,6 +188,7 @@ OPTIONS = {
     "library": ("keras_cv", "keras_cv"),
     "optimizer": ("adam", "adam"),
     "num_samples": ("8", 8),
+    "sampling_ratio": ("0", 0),
     "longer_side": ("1000", 1000),
     "freeze_stages": ("0", 0),
     "norm_eval": (None, False),

@@ -1,13 +1,6 @@
-"""What the tests of weights share: ResNets of PyTorch, and a publisher."""
-
-import functools
-import hashlib
-import http.server
-import threading
+"""What the tests of weights share: ResNets of PyTorch."""
 
 import pytest
-
-from keras_epsanet.weights import public_files
 
 
 def _make_resnet(blocks, filters, groups=1, expansion=4, classes=1000):
@@ -70,51 +63,3 @@ def _make_resnet(blocks, filters, groups=1, expansion=4, classes=1000):
 def torch_resnet():
     """Function that makes a ResNet of PyTorch of random numbers."""
     return _make_resnet
-
-
-class _Publisher:
-    """Serves files of the real names on loopback, in the place of the web."""
-
-    def __init__(self, folder, monkeypatch):
-        asked = self.asked = []
-        self._folder, self._monkeypatch = folder, monkeypatch
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *args):
-                asked.append(self.path)
-
-        self.server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
-        )
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def publish(self, name, content, **kwargs):
-        """Saves what `torch.load` is to read, and lets `name` be its name.
-
-        The file's name ends in its hash, as that of the real one does.
-        """
-        import torch
-
-        path = self._folder / "unnamed"
-        torch.save(content, path, **kwargs)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        entry = public_files.PUBLIC_FILES[name]
-        file = entry.file_name.replace(entry.digest, digest)
-        path = path.rename(self._folder / file)
-        url = f"http://127.0.0.1:{self.server.server_port}/{file}"
-        self._monkeypatch.setitem(
-            public_files.PUBLIC_FILES, name, entry._replace(url=url)
-        )
-        return path
-
-
-@pytest.fixture
-def publisher(tmp_path, monkeypatch):
-    """A publisher of weights, and an empty cache in `tmp_path`."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    folder = tmp_path / "published"
-    folder.mkdir()
-    publisher = _Publisher(folder, monkeypatch)
-    yield publisher
-    publisher.server.shutdown()

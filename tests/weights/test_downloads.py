@@ -224,6 +224,14 @@ def test_the_terms_are_printed_before_the_download(
     assert out.index("To cite: ") < out.index("byte")
 
 
+def test_what_was_reached_is_printed_where_it_is_known(offer, cache, capsys):
+    fetch(offer("good"), 10)
+    assert "Reached" not in capsys.readouterr().out
+    (cache / NAME).unlink()
+    fetch(offer("good", reached="AP of boxes 38.2"), 10)
+    assert "\nReached: AP of boxes 38.2\n" in capsys.readouterr().out
+
+
 def test_a_license_for_non_commercial_use_is_printed(offer, cache, capsys):
     fetch(offer("good", name="resnext50_32x4d.fb_ssl"), 10)
     assert "License: CC-BY-NC 4.0: non-commercial use only" in (
