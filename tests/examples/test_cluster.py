@@ -52,7 +52,7 @@ def batch_script(tmp_path):
         for name, text in commands.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
-        (tmp_path / "script").write_text(block("sh"))
+        (tmp_path / "script").write_text(block("bash"))
         variables = {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "CALLS": str(tmp_path),
