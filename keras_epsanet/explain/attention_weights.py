@@ -18,13 +18,7 @@ from keras_epsanet.layers import PSA, ClassNames
 
 # What is multiplied with the input: a number for each channel, or also for
 # each pixel.
-_CHANNEL_GATES = (
-    layers.SE,
-    layers.ECA,
-    layers.FCA,
-    layers.SRM,
-    layers.GSoP,
-)
+_CHANNEL_GATES = (layers.SE, layers.ECA, layers.FCA, layers.SRM, layers.GSoP)
 _PIXEL_GATES = (
     layers.BAM,
     layers.CBAM,

@@ -438,7 +438,7 @@ def message_of(arguments, capsys):
         ("--learning-rate nan", "Received: learning_rate=nan"),
         ("--model resnet", "invalid choice: 'resnet'"),
         ("--weights none.keras", "There is no file none.keras"),
-        ("--weights imagenet", "There are no ImageNet weights"),
+        ("--weights imagenet", "This package has no ImageNet weights"),
         ("--seed -1", "Received: seed=-1"),
         ("--data a --tfds b", "not allowed with"),
         ("--tfds none", "must be a dataset of TensorFlow Datasets"),

@@ -84,6 +84,21 @@ def test_the_environment_names_the_processes(
 
 
 @pytest.mark.parametrize(
+    "jobs, count",
+    [
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, 3),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, 2),
+        ({"worker": ["a:1", "b:1"], "ps": ["c:1"]}, 2),
+        ({"chief": ["a:1"], "evaluator": ["b:1"]}, 1),
+        ({}, 1),
+    ],
+)
+def test_a_chief_is_a_worker_too(jobs, count, environment):
+    environment({"TF_CONFIG": json.dumps({"cluster": jobs})})
+    assert find_cluster("tensorflow").processes == count
+
+
+@pytest.mark.parametrize(
     "backend, variables, message",
     [
         (

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from keras_epsanet import EPSANet
-from keras_epsanet.distribution import strategy
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("workers train on TensorFlow", allow_module_level=True)
@@ -76,21 +75,6 @@ def wait_for_checkpoints(output, count, process):
 def texts(output):
     paths = [pathlib.Path(f"{output}-{index}.txt") for index in range(2)]
     return [path.read_text(errors="replace") for path in paths]
-
-
-@pytest.mark.parametrize(
-    "cluster, count",
-    [
-        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, 3),
-        ({"chief": ["a:1"], "worker": ["b:1"]}, 2),
-        ({"worker": ["a:1", "b:1"], "ps": ["c:1"]}, 2),
-        ({"chief": ["a:1"]}, 1),
-        ({}, 0),
-    ],
-)
-def test_a_chief_is_a_worker_too(monkeypatch, cluster, count):
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster}))
-    assert strategy._num_workers() == count
 
 
 @pytest.mark.large
