@@ -26,6 +26,9 @@ PORTABLE = tests/attention tests/detection tests/explain tests/graph \
 	tests/weights/test_pyramid_fit.py tests/weights/test_resnet_keras.py \
 	tests/weights/test_resnext_start.py tests/test_docstrings.py tests/test_saving.py
 
+# Of those the forms of a backend and the layers.
+PORTABLE_FAST = tests/ops tests/layers
+
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.
 PORTABLE_JAX = tests/attention tests/detection tests/explain \
@@ -44,7 +47,7 @@ PORTABLE_JAX = tests/attention tests/detection tests/explain \
 JAX = XLA_FLAGS="--xla_backend_optimization_level=0 \
 	--xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax
 
-.PHONY: compare demo demo-detection demo-transfer docs test test-fast test-all lint format clean
+.PHONY: compare demo demo-detection demo-transfer docs test test-ci test-fast test-all lint format clean
 
 demo: $(VENV)/examples.done
 	$(BIN)/python examples/train_classifier.py
@@ -64,10 +67,18 @@ compare: $(VENV)/examples.done
 docs: $(VENV)/docs.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# Twelve minutes on two cores.
 test: lint
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large and not slow"
+	KERAS_BACKEND=torch $(PYTEST) -m "not large and not slow" $(PORTABLE_FAST)
+	$(JAX) $(PYTEST) -m "not large and not slow" $(PORTABLE_FAST)
+
+# What continuous integration runs: on TensorFlow the slow ones as well, on the
+# others all parts of the package.
+test-ci: lint
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large"
-	KERAS_BACKEND=torch $(PYTEST) -m "not large" $(PORTABLE)
-	$(JAX) $(PYTEST) -m "not large" $(PORTABLE_JAX)
+	KERAS_BACKEND=torch $(PYTEST) -m "not large and not slow" $(PORTABLE)
+	$(JAX) $(PYTEST) -m "not large and not slow" $(PORTABLE_JAX)
 
 test-fast: lint
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large" $(FAST)

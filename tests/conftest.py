@@ -17,12 +17,20 @@ import numpy as np
 import pytest
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+# Tests of which a case takes two seconds and more, without their parameters.
+SLOW = frozenset((GOLDEN.parent / "slow.txt").read_text().split())
 
 if keras.backend.backend() == "jax":
     # Otherwise JAX turns every float64 into a float32.
     import jax
 
     jax.config.update("jax_enable_x64", True)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.nodeid.partition("[")[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 def golden_weight(key, shape):

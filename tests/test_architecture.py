@@ -93,3 +93,12 @@ def test_every_file_of_tests_has_its_room():
     tests = ROOT / "tests"
     folders = {x.parent.relative_to(tests) for x in tests.rglob("test_*.py")}
     assert folders <= rooms | others
+
+
+def test_tests_that_are_called_slow_exist():
+    names = (ROOT / "tests/slow.txt").read_text().split()
+    assert len(names) == len(set(names)) and names == sorted(names)
+    for name in names:
+        path, _, function = name.partition("::")
+        text = (ROOT / path).read_text()
+        assert f"\ndef {function}(" in text, name
