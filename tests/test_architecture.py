@@ -99,6 +99,6 @@ def test_tests_that_are_called_slow_exist():
     names = (ROOT / "tests/slow.txt").read_text().split()
     assert len(names) == len(set(names)) and names == sorted(names)
     for name in names:
-        path, _, function = name.partition("::")
+        path, *_, function = name.split("::")
         text = (ROOT / path).read_text()
-        assert f"\ndef {function}(" in text, name
+        assert f"def {function}(" in text, name
