@@ -67,7 +67,7 @@ compare: $(VENV)/examples.done
 docs: $(VENV)/docs.done
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# Twelve minutes on two cores.
+# Ten minutes on two cores.
 test: lint
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large and not slow"
 	KERAS_BACKEND=torch $(PYTEST) -m "not large and not slow" $(PORTABLE_FAST)

@@ -372,7 +372,7 @@ def test_commands_can_be_given_as_printed(page):
 
 
 # Of other programs.
-FOREIGN = {"--requeue"}
+FOREIGN = {"--requeue", "--durations"}
 
 
 def test_options_in_the_text_exist():
