@@ -53,15 +53,15 @@ def free_addresses(count):
     return addresses
 
 
-def as_tf_config(index):
+def as_tf_config(index, addresses):
     """The variable of Kubernetes' TFJob and of Vertex AI."""
     task = {"type": "worker", "index": index}
-    config = {"cluster": {"worker": ADDRESSES}, "task": task}
+    config = {"cluster": {"worker": addresses}, "task": task}
     return {"TF_CONFIG": json.dumps(config)}
 
 
-def as_srun(index):
-    """What `srun` sets for two tasks of a node."""
+def as_srun(index, addresses):
+    """What `srun` sets for two tasks of a node, whose ports the job tells."""
     return {
         "SLURM_JOB_ID": str(JOB),
         "SLURM_NTASKS": "2",
@@ -74,7 +74,6 @@ def as_srun(index):
     }
 
 
-ADDRESSES = free_addresses(2)
 JOB = os.getpid()  # Its ports are hardly another one's.
 
 
@@ -157,10 +156,10 @@ def test_two_devices_train_as_one(scenarios, tmp_path):
     ],
 )
 def test_two_workers_train_as_one(variables, scenarios, tmp_path):
-    processes = {
-        f"worker{i}": start(tmp_path, f"worker{i}", scenarios, variables(i))
-        for i in range(2)
-    }
+    processes, addresses = {}, free_addresses(2)
+    for i in range(2):
+        name, environment = f"worker{i}", variables(i, addresses)
+        processes[name] = start(tmp_path, name, scenarios, environment)
     results = finish(tmp_path, processes)
     for i, arrays in enumerate(results):
         assert arrays["replicas"] == 2 and arrays["is_chief"] == (i == 0)
