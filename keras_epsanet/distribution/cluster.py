@@ -29,11 +29,13 @@ class Cluster(NamedTuple):
         processes: Integer, how many they are. With `TPU` it is 1: the hosts
             of a TPU belong to its strategy.
         why: String, a sentence about it, for people.
+        is_surprising: Whether a process trains alone that may not be meant to.
     """
 
     variable: str | None
     processes: int
     why: str
+    is_surprising: bool = False
 
 
 def find_cluster(backend):
@@ -71,10 +73,10 @@ def find_cluster(backend):
     if backend != "torch":
         found.pop(TORCHRUN, None)  # Of other programs too.
     _check(found, backend)
-    for variable in (*_READ_BY.get(backend, ()), None):
+    for variable in _READ_BY.get(backend, ()):
         if variable in found:
             return Cluster(variable, found[variable], _why(variable, found))
-    return Cluster(None, 1, _why_alone())
+    return _alone()
 
 
 def check_one_process(what):
@@ -124,14 +126,16 @@ def _why(variable, found):
     return f"with {found[variable]} processes, which {variable} names"
 
 
-def _why_alone():
+def _alone():
     allotted = os.environ.get("SLURM_NTASKS", "1")
     if allotted.isdecimal() and int(allotted) > 1 and SLURM not in os.environ:
-        return (
+        why = (
             f"in one process: Slurm has allotted {allotted} tasks, but the "
             "program was not started by srun, which starts all of them"
         )
-    return "in one process: nothing in the environment names others"
+        return Cluster(None, 1, why, is_surprising=True)
+    why = "in one process: nothing in the environment names others"
+    return Cluster(None, 1, why)
 
 
 def _number(name):

@@ -90,8 +90,10 @@ def make_strategy(devices=None):
         strategy = _make_workers_strategy(cluster)
     else:
         strategy = _make_strategy_of_machine(devices)
-    if num_replicas(strategy) > 1 or "srun" in cluster.why:
-        print(f"{num_replicas(strategy)} devices train {cluster.why}.")
+    devices = num_replicas(strategy)
+    if devices > 1 or cluster.is_surprising:
+        noun = "devices train" if devices > 1 else "device trains"
+        print(f"{devices} {noun} {cluster.why}.")
     return strategy
 
 
