@@ -109,7 +109,7 @@ def _check(found, backend):
             f"{' or '.join(_READ_BY[backend])}. Unset the other variable or "
             f"change KERAS_BACKEND. Received: {_received(unread)}"
         )
-    if len(set(found.values())) > 1 or (TPU in found and len(found) > 1):
+    if len(set(found.values())) > 1:  # A TPU beside others too, being 1.
         raise ValueError(
             "The environment names different processes that train together: "
             f"unset what is not meant. Received: {_received(found)}"
