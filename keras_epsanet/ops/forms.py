@@ -6,9 +6,11 @@ The forward pass and the gradient of the kernel have one each; the gradient of
 the inputs, whose lanes are the channels of the inputs, needs none.
 """
 
+import contextlib
 import math
-import os
 from typing import NamedTuple
+
+import keras
 
 NO_TILES = (1, 1)
 
@@ -36,12 +38,14 @@ class Problem(NamedTuple):
         groups: Integer.
         output_sizes: Pair, height and width of the output in pixels; `None`
             where unknown.
+        dtype: String, type that it is computed in.
     """
 
     kernel_shape: tuple
     strides: tuple
     groups: int
     output_sizes: tuple
+    dtype: str = "float32"
 
 
 class Forms(NamedTuple):
@@ -56,7 +60,9 @@ class Forms(NamedTuple):
     kernel_gradient: tuple
 
 
-_CHOSEN = {}
+_chosen = {}
+# What `find` was asked for while `asked_for` listens.
+_asked = None
 
 
 def choose(forms):
@@ -65,29 +71,60 @@ def choose(forms):
     Args:
         forms: Dictionary of a `Forms` for each `Problem`.
     """
-    _CHOSEN.update(forms)
+    _chosen.update(forms)
 
 
 def forget():
     """Takes the forms of the table again, for all convolutions."""
-    _CHOSEN.clear()
+    _chosen.clear()
 
 
-def find(kernel_shape, strides, groups, output_sizes, lanes):
+@contextlib.contextmanager
+def tried(forms):
+    """Takes other forms within a `with` block."""
+    before = dict(_chosen)
+    choose(forms)
+    try:
+        yield
+    finally:
+        forget()
+        choose(before)
+
+
+@contextlib.contextmanager
+def asked_for():
+    """Yields a dictionary that fills with what is traced in the block.
+
+    Its keys are each `Problem`, its values the `Forms` that were taken.
+    """
+    global _asked
+    before, _asked = _asked, {}
+    try:
+        yield _asked
+    finally:
+        _asked = before
+
+
+def find(kernel, strides, groups, output_sizes, lanes):
     """Returns the `Forms` that were chosen, or those of the table.
 
     Args:
-        kernel_shape, strides, groups, output_sizes: As in `Problem`; what is
-            unknown of the sizes may be no integer.
+        kernel: Tensor `(height, width, C / groups, filters)`.
+        strides, groups, output_sizes: As in `Problem`; what is unknown of
+            the sizes may be no integer.
         lanes: Integer, the lanes of a vector: 8 or 16.
     """
     problem = Problem(
-        tuple(kernel_shape),
+        tuple(kernel.shape),
         tuple(strides),
         groups,
         tuple(n if isinstance(n, int) else None for n in output_sizes),
+        keras.backend.standardize_dtype(kernel.dtype),
     )
-    return _CHOSEN.get(problem) or _of_table(problem, lanes)
+    forms = _chosen.get(problem) or _of_table(problem, lanes)
+    if _asked is not None:
+        _asked[problem] = forms
+    return forms
 
 
 def _of_table(problem, lanes):
@@ -128,23 +165,3 @@ def fits(problem, tile):
         isinstance(output_size, int) and output_size < size
         for output_size, size in zip(problem.output_sizes, expanded)
     )
-
-
-def vector_lanes():
-    """Returns the lanes of a float32 vector of this CPU: 8 or 16.
-
-    Those that oneDNN uses, which can be told to leave AVX-512 alone.
-    """
-    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-    if allowed not in ("ALL", "DEFAULT") and "AVX512" not in allowed:
-        return 8
-    return 16 if _has_avx512() else 8
-
-
-def _has_avx512():
-    # NumPy finds out by itself, on every system, to choose its own loops.
-    try:
-        from numpy._core._multiarray_umath import __cpu_features__
-    except ImportError:  # NumPy 1.
-        from numpy.core._multiarray_umath import __cpu_features__
-    return bool(__cpu_features__.get("AVX512_SKX"))

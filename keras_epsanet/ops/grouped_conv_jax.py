@@ -35,7 +35,7 @@ def convolve_jax(inputs, kernel, strides, groups, data_format):
     else:
         sizes = _output_sizes(inputs, strides)
         # What XLA makes for 8 lanes was measured alone.
-        found = forms.find(kernel.shape, strides, groups, sizes, lanes=8)
+        found = forms.find(kernel, strides, groups, sizes, lanes=8)
         outputs = _convolution_on_cpu()(
             inputs, kernel, tuple(strides), groups, found
         )

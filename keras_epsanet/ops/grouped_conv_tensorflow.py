@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_epsanet.ops import forms
 from keras_epsanet.ops.pixel_tiles import PixelTiles
+from keras_epsanet.ops.processor import vector_lanes
 
 
 def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
@@ -39,8 +40,8 @@ def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
         inputs, padding = _pad(inputs, kernel, strides, sizes)
         return tf.nn.conv2d(inputs, kernel, strides, padding)
     # Eigen, which computes without oneDNN, was measured with AVX2 alone.
-    lanes = 8 if lacks_onednn(kernel.dtype) else forms.vector_lanes()
-    found = forms.find(kernel.shape, strides, groups, sizes, lanes)
+    lanes = 8 if lacks_onednn(kernel.dtype) else vector_lanes()
+    found = forms.find(kernel, strides, groups, sizes, lanes)
     tiles, gradient_tiles = (
         PixelTiles(kernel.shape, strides, groups, shape) for shape in found
     )

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from keras_epsanet.ops import forms
@@ -14,7 +15,8 @@ def the_table_alone():
 
 
 def tile(kernel_shape, groups, output_sizes, strides=(1, 1), lanes=8):
-    found = forms.find(kernel_shape, strides, groups, output_sizes, lanes)
+    kernel = np.zeros(kernel_shape, "float32")
+    found = forms.find(kernel, strides, groups, output_sizes, lanes)
     assert found.outputs == found.kernel_gradient
     return found.outputs
 
@@ -90,47 +92,42 @@ def test_candidates_fill_at_most_32_lanes_and_fit():
     assert forms.candidates(pointwise) == [NO_TILES]
 
 
+KERNEL = np.zeros((5, 5, 8, 32), "float32")
+CHOSEN = Forms((4, 1), (1, 4))
+
+
 def test_what_was_chosen_is_taken_for_that_convolution_alone():
-    shape, strides, groups = (5, 5, 8, 32), (1, 1), 4
-    chosen = Forms((4, 1), (1, 4))
+    strides, groups = (1, 1), 4
     # Sizes that are no integers are unknown.
-    forms.choose({Problem(shape, strides, groups, (28, None)): chosen})
-    assert forms.find(list(shape), [1, 1], groups, (28, "n"), 8) == chosen
-    others = forms.find(shape, strides, groups, (28, 28), 8)
-    assert others == Forms(NO_TILES, NO_TILES)
+    forms.choose({Problem(KERNEL.shape, strides, groups, (28, None)): CHOSEN})
+    found = forms.find(KERNEL, [1, 1], groups, (28, "n"), 8)
+    assert found == CHOSEN
+    table = Forms(NO_TILES, NO_TILES)
+    assert forms.find(KERNEL, strides, groups, (28, 28), 8) == table
+    half = KERNEL.astype("float16")
+    assert forms.find(half, strides, groups, (28, None), 8) == table
     forms.forget()
-    found = forms.find(shape, strides, groups, (28, None), 8)
-    assert found == Forms(NO_TILES, NO_TILES)
+    assert forms.find(KERNEL, strides, groups, (28, None), 8) == table
 
 
-@pytest.mark.parametrize(
-    "allowed, has_avx512, lanes",
-    [
-        (None, True, 16),
-        (None, False, 8),
-        ("ALL", True, 16),
-        ("default", True, 16),
-        ("AVX2", True, 8),
-        ("AVX512_CORE", True, 16),
-        ("AVX512_CORE", False, 8),
-        ("SSE41", True, 8),
-    ],
-)
-def test_lanes_are_those_that_the_processor_has_and_onednn_may_use(
-    monkeypatch, allowed, has_avx512, lanes
-):
-    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    if allowed:
-        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
-    monkeypatch.setattr(forms, "_has_avx512", lambda: has_avx512)
-    assert forms.vector_lanes() == lanes
+def test_what_is_tried_is_forgotten_and_what_was_chosen_is_not():
+    problem = Problem(KERNEL.shape, (1, 1), 4, (28, 28))
+    tried = Forms((2, 1), (2, 1))
+
+    def found():
+        return forms.find(KERNEL, (1, 1), 4, (28, 28), 8)
+
+    forms.choose({problem: CHOSEN})
+    with pytest.raises(KeyError), forms.tried({problem: tried}):
+        assert found() == tried
+        raise KeyError
+    assert found() == CHOSEN
 
 
-def test_the_processor_is_asked():
-    try:
-        with open("/proc/cpuinfo") as file:
-            flags = file.read().split()
-    except OSError:
-        pytest.skip("no list of the processor's features here")
-    wanted = {"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"}
-    assert forms._has_avx512() == (wanted <= set(flags))
+def test_what_is_asked_for_is_listed():
+    kernel = np.zeros((9, 9, 4, 16), "float16")
+    with forms.asked_for() as asked:
+        found = forms.find(kernel, [1, 1], 16, (40, "n"), 8)
+    forms.find(KERNEL, (1, 1), 4, (40, 40), 8)
+    problem = Problem((9, 9, 4, 16), (1, 1), 16, (40, None), "float16")
+    assert asked == {problem: found}

@@ -85,7 +85,7 @@ def test_strides_keep_the_last_row_and_column_of_odd_images():
     image = RANDOM.standard_normal((1, 17, 17, 6)).astype("float32")
     kernel = RANDOM.standard_normal((3, 3, 3, 6)).astype("float32")
     sizes = (9, 9)
-    found = forms.find(kernel.shape, (2, 2), 2, sizes, 8)
+    found = forms.find(kernel, (2, 2), 2, sizes, 8)
     assert found.outputs != forms.NO_TILES
     outputs = convolve_jax(image, kernel, (2, 2), 2, "channels_last")
     assert outputs.shape == (1, *sizes, 6)
