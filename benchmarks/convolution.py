@@ -4,10 +4,11 @@
 
 For every convolution of the PSA modules of a network: how long TensorFlow's
 grouped kernel and gradients group by group take on a CPU, relative to the
-form that `keras_epsanet/ops/grouped_conv_tensorflow.py` chooses, forward and
-forward with both gradients. Each number is the median of `--repeats` ratios
-of neighboring runs. Below 1 the choice is wrong for this machine. Not run to
-its end yet: the forms were chosen by a run of each alone.
+form that `keras_epsanet/ops/forms.py` chooses, forward and forward with both
+gradients; the same for tiles of 8 and of 16 lanes. Each number is the median
+of `--repeats` ratios of neighboring runs. Below 1 the choice is wrong for this
+machine: `keras_epsanet.autotune` finds a better one. docs/convolution.md has
+what was measured.
 """
 
 import argparse
@@ -26,12 +27,15 @@ import tensorflow as tf
 
 import keras_epsanet
 from keras_epsanet.models.variants import MODEL_CONFIGS
+from keras_epsanet.ops import forms
 
 # What is replaced in the package for each form.
 OPS = "keras_epsanet.ops."
 FORMS = {
     "chosen": {},
-    "native": {OPS + "pixel_tiles.LANES": 0},
+    "native": {OPS + "forms._of_table": lambda *_: forms.Forms((1, 1), (1, 1))},
+    "8 lanes": {OPS + "grouped_conv_tensorflow.vector_lanes": lambda: 8},
+    "16 lanes": {OPS + "grouped_conv_tensorflow.vector_lanes": lambda: 16},
     "per group": {
         OPS + "grouped_conv_tensorflow.lacks_onednn": lambda dtype: True
     },
@@ -113,17 +117,17 @@ def main():
     keras.utils.set_random_seed(0)
 
     print(f"{args.model}, float32, batch {args.batch_size}: times the chosen")
-    print(" " * 42 + "forward            with gradients")
-    print("input        filters kernel strides groups", end="")
-    print("  native per group  native per group")
+    print(f"{'':42} {'forward':40} with gradients")
+    print("input        filters kernel strides groups", end=" ")
+    print(" ".join(f"{name:>9}" for name in [*list(FORMS)[1:]] * 2))
     for shape in find_shapes(args.model, args.image_size):
-        forms = [build_runs(form, shape, args.batch_size) for form in FORMS]
-        ratios = [measure(runs, args.repeats)[1:] for runs in zip(*forms)]
+        pairs = [build_runs(form, shape, args.batch_size) for form in FORMS]
+        ratios = [measure(runs, args.repeats)[1:] for runs in zip(*pairs)]
         size, channels, filters, kernel_size, strides, groups = shape
         print(
             f"{f'{size}×{size}×{channels}':12} {filters:7} {kernel_size:6} "
             f"{strides:7} {groups:6} "
-            + " ".join(f"{x:7.2f} {y:9.2f}" for x, y in ratios),
+            + " ".join(f"{x:9.2f}" for row in ratios for x in row),
             flush=True,
         )
 

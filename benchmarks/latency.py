@@ -1,18 +1,21 @@
 """Times an EPSANet against other networks and other code, by ratios.
 
     python benchmarks/latency.py
+    python benchmarks/latency.py --all --reference CLONE
     python benchmarks/latency.py --against stock --batch-size 2 --repeats 3
     python benchmarks/latency.py --against reference --reference CLONE
 
 The first is against the ResNet of keras.applications of the same depth, the
-second against the same network made of `keras.layers.Conv2D(groups=…)`, the
-third against the PyTorch code of the paper's authors in a clone of
+second prints the table of docs/performance.md, a process for each row. The
+third is against the same network made of `keras.layers.Conv2D(groups=…)`, the
+fourth against the PyTorch code of the paper's authors in a clone of
 https://github.com/murufeng/EPSANet, eager and channels-last unless `--layout`
 says otherwise. `--against plain` compares the fused network (`fuse`) with the
 one it was made from, in inference; `--against size` another `--image-size`
 with 224. `--against tensorflow` compares another KERAS_BACKEND with
 TensorFlow, `--against no_onednn` TensorFlow with itself without its oneDNN
-kernels.
+kernels. `--fused` compares two networks that are both fused, `--no-settings`
+leaves TensorFlow's settings as they are.
 
 All run in turns, the last two in two processes, the others in one, with random
 weights and images: Keras' `predict_on_batch` and `train_on_batch` (SGD with
@@ -21,7 +24,7 @@ printed, for bare times say more about the machine and what else it does.
 `jit_compile` is left to Keras, which means XLA with JAX and on TensorFlow's
 GPUs, not on TensorFlow's CPUs. KERAS_BACKEND chooses the backend.
 
-What was measured on which machine stands in the README.
+What was measured on which machine stands in docs/performance.md.
 """
 
 import argparse
@@ -34,7 +37,8 @@ import sys
 import time
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+if "--no-settings" not in sys.argv:
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras
 import numpy as np
@@ -182,6 +186,9 @@ def measure_ratios(runs, repeats):
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
+        "--all", action="store_true", help="print the whole table"
+    )
+    parser.add_argument(
         "--model", choices=MODEL_CONFIGS, default="epsanet50_small"
     )
     parser.add_argument(
@@ -199,9 +206,17 @@ def parse_args():
         default="channels_last",
         help="memory layout of the reference, or torch.compile",
     )
+    parser.add_argument(
+        "--fused", action="store_true", help="both without BatchNorms"
+    )
+    parser.add_argument(
+        "--no-settings",
+        action="store_true",
+        help="run TensorFlow as it starts by itself",
+    )
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument(
         "--dtype", choices=("float32", "mixed_bfloat16"), default="float32"
     )
@@ -209,7 +224,9 @@ def parse_args():
         "--mode", choices=("inference", "training", "both"), default="both"
     )
     args = parser.parse_args()
-    if args.against == "plain":
+    if args.fused and args.against != "resnet":
+        parser.error("--fused compares with the ResNet")
+    if args.against == "plain" or args.fused:
         args.mode = "inference"
     if args.against == "reference":
         if not args.reference:
@@ -221,13 +238,22 @@ def parse_args():
 
 def main():
     args = parse_args()
+    if args.all:
+        from latency_table import print_table
+
+        print_table(args)
+        return
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(args.dtype)
     model = build_model(args.model, args.image_size)
+    if args.fused:
+        model = keras_epsanet.fuse(model)
     runs = [keras_runs(model, args.batch_size)]
     if args.against == "resnet":
         other = f"ResNet{args.model[7:].split('_')[0]}"
         network = build_model(other, args.image_size)
+        if args.fused:
+            network = keras_epsanet.fuse(network)
     elif args.against == "stock":
         other = "stock convolutions"
         network = build_model(args.model, args.image_size)

@@ -39,9 +39,10 @@ class Docstrings(griffe.Extension):
             attr.value = attr.value.arguments[0]
 
     def on_object(self, *, obj, **kwargs):
-        """Makes code of the examples, which Markdown takes for quotations."""
+        """Writes Markdown for what Griffe leaves as it is."""
         if obj.docstring is not None:
-            obj.docstring.value = fence_examples(obj.docstring.value)
+            text = list_call_arguments(obj.docstring.value)
+            obj.docstring.value = fence_examples(text)
 
     def on_package(self, *, pkg, **kwargs):
         if pkg.path == "keras_epsanet":
@@ -71,6 +72,17 @@ def composed_docstrings():
         for name, value in vars(module).items()
         if inspect.isfunction(value)
     }
+
+
+def list_call_arguments(text):
+    """Makes a list of what `call` takes, which would be one paragraph."""
+    return re.sub(
+        r"(?<=Call arguments:\n)(?:[ ]+\S.*\n)+",
+        lambda section: re.sub(
+            r"^([ ]{4})(\w+): ", r"\1- `\2`: ", section[0], flags=re.M
+        ),
+        text,
+    )
 
 
 def fence_examples(text):

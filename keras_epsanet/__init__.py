@@ -8,6 +8,7 @@ from keras_epsanet import attention, distribution, layers, models
 from keras_epsanet.classification import branched
 from keras_epsanet.classification.comparison import psa_variants
 from keras_epsanet.detection import faster_rcnn, mask_rcnn, retinanet
+from keras_epsanet.graph.autotune import autotune
 from keras_epsanet.graph.complexity import complexity
 from keras_epsanet.graph.fuse import fuse
 from keras_epsanet.graph.recalibrate import recalibrate_batch_norm
@@ -62,6 +63,7 @@ __all__ = [
     "ResNet50",
     "ResNetBackbone",
     "attention",
+    "autotune",
     "complexity",
     "data",
     "decode_predictions",

@@ -119,6 +119,13 @@ def test_composed_docstrings_are_those_of_the_functions(docstrings):
     )
 
 
+def test_call_arguments_become_a_list(docstrings):
+    text = "Call arguments:\n    x: A\n        b: c.\n    y: D.\n\nz: E\n"
+    assert docstrings.list_call_arguments(text) == (
+        "Call arguments:\n    - `x`: A\n        b: c.\n    - `y`: D.\n\nz: E\n"
+    )
+
+
 def test_examples_become_code(docstrings):
     text = "Words.\n\n>>> f(\n...     1)\n2\n\nMore."
     assert docstrings.fence_examples(text) == (

@@ -113,7 +113,10 @@ class ImageLayer(CompositeLayer):
         The sum of squares is divided by the number of pixels less 1; that of
         a single pixel is 0.
         """
-        variance = self.variance(inputs)
+        return self.unbiased(self.variance(inputs), inputs)
+
+    def unbiased(self, variance, inputs):
+        """Returns the unbiased variance, `(N, C)`, of images and theirs."""
         height, width = (ops.shape(inputs)[axis] for axis in self.pixel_axes)
         pixels = height * width
         if isinstance(pixels, int):
@@ -136,6 +139,25 @@ class ImageLayer(CompositeLayer):
         if self.is_last:
             return ops.reshape(inputs, (shape[0], -1, channels))
         return ops.reshape(inputs, (shape[0], channels, -1))
+
+    def attend(self, queries, keys, values):
+        """Returns for every pixel the mean of all values, by likeness.
+
+        The weights are a softmax of the products of its query with all keys.
+
+        Args:
+            queries, keys, values: Tensors as `flatten` returns them, the
+                first two of equally many channels, the last two of equally
+                many pixels.
+        """
+        # As products of matrices, for TensorFlow's `einsum` turns its
+        # operands first.
+        if self.is_last:
+            logits = ops.matmul(queries, ops.swapaxes(keys, 1, 2))
+            return ops.matmul(ops.softmax(logits, axis=-1), values)
+        logits = ops.matmul(ops.swapaxes(queries, 1, 2), keys)
+        attention = ops.softmax(logits, axis=-1)
+        return ops.matmul(values, ops.swapaxes(attention, 1, 2))
 
     def unflatten(self, values, inputs):
         """Returns the images of what `flatten` would make of them.

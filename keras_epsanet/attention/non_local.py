@@ -117,14 +117,7 @@ class NonLocal(ImageLayer):
         keys, values = (
             self.flatten(conv(others)) for conv in (self.phi, self.g)
         )
-        equations = (
-            ("npm,nqm->npq", "npq,nqm->npm")
-            if self.is_last
-            else ("nmp,nmq->npq", "npq,nmq->nmp")
-        )
-        logits = ops.einsum(equations[0], queries, keys)
-        attention = ops.softmax(logits, axis=-1)
-        outputs = ops.einsum(equations[1], attention, values)
+        outputs = self.attend(queries, keys, values)
         outputs = self.output_conv(self.unflatten(outputs, inputs))
         if self.use_norm:
             outputs = self.norm(outputs, training=training)

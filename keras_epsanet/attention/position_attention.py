@@ -86,13 +86,7 @@ class PositionAttention(ImageLayer):
             self.flatten(conv(inputs))
             for conv in (self.query_conv, self.key_conv, self.value_conv)
         )
-        equations = (
-            ("npm,nqm->npq", "npq,nqc->npc")
-            if self.is_last
-            else ("nmp,nmq->npq", "npq,ncq->ncp")
-        )
-        attention = ops.softmax(ops.einsum(equations[0], queries, keys))
-        outputs = ops.einsum(equations[1], attention, values)
+        outputs = self.attend(queries, keys, values)
         gamma = ops.cast(self.gamma, inputs.dtype)
         return inputs + gamma * self.unflatten(outputs, inputs)
 

@@ -59,11 +59,17 @@ class SimAM(ImageLayer):
         self.channels_of(input_shape)
 
     def call(self, inputs):
-        variance = self.unbiased_variance(inputs)
-        # Squared last, for a float16 holds the square of no large deviation.
-        factor = 0.5 * ops.rsqrt(variance + self.regularization)
         centered = inputs - self.spread(self.mean(inputs))
-        energy = ops.square(centered * self.spread(factor))
+        if self.compute_dtype == "float16":
+            # Squared last, for it holds the square of no large deviation.
+            variance = self.unbiased_variance(inputs)
+            factor = 0.5 * ops.rsqrt(variance + self.regularization)
+            energy = ops.square(centered * self.spread(factor))
+        else:
+            squares = ops.square(centered)
+            variance = self.unbiased(self.mean(squares), inputs)
+            factor = 0.25 / (variance + self.regularization)
+            energy = squares * self.spread(factor)
         return inputs * ops.sigmoid(energy + 0.5)
 
     def count_operations(self, input_shape):

@@ -20,6 +20,7 @@ from keras_epsanet.graph.visit import (
     visit_calls,
 )
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
+from keras_epsanet.ops.processor import vector_lanes
 
 
 def fuse(model):
@@ -195,13 +196,13 @@ def _with_bias(layer):
 
 
 def _merged_groups(convolution):
-    """Number of groups, of which each has 8 channels of the input if it can.
+    """Number of groups, each with a vector of channels of the input if it can.
 
     ONNX Runtime leaves its fast layout where they have fewer, which costs it
     more than the products with zeros in the kernel of merged groups.
     """
     groups, channels = convolution.groups, convolution.kernel.shape[2]
-    while groups % 2 == 0 and channels < 8:
+    while groups % 2 == 0 and channels < vector_lanes():
         groups, channels = groups // 2, channels * 2
     return groups
 

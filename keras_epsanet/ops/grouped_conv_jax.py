@@ -4,6 +4,7 @@ import functools
 
 import jax
 
+from keras_epsanet.ops import forms
 from keras_epsanet.ops.pixel_tiles import PixelTiles
 
 
@@ -32,7 +33,12 @@ def convolve_jax(inputs, kernel, strides, groups, data_format):
         outputs = inputs.reshape(-1, channels) @ kernel[0, 0]
         outputs = outputs.reshape(*shape, -1)
     else:
-        outputs = _convolution_on_cpu()(inputs, kernel, tuple(strides), groups)
+        sizes = _output_sizes(inputs, strides)
+        # What XLA makes for 8 lanes was measured alone.
+        found = forms.find(kernel, strides, groups, sizes, lanes=8)
+        outputs = _convolution_on_cpu()(
+            inputs, kernel, tuple(strides), groups, found
+        )
     if data_format == "channels_first":
         outputs = outputs.transpose(0, 3, 1, 2)
     return outputs
@@ -54,20 +60,23 @@ def _convolve_groups(inputs, kernel, strides, pads, groups):
     )
 
 
+def _output_sizes(inputs, strides):
+    return [(n - 1) // s + 1 for n, s in zip(inputs.shape[1:3], strides)]
+
+
 def _convolve_pixels(inputs, kernel, strides, groups):
     pads = [(size // 2, size // 2) for size in kernel.shape[:2]]
     return _convolve_groups(inputs, kernel, strides, pads, groups)
 
 
-def _convolve_tiles(inputs, kernel, strides, groups):
-    input_sizes = inputs.shape[1:3]
-    sizes = [(n - 1) // s + 1 for n, s in zip(input_sizes, strides)]
-    tiles = PixelTiles(kernel.shape, strides, groups, sizes)
-    if tiles.shape == (1, 1):
+def _convolve_tiles(inputs, kernel, strides, groups, shape):
+    if shape == forms.NO_TILES:
         return _convolve_pixels(inputs, kernel, strides, groups)
+    tiles = PixelTiles(kernel.shape, strides, groups, shape)
+    sizes = _output_sizes(inputs, strides)
     pads = []
     for size, n, k, s, tile in zip(
-        input_sizes, sizes, kernel.shape, strides, tiles.shape
+        inputs.shape[1:3], sizes, kernel.shape, strides, shape
     ):
         whole = -(-n // tile) * tile
         pads.append((k // 2, (whole - 1) * s + k - size - k // 2))
@@ -87,26 +96,30 @@ def _convolution_on_cpu():
     compile every slice by itself.
     """
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-    def convolve(inputs, kernel, strides, groups):
-        return _convolve_tiles(inputs, kernel, strides, groups)
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+    def convolve(inputs, kernel, strides, groups, found):
+        return _convolve_tiles(inputs, kernel, strides, groups, found.outputs)
 
-    def forward(inputs, kernel, strides, groups):
-        outputs = _convolve_tiles(inputs, kernel, strides, groups)
+    def forward(inputs, kernel, strides, groups, found):
+        outputs = convolve(inputs, kernel, strides, groups, found)
         return outputs, (inputs, kernel)
 
-    def backward(strides, groups, operands, upstream):
+    def backward(strides, groups, found, operands, upstream):
         inputs, kernel = operands
         # Where a group has enough channels to fill the lanes without tiles.
         filled = kernel.shape[2] > 4 * strides[0]
-        form = _convolve_pixels if filled else _convolve_tiles
+        of_inputs = forms.NO_TILES if filled else found.outputs
         _, inputs_gradient = jax.vjp(
-            lambda x: form(x, kernel, strides, groups), inputs
+            lambda x: _convolve_tiles(x, kernel, strides, groups, of_inputs),
+            inputs,
         )
         _, kernel_gradient = jax.vjp(
-            lambda k: _convolve_tiles(inputs, k, strides, groups), kernel
+            lambda k: _convolve_tiles(
+                inputs, k, strides, groups, found.kernel_gradient
+            ),
+            kernel,
         )
         return *inputs_gradient(upstream), *kernel_gradient(upstream)
 
     convolve.defvjp(forward, backward)
-    return jax.jit(convolve, static_argnums=(2, 3))
+    return jax.jit(convolve, static_argnums=(2, 3, 4))

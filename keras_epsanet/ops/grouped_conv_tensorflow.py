@@ -5,7 +5,9 @@ import functools
 import tensorflow as tf
 from keras import ops
 
+from keras_epsanet.ops import forms
 from keras_epsanet.ops.pixel_tiles import PixelTiles
+from keras_epsanet.ops.processor import vector_lanes
 
 
 def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
@@ -37,10 +39,19 @@ def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
     ):
         inputs, padding = _pad(inputs, kernel, strides, sizes)
         return tf.nn.conv2d(inputs, kernel, strides, padding)
-    tiles = PixelTiles(kernel.shape, strides, groups, sizes)
-    whole = [-(-n // tile) * tile for n, tile in zip(sizes, tiles.shape)]
+    # Eigen, which computes without oneDNN, was measured with AVX2 alone.
+    lanes = 8 if lacks_onednn(kernel.dtype) else vector_lanes()
+    found = forms.find(kernel, strides, groups, sizes, lanes)
+    tiles, gradient_tiles = (
+        PixelTiles(kernel.shape, strides, groups, shape) for shape in found
+    )
+    whole = [
+        -(-n // pixels) * pixels for n, pixels in zip(sizes, map(max, *found))
+    ]
     inputs, padding = _pad(inputs, kernel, strides, whole)
-    outputs = _convolve_on_cpu(inputs, kernel, strides, groups, padding, tiles)
+    outputs = _convolve_on_cpu(
+        inputs, kernel, strides, groups, padding, tiles, gradient_tiles
+    )
     if all(isinstance(n, int) and n == w for n, w in zip(sizes, whole)):
         return outputs
     outputs = outputs[:, : sizes[0], : sizes[1]]
@@ -73,8 +84,10 @@ def _pad(inputs, kernel, strides, output_sizes):
     return inputs, padding
 
 
-def _convolve_on_cpu(inputs, kernel, strides, groups, padding, tiles):
-    """Convolution with gradients for a CPU.
+def _convolve_on_cpu(
+    inputs, kernel, strides, groups, padding, tiles, gradient_tiles
+):
+    """Convolution with gradients for a CPU, of whole tiles of either shape.
 
     The inputs' gradient is that of the plain convolution, whose lanes are
     the channels of the inputs, of which a group has enough. Without oneDNN it
@@ -83,46 +96,44 @@ def _convolve_on_cpu(inputs, kernel, strides, groups, padding, tiles):
 
     @tf.custom_gradient
     def convolve(inputs, kernel):
-        if tiles.shape == (1, 1):
-            outputs = tf.nn.conv2d(inputs, kernel, strides, padding)
-        else:
-            outputs = tiles.to_pixels(
-                tf.nn.conv2d(
-                    inputs, tiles.expand(kernel), tiles.strides, padding
-                )
-            )
+        outputs = tiles.to_pixels(
+            tf.nn.conv2d(inputs, tiles.expand(kernel), tiles.strides, padding)
+        )
 
         def gradient(upstream):
+            expanded = gradient_tiles.expand(kernel)
+            channels = gradient_tiles.to_channels(upstream)
+            tile_strides = gradient_tiles.strides
             if lacks_onednn(kernel.dtype):
-                parts = zip(
-                    tf.split(inputs, groups, -1),
-                    tf.split(tiles.expand(kernel), groups, -1),
-                    tf.split(tiles.to_channels(upstream), groups, -1),
+                of_inputs, of_kernel = _gradients_of_groups(
+                    inputs, expanded, channels, tile_strides, padding, groups
                 )
-                gradients = _gradients
-                if tuple(kernel.shape[:2]) == (1, 1):
-                    gradients = _pointwise_gradients
-                parts = [gradients(*x, tiles.strides, padding) for x in parts]
-                of_inputs, of_tiles = [tf.concat(x, -1) for x in zip(*parts)]
-                return of_inputs, tiles.reduce(of_tiles)
-            if tiles.shape == (1, 1):
-                return _gradients(inputs, kernel, upstream, strides, padding)
-            return (
-                _inputs_gradient(inputs, kernel, upstream, strides, padding),
-                tiles.reduce(
-                    _kernel_gradient(
-                        inputs,
-                        tiles.expand(kernel),
-                        tiles.to_channels(upstream),
-                        tiles.strides,
-                        padding,
-                    )
-                ),
-            )
+            else:
+                of_inputs = _inputs_gradient(
+                    inputs, kernel, upstream, strides, padding
+                )
+                of_kernel = _kernel_gradient(
+                    inputs, expanded, channels, tile_strides, padding
+                )
+            return of_inputs, gradient_tiles.reduce(of_kernel)
 
         return outputs, gradient
 
     return convolve(inputs, kernel)
+
+
+def _gradients_of_groups(inputs, kernel, upstream, strides, padding, groups):
+    parts = zip(
+        tf.split(inputs, groups, -1),
+        tf.split(kernel, groups, -1),
+        tf.split(upstream, groups, -1),
+    )
+    gradients = _gradients
+    if tuple(kernel.shape[:2]) == (1, 1):
+        gradients = _pointwise_gradients
+    gradients = [gradients(*part, strides, padding) for part in parts]
+    of_inputs, of_kernel = [tf.concat(x, -1) for x in zip(*gradients)]
+    return of_inputs, of_kernel
 
 
 def _gradients(*args):

@@ -6,11 +6,9 @@ output pixels becomes as many times more channels, by a kernel that holds the
 original once for each pixel, at its place, between zeros.
 """
 
-import math
-
 from keras import ops
 
-LANES = 8
+from keras_epsanet.ops.forms import NO_TILES
 
 
 class PixelTiles:
@@ -21,32 +19,17 @@ class PixelTiles:
             filters)`.
         strides: Pair of integers, in pixels.
         groups: Integer, number of groups.
-        output_sizes: Height and width of the output; what is unknown may be
-            no integer.
+        shape: Pair of integers, rows and columns of a tile.
 
     Attributes:
-        shape: Rows and columns of a tile: `(1, 1)` where there is nothing
-            to gain.
+        shape: As given.
         strides: Pair of integers, strides of the convolution of tiles.
     """
 
-    def __init__(self, kernel_shape, strides, groups, output_sizes):
+    def __init__(self, kernel_shape, strides, groups, shape):
         self.kernel_shape = tuple(kernel_shape)
         self.groups = groups
-        pixels = LANES // (self.kernel_shape[-1] // groups)
-        shape = {8: (2, 4), 4: (2, 2), 2: (1, 2)}.get(pixels, (1, 1))
-        expanded = [
-            size + (tile - 1) * stride
-            for size, stride, tile in zip(kernel_shape, strides, shape)
-        ]
-        area = math.prod(self.kernel_shape[:2])
-        if math.prod(expanded) >= math.prod(shape) * area or any(
-            # Most of the kernel would meet the padding.
-            isinstance(output_size, int) and output_size < size
-            for output_size, size in zip(output_sizes, expanded)
-        ):
-            shape = (1, 1)
-        self.shape = shape
+        self.shape = tuple(shape)
         self.strides = tuple(s * tile for s, tile in zip(strides, shape))
         self._offsets = [
             (row * strides[0], column * strides[1])
@@ -56,6 +39,8 @@ class PixelTiles:
 
     def expand(self, kernel):
         """Returns the kernel of all pixels, `(height', width', …)`."""
+        if self.shape == NO_TILES:
+            return kernel
         kernel = ops.reshape(kernel, (*self.kernel_shape[:3], self.groups, -1))
         bottom, right = self._offsets[-1]
         copies = [
@@ -67,6 +52,8 @@ class PixelTiles:
 
     def reduce(self, kernel):
         """The adjoint of `expand`."""
+        if self.shape == NO_TILES:
+            return kernel
         height, width = self.kernel_shape[:2]
         pixels = len(self._offsets)
         kernel = ops.reshape(
@@ -80,6 +67,8 @@ class PixelTiles:
 
     def to_pixels(self, outputs):
         """Turns `(N, H, W, …)` into `(N, rows · H, columns · W, filters)`."""
+        if self.shape == NO_TILES:
+            return outputs
         # The batch is -1, so that an exported graph knows the other sizes.
         h, w = ops.shape(outputs)[1:3]
         rows, columns = self.shape
@@ -93,6 +82,8 @@ class PixelTiles:
 
     def to_channels(self, outputs):
         """The adjoint of `to_pixels`."""
+        if self.shape == NO_TILES:
+            return outputs
         rows, columns = self.shape
         h, w = ops.shape(outputs)[1:3]
         h, w = h // rows, w // columns

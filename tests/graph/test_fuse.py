@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_epsanet import EPSANet, EPSANetBackbone, fuse
 from keras_epsanet.detection.detector import Detector
+from keras_epsanet.graph import fuse as fuse_module
 from keras_epsanet.graph.fuse import _merge_groups, _merged_groups
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 
@@ -272,19 +273,24 @@ def test_a_quantized_layer_keeps_its_norm(randomize):
 
 
 @pytest.mark.parametrize(
-    "groups, channels, merged",
+    "groups, channels, lanes, merged",
     [
-        (16, 64, 8),  # Of 4 channels each.
-        (8, 64, 8),
-        (16, 16, 2),
-        (4, 8, 1),
-        (4, 4, 1),
-        (1, 4, 1),
-        (3, 12, 3),  # Not to be halved.
-        (6, 12, 3),
+        (16, 64, 8, 8),  # Of 4 channels each.
+        (16, 64, 16, 4),
+        (8, 64, 8, 8),
+        (8, 64, 16, 4),
+        (16, 16, 8, 2),
+        (4, 8, 8, 1),
+        (4, 4, 8, 1),
+        (1, 4, 8, 1),
+        (3, 12, 8, 3),  # Not to be halved.
+        (6, 12, 8, 3),
     ],
 )
-def test_groups_are_merged_up_to_eight_channels(groups, channels, merged):
+def test_groups_are_merged_up_to_a_vector_of_channels(
+    monkeypatch, groups, channels, lanes, merged
+):
+    monkeypatch.setattr(fuse_module, "vector_lanes", lambda: lanes)
     layer = GroupedConv2D(2 * groups, 3, groups=groups)
     layer.build((1, 5, 6, channels))
     assert _merged_groups(layer) == merged

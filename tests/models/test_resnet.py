@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet import EPSANet, ResNet, complexity, fuse
+from keras_epsanet.layers import GroupedConv2D
 from keras_epsanet.models.epsanet import pyramid_attention
 from keras_epsanet.models.named_attention import NAMED, NETWORKS
 from keras_epsanet.models.resnet_variants import network_arguments
@@ -354,3 +355,34 @@ def test_weights_of_any_frame_come_back(frame, tmp_path):
         copy.get_weights(), model.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("build", [ResNet, EPSANet])
+def test_the_data_format_is_keras_own_unless_given(build):
+    def build_with(**arguments):
+        if build is EPSANet:
+            arguments.update(kernel_sizes=(3, 5), groups=(1, 4))
+        return build((1,), (64,), include_top=False, **arguments)
+
+    before = keras.config.image_data_format()
+    other = {
+        "channels_last": "channels_first",
+        "channels_first": "channels_last",
+    }[before]
+    shapes = {
+        "channels_first": (None, 3, None, None),
+        "channels_last": (None, None, None, 3),
+    }
+    keras.config.set_image_data_format(other)
+    try:
+        model = build_with()
+        assert model.input_shape == shapes[other]
+        formats = {
+            layer.data_format
+            for layer in model._flatten_layers()
+            if isinstance(layer, GroupedConv2D)
+        }
+        assert formats == {other}
+        assert build_with(data_format=before).input_shape == shapes[before]
+    finally:
+        keras.config.set_image_data_format(before)

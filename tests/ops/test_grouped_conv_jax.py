@@ -6,8 +6,8 @@ import pytest
 
 jax = pytest.importorskip("jax")
 
+from keras_epsanet.ops import forms  # noqa: E402
 from keras_epsanet.ops.grouped_conv_jax import convolve_jax  # noqa: E402
-from keras_epsanet.ops.pixel_tiles import PixelTiles  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.standard_normal((2, 9, 8, 6)).astype("float32")
@@ -85,7 +85,8 @@ def test_strides_keep_the_last_row_and_column_of_odd_images():
     image = RANDOM.standard_normal((1, 17, 17, 6)).astype("float32")
     kernel = RANDOM.standard_normal((3, 3, 3, 6)).astype("float32")
     sizes = (9, 9)
-    assert PixelTiles(kernel.shape, (2, 2), 2, sizes).shape != (1, 1)
+    found = forms.find(kernel, (2, 2), 2, sizes, 8)
+    assert found.outputs != forms.NO_TILES
     outputs = convolve_jax(image, kernel, (2, 2), 2, "channels_last")
     assert outputs.shape == (1, *sizes, 6)
     wanted = jax.lax.conv_general_dilated(

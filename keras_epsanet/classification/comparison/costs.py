@@ -6,7 +6,6 @@ is how `measure_apart` starts the process that measures one network.
 """
 
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from keras_epsanet.classification.comparison import networks, runs
 from keras_epsanet.classification.comparison.networks import NONE, Frame
 from keras_epsanet.classification.imagenet import models
 from keras_epsanet.graph.complexity import complexity
+from keras_epsanet.ops.processor import processor_name
 
 # Pairs of steps whose times are compared, and images of a step at most.
 REPEATS = 9
@@ -196,14 +196,7 @@ def device():
 
         for gpu in tf.config.list_physical_devices("GPU"):
             return tf.config.experimental.get_device_details(gpu)["device_name"]
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return processor_name()
 
 
 def main():

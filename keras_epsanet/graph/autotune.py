@@ -1,0 +1,159 @@
+"""Chooses the forms of a model's grouped convolutions by measurement."""
+
+import dataclasses
+import os
+
+import keras
+
+from keras_epsanet.graph import form_file
+from keras_epsanet.ops import form_timing, forms
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """What was chosen; as a string, a table.
+
+    Attributes:
+        machine: String, what it holds for: processor, threads, versions.
+        forms: Dictionary of a triple for each convolution, in words: the
+            `Forms`, that is the rows and columns of the tiles, and the
+            ratios of the times to those of the default form, forward and in
+            a training step.
+    """
+
+    machine: str
+    forms: dict
+
+    def __str__(self):
+        lines = [_line(name, *row) for name, row in self.forms.items()]
+        return "\n".join([self.machine, *lines])
+
+
+def _line(name, chosen, forward, step):
+    outputs, gradient = ["×".join(map(str, tile)) for tile in chosen]
+    return (
+        f"{name}: tiles {outputs}, kernel's gradient {gradient}; "
+        f"{forward:.2f} of the time forward, {step:.2f} in training"
+    )
+
+
+def autotune(
+    model, input_shape=None, batch_size=16, seconds=1.0, file=None, verbose=1
+):
+    """Times how this machine computes grouped convolutions fastest.
+
+    The default forms are those that were the fastest on a processor with
+    AVX2 and on one with AVX-512. This measures the others for every distinct
+    grouped convolution of a model, and takes the fastest from now on, in
+    this process, for all models. The results of a model stay the same up to
+    rounding, and so do its saved files; an export holds the forms that are
+    taken when it is written.
+
+    What was measured is kept in a file, by processor, versions and shapes. A
+    second call only reads it, also in another process, and takes the same
+    forms: give a `file` of your own to have them wherever that file is.
+
+    On PyTorch and on GPUs the framework itself chooses, and there is nothing
+    to time.
+
+    Args:
+        model: `keras.Model` with one input, functional or not.
+        input_shape: Tuple `(H, W, C)`, or `(C, H, W)` as the model takes it:
+            the size in pixels for which the forms are chosen. `None` takes
+            that of the model.
+        batch_size: Positive integer, number of images in a batch.
+        seconds: Positive float, the most time for one convolution, without
+            what it takes to compile its forms.
+        file: Path of the file, which need not exist; `None` is `forms.json`
+            in Keras' cache.
+        verbose: 1 prints each convolution once it is measured, 0 nothing.
+
+    Returns:
+        `Tuning`, which prints as a table.
+
+    Raises:
+        ValueError: If the sizes are not known, the model cannot take them,
+            or `file` is another one.
+
+    Example:
+
+    >>> inputs = keras.Input((12, 12, 8))
+    >>> x = layers.GroupedConv2D(4, 5, groups=4)(inputs)
+    >>> model = keras.Model(inputs, x)
+    >>> tuning = keras_epsanet.autotune(
+    ...     model, batch_size=1, seconds=0.1, file="forms.json", verbose=0
+    ... )
+    >>> again = keras_epsanet.autotune(model, batch_size=1, file="forms.json")
+    >>> again == tuning
+    True
+    """
+    _check_positive(batch_size=batch_size, seconds=seconds)
+    path = os.fspath(file) if file else form_file.default_path()
+    known = form_file.read(path)
+    image_shape = _image_shape(model, input_shape)
+    asked = _convolutions_of(model, (batch_size, *image_shape))
+    tuning = {}
+    chosen = {}
+    for problem, before in asked.items():
+        name = form_file.describe(problem, batch_size)
+        if name not in known:
+            known[name] = form_timing.fastest(
+                problem, before, batch_size, seconds
+            )
+            form_file.write(path, {name: known[name]})
+            if verbose:
+                print(_line(name, *known[name]), flush=True)
+        tuning[name] = known[name]
+        chosen[problem] = known[name][0]
+    forms.choose(chosen)
+    # What was compiled before has other forms.
+    model.train_function = model.test_function = None
+    model.predict_function = None
+    return Tuning(form_file.machine(), tuning)
+
+
+class _Call(keras.Operation):
+    """Traces a model as a whole, with the backend's tensors."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def call(self, images):
+        return self.model(images, training=False)
+
+
+def _convolutions_of(model, shape):
+    with forms.tried({}), forms.asked_for() as asked:
+        forms.forget()
+        try:
+            _Call(model).symbolic_call(
+                keras.KerasTensor(shape, dtype=model.input_dtype)
+            )
+        except ValueError as error:
+            raise ValueError(
+                "`input_shape` must be one that the model takes. Received: "
+                f"input_shape={shape[1:]} ({error})"
+            ) from error
+    return asked
+
+
+def _image_shape(model, input_shape):
+    if input_shape is None:
+        input_shape = getattr(model, "input_shape", (None,))[1:]
+    sizes = tuple(input_shape)
+    if len(sizes) != 3 or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ValueError(
+            "`input_shape` must be the height, width and channels of an "
+            "image in the order that the model takes, all known. "
+            f"Received: input_shape={input_shape}"
+        )
+    return sizes
+
+
+def _check_positive(**arguments):
+    for name, value in arguments.items():
+        if not value > 0:
+            raise ValueError(
+                f"`{name}` must be positive. Received: {name}={value}"
+            )

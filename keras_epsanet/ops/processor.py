@@ -1,0 +1,36 @@
+"""What the CPU of this machine is called and how long its vectors are."""
+
+import os
+import platform
+
+
+def processor_name():
+    """Returns the name of the CPU, such as `"AMD EPYC"`."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def vector_lanes():
+    """Returns the lanes of a float32 vector: 16 with AVX-512, else 8.
+
+    Those that oneDNN uses, which can be told to leave AVX-512 alone.
+    """
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+    if allowed not in ("ALL", "DEFAULT") and "AVX512" not in allowed:
+        return 8
+    return 16 if _has_avx512() else 8
+
+
+def _has_avx512():
+    # NumPy finds out by itself, on every system, to choose its own loops.
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__
+    except ImportError:  # NumPy 1.
+        from numpy.core._multiarray_umath import __cpu_features__
+    return bool(__cpu_features__.get("AVX512_SKX"))

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+
+from keras_epsanet.graph import form_file
+from keras_epsanet.ops.forms import Forms, Problem
+
+ENTRY = (Forms((2, 2), (1, 4)), 0.75, 1.0)
+
+
+def test_what_is_written_is_read_and_added_to(tmp_path):
+    path = str(tmp_path / "forms.json")
+    assert form_file.read(path) == {}
+    form_file.write(path, {"a": ENTRY})
+    other = (Forms((1, 1), (4, 4)), 1.0, 0.5)
+    form_file.write(path, {"b": other})
+    assert form_file.read(path) == {"a": ENTRY, "b": other}
+    assert [x.name for x in tmp_path.iterdir()] == ["forms.json"]
+
+
+def test_each_machine_has_entries_of_its_own(tmp_path, monkeypatch):
+    path = str(tmp_path / "forms.json")
+    form_file.write(path, {"a": ENTRY})
+    with monkeypatch.context() as other:
+        other.setattr(form_file, "processor_name", lambda: "Another")
+        assert "Another" in form_file.machine()
+        assert form_file.read(path) == {}
+        form_file.write(path, {"b": ENTRY})
+        assert form_file.read(path) == {"b": ENTRY}
+    assert form_file.read(path) == {"a": ENTRY}
+
+
+def test_a_machine_is_its_processor_threads_versions_and_settings(monkeypatch):
+    def machine(**changes):
+        with monkeypatch.context() as other:
+            for name, value in changes.items():
+                other.setattr(form_file, name, value)
+            return form_file.machine()
+
+    found = machine()
+    assert found == machine()
+    assert found != machine(processor_name=lambda: "another")
+    lanes = form_file.vector_lanes()
+    assert found != machine(vector_lanes=lambda: 24 - lanes)
+    with monkeypatch.context() as other:
+        other.setattr(form_file.os, "cpu_count", lambda: 99)
+        assert "99 CPUs" in form_file.machine()
+
+
+def test_a_convolution_is_described_by_all_that_it_depends_on():
+    problem = Problem((5, 3, 8, 32), (2, 1), 4, (28, 27), "bfloat16")
+    assert form_file.describe(problem, 16) == (
+        "5×3 of 4 groups, strides 2×1, 32 to 32 channels, 28×27 out, "
+        "batch 16, bfloat16"
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no JSON",
+        "[]",
+        "[1, 2]",
+        '{"MACHINE": [1]}',
+        '{"MACHINE": {"a": 1}}',
+        '{"MACHINE": {"a": {"outputs": [1, 1]}}}',
+        '{"MACHINE": {"a": {"outputs": [1, 3], "kernel_gradient": [1, 1], '
+        '"forward": 1, "step": 1}}}',
+        '{"MACHINE": {"a": {"outputs": [1], "kernel_gradient": [1, 1], '
+        '"forward": 1, "step": 1}}}',
+    ],
+)
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "forms.json"
+    machine = json.dumps(form_file.machine())[1:-1]
+    path.write_text(content.replace("MACHINE", machine))
+    with pytest.raises(ValueError, match="autotune.*Received: file=.*forms"):
+        form_file.read(str(path))
+
+
+def test_the_file_is_in_keras_cache_unless_another_is_given(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert form_file.default_path().startswith(str(tmp_path))

@@ -1,0 +1,57 @@
+import pytest
+
+from keras_epsanet.ops import processor
+
+
+@pytest.mark.parametrize(
+    "allowed, has_avx512, lanes",
+    [
+        (None, True, 16),
+        (None, False, 8),
+        ("ALL", True, 16),
+        ("default", True, 16),
+        ("AVX2", True, 8),
+        ("AVX512_CORE", True, 16),
+        ("AVX512_CORE", False, 8),
+        ("SSE41", True, 8),
+    ],
+)
+def test_lanes_are_those_that_the_processor_has_and_onednn_may_use(
+    monkeypatch, allowed, has_avx512, lanes
+):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if allowed:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", allowed)
+    monkeypatch.setattr(processor, "_has_avx512", lambda: has_avx512)
+    assert processor.vector_lanes() == lanes
+
+
+def cpuinfo():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        pytest.skip("no list of the processor's features here")
+
+
+def test_the_processor_is_asked():
+    wanted = {"avx512f", "avx512cd", "avx512vl", "avx512bw", "avx512dq"}
+    assert processor._has_avx512() == (wanted <= set(cpuinfo().split()))
+
+
+def test_the_name_is_that_of_the_system():
+    content = cpuinfo()
+    if "model name" not in content:
+        pytest.skip("a processor without a name")
+    name = processor.processor_name()
+    assert name and f": {name}\n" in content
+
+
+def test_a_system_without_such_a_file_names_the_architecture(monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(processor.platform, "processor", lambda: "")
+    monkeypatch.setattr(processor.platform, "machine", lambda: "arm64")
+    assert processor.processor_name() == "arm64"
