@@ -34,7 +34,7 @@ class PresetModel(keras.Model):
             ValueError: If there is no such preset, or it is of another
                 class.
         """
-        load = _keras_hub().models.Backbone.from_preset
+        load = import_keras_hub().models.Backbone.from_preset
         # KerasHub's class method, which asks no more of its class than that
         # the backbone of the preset is one of it.
         return load.__func__(cls, preset, load_weights, **kwargs)
@@ -50,11 +50,16 @@ class PresetModel(keras.Model):
         Raises:
             ImportError: If KerasHub is missing.
         """
-        save = _keras_hub().models.Backbone.save_to_preset
+        save = import_keras_hub().models.Backbone.save_to_preset
         save(self, preset_dir, max_shard_size)
 
 
-def _keras_hub():
+def import_keras_hub():
+    """Returns the module of KerasHub.
+
+    Raises:
+        ImportError: If it is missing.
+    """
     try:
         import keras_hub
     except ModuleNotFoundError as error:
