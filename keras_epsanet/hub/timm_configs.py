@@ -13,7 +13,7 @@ from keras_epsanet.hub.timm_networks import (
     pyramid_network,
 )
 from keras_epsanet.models.backbone import EPSANetBackbone
-from keras_epsanet.weights.layer_names import CLASSIFIER, network_layers
+from keras_epsanet.weights.layer_names import CLASSIFIER, STEM, network_layers
 
 CONFIG = "config.json"
 _ARGUMENTS = (
@@ -114,7 +114,7 @@ def describe(model, changes):
     names = class_names_of(model)
     if names:
         config["label_names"] = names
-    preset = {**_describe_images(model, channels), **changes}
+    preset = {**_describe_images(model, layers, channels), **changes}
     preset["num_classes"] = config["num_classes"]
     return config | {"pretrained_cfg": preset}, network_of(config)
 
@@ -134,21 +134,26 @@ def _arguments_of(model):
     return {name: config[name] for name in _ARGUMENTS}
 
 
-def _describe_images(model, channels):
+def _describe_images(model, layers, channels):
     front = read_front(model)
     height, width = front.image_size or _SIZE
     preset = {
         "input_size": [channels, height, width],
         "fixed_input_size": False,
         "pool_size": [-(-height // 32), -(-width // 32)],
-        # timm reduces the channels of an RGB network itself.
-        "first_conv": "conv1" if channels == 3 else None,
+        # timm would sum the channels of what is not RGB.
+        "first_conv": _first_conv(layers) if channels == 3 else None,
         "classifier": "fc",
         **_describe_resizing(front.resizing),
     }
     if front.mean is not None:
         preset |= {"mean": list(front.mean), "std": list(front.std)}
     return preset
+
+
+def _first_conv(layers):
+    stem = [x for x in layers if STEM.fullmatch(x) and x.endswith("conv")]
+    return "conv1" if len(stem) == 1 else "conv1.0"
 
 
 def _describe_resizing(resizing):
