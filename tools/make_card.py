@@ -1,9 +1,9 @@
 """Writes the card of a model that is published, with its training's numbers.
 
-    python tools/make_card.py runs/classifier runs/classifier/model_preset --license mit
+    python tools/make_card.py runs/classifier FOLDER --license mit
 
-writes README.md, which the hubs show and read, and SHA256SUMS into the second
-folder. The first is that of the training.
+writes README.md, which the hubs show and read, and SHA256SUMS into FOLDER,
+which holds what is published. The other folder is that of the training.
 """
 
 import argparse

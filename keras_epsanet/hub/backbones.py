@@ -3,7 +3,9 @@
 import re
 
 import keras
+import numpy as np
 
+from keras_epsanet.hub.fronts import stem_input
 from keras_epsanet.layers import PSA
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.named_attention import NAMED
@@ -22,6 +24,8 @@ _OF_TRAINING = re.compile(
     "name|dtype|trainable|synchronized|norm_eval"
     "|.*_(initializer|regularizer|constraint)"
 )
+# Height and width of the image with which networks for any are compared.
+_SIDE = 64
 _DOWNSAMPLING = {
     keras.layers.AveragePooling2D: "average",
     keras.layers.MaxPooling2D: "max",
@@ -53,7 +57,7 @@ def backbone_like(model):
     ('EPSANetBackbone', (None, None, None, 2048))
     """
     layers = network_layers(model)
-    differing = None
+    differing = []
     for cls, arguments in _candidates(model, layers):
         try:
             backbone = cls(**arguments)
@@ -63,11 +67,16 @@ def backbone_like(model):
         if not differing:
             for name, layer in network_layers(backbone).items():
                 layer.set_weights(layers[name].get_weights())
-            return backbone
+            if _same_features(model, backbone):
+                return backbone
     raise ValueError(
         "The network is none that the arguments of EPSANetBackbone or "
-        f"ResNetBackbone make. Received: the model {model.name}, with other "
-        f"layers {', '.join((differing or [*layers])[:8])}"
+        f"ResNetBackbone make. Received: the model {model.name}, in which "
+        + (
+            f"{', '.join(differing[:8])} differ"
+            if differing
+            else "layers of the same names are connected differently"
+        )
     )
 
 
@@ -174,6 +183,23 @@ def differing_layers(model, other):
             or _computed(layers[name]) != _computed(others[name])
         )
     ]
+
+
+def _same_features(model, backbone):
+    """Whether both compute the same, which names and arguments do not say."""
+    (prefix,) = find_prefixes(model)
+    last = [*backbone.pyramid_level_inputs.values()][-1]
+    image = stem_input(model)
+    network = keras.Model(image, model.get_layer(f"{prefix}{last}").output)
+    shape = [side or _SIDE for side in image.shape[1:]]
+    images = np.random.default_rng(0).standard_normal((1, *shape))
+    expected, found = (
+        keras.ops.convert_to_numpy(
+            keras.ops.cast(x(images, training=False), "float32")
+        )
+        for x in (network, backbone)
+    )
+    return np.allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.std())
 
 
 def _computed(layer):

@@ -20,11 +20,12 @@ predictions = model.predict(images)
 classes = keras_epsanet.hub.read_class_names("{place}")
 """,
     "timm": """\
-from keras_epsanet.hub import load_timm
+from keras_epsanet.hub import load_timm, read_timm_config
 
 # For RGB images with values from 0 to 255, (N, H, W, 3), resized before
 model = load_timm("{place}", include_preprocessing=True)
 predictions = model.predict(images)
+classes = read_timm_config("{place}")["label_names"]
 """,
     "keras": """\
 import keras
@@ -40,9 +41,7 @@ _NAMES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
 _MOST_CLASSES = 20
 
 
-def model_card(
-    run, folder, license, name=None, repository=None, dataset=None
-):
+def model_card(run, folder, license, name=None, repository=None, dataset=None):
     """Writes the card of a model, with the numbers of its training.
 
     Args:
@@ -167,7 +166,9 @@ def _header(license, kind, name, dataset, results):
             f"      value: {results[key]:.6f}",
         )
     ]
-    tags = ["image-classification", "keras", kind, results["recipe"]["model"]]
+    # None of the networks that the training has is one of timm's own.
+    library = "safetensors" if kind == "timm" else kind
+    tags = ["image-classification", library, results["recipe"]["model"]]
     return "\n".join(
         [
             "---",

@@ -113,7 +113,8 @@ def _normalization(rescaling, tensor):
     offset = np.ravel(rescaling.offset)
     scale, offset = np.broadcast_arrays(scale, offset)
     std = 1 / (255 * scale)
-    return tuple((-offset * std).tolist()), tuple(std.tolist())
+    # Without what is left of the two divisions.
+    return tuple(tuple(np.round(x, 9).tolist()) for x in (-offset * std, std))
 
 
 def _size_of(model, resizing):
