@@ -42,7 +42,8 @@ def backbone_like(model):
 
     Returns:
         An `EPSANetBackbone` or `ResNetBackbone` for normalized images, of
-        any size where the attention allows it. All of it trains.
+        any size where the attention allows it. All of it trains; one of
+        mixed precision computes in the precision of its weights.
 
     Raises:
         ValueError: If the model holds no network, or one that no arguments
@@ -121,7 +122,9 @@ def _candidates(model, layers):
     shape = tuple(stem.input.shape[1:])
     is_last = stem.data_format == "channels_last"
     free = (None, None, shape[-1]) if is_last else (shape[0], None, None)
-    common = {"data_format": stem.data_format, "dtype": stem.dtype_policy}
+    # KerasHub loads no task of mixed precision that is not told of it.
+    dtype = stem.dtype_policy.variable_dtype
+    common = {"data_format": stem.data_format, "dtype": dtype}
     frame = frame_of(model)
     found = list(attention_layers(layers).values())
     for image_shape in dict.fromkeys((free, shape)):
@@ -199,7 +202,12 @@ def _same_features(model, backbone):
         )
         for x in (network, backbone)
     )
-    return np.allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.std())
+    is_short = keras.backend.standardize_dtype(network.output.dtype) in (
+        "bfloat16",
+        "float16",
+    )
+    allowed = (0.2 if is_short else 1e-3) * expected.std()
+    return np.allclose(found, expected, rtol=1e-3, atol=allowed)
 
 
 def _computed(layer):

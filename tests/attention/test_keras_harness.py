@@ -2,7 +2,6 @@
 
 import keras
 import pytest
-from absl.testing import parameterized
 from keras.src import testing
 
 from keras_epsanet import attention
@@ -62,22 +61,27 @@ def test_every_public_layer_has_a_case():
     assert {name for name, *_ in CASES} == set(attention.__all__)
 
 
-class TestAttention(testing.TestCase):
-    @parameterized.parameters(*CASES)
-    def test_layer(self, name, arguments, output, trainable, fixed):
-        several = isinstance(output[0], tuple)
-        self.run_layer_test(
-            getattr(attention, name),
-            init_kwargs=arguments,
-            input_shape=IMAGES,
-            expected_output_shape=output,
-            expected_output_dtype=("float32",) * 2 if several else "float32",
-            expected_num_trainable_weights=trainable,
-            expected_num_non_trainable_weights=fixed,
-            expected_num_non_trainable_variables=fixed,
-            expected_num_seed_generators=0,
-            expected_num_losses=0,
-            supports_masking=False,
-            # Without weights there is no gradient.
-            run_training_check=trainable > 0,
-        )
+@pytest.mark.parametrize(
+    "name, arguments, output, trainable, fixed",
+    CASES,
+    ids=[f"{name}-{i}" for i, (name, *_) in enumerate(CASES)],
+)
+def test_layer(name, arguments, output, trainable, fixed):
+    case = testing.TestCase()
+    case.setUp()
+    several = isinstance(output[0], tuple)
+    case.run_layer_test(
+        getattr(attention, name),
+        init_kwargs=arguments,
+        input_shape=IMAGES,
+        expected_output_shape=output,
+        expected_output_dtype=("float32",) * 2 if several else "float32",
+        expected_num_trainable_weights=trainable,
+        expected_num_non_trainable_weights=fixed,
+        expected_num_non_trainable_variables=fixed,
+        expected_num_seed_generators=0,
+        expected_num_losses=0,
+        supports_masking=False,
+        # Without weights there is no gradient.
+        run_training_check=trainable > 0,
+    )

@@ -97,6 +97,16 @@ def test_what_is_for_training_alone_does_not_matter(make_classifier):
     assert not backbone.get_config()["norm_eval"]
 
 
+@pytest.mark.parametrize(
+    "given, wanted",
+    [("mixed_bfloat16", "float32"), ("float64", "float64")],
+)
+def test_the_precision_is_that_of_the_weights(given, wanted, make_classifier):
+    backbone = backbones.backbone_like(make_classifier(dtype=given))
+    assert backbone.dtype_policy.name == wanted
+    assert backbone.get_layer("conv1_conv").compute_dtype == wanted
+
+
 def test_channels_and_formats_are_kept():
     gray = EPSANet(
         *((1, 1), (16, 32), (3, 5), (1, 4)),

@@ -7,7 +7,6 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
-from absl.testing import parameterized
 
 from keras_epsanet import EPSANetBackbone, ResNetBackbone
 
@@ -29,17 +28,13 @@ FRAME = {
 TINY = {**FRAME, "kernel_sizes": (3, 5), "groups": (1, 4), "reduction": 4}
 IMAGES = np.random.default_rng(0).standard_normal((2, 32, 32, 3))
 IMAGES = IMAGES.astype("float32")
-BACKBONES = [
-    (EPSANetBackbone, TINY),
-    (ResNetBackbone, {**FRAME, "attention": "eca"}),
-]
+RESNET = {**FRAME, "attention": "eca"}
 
 
 class BackboneTest(test_case.TestCase):
     test_session = None  # TensorFlow's, which skips itself.
 
-    @parameterized.parameters(*BACKBONES)
-    def test_backbone(self, cls, arguments):
+    def check_backbone(self, cls, arguments):
         self.run_vision_backbone_test(
             cls=cls,
             init_kwargs=arguments,
@@ -49,24 +44,32 @@ class BackboneTest(test_case.TestCase):
             expected_pyramid_image_sizes=[(8, 8), (4, 4)],
         )
 
-    @parameterized.parameters(*BACKBONES)
-    def test_saved_model(self, cls, arguments):
-        self.run_model_saving_test(
-            cls=cls,
-            init_kwargs=arguments,
-            input_data=keras.ops.convert_to_tensor(IMAGES),
-        )
+    def test_epsanet_backbone(self):
+        self.check_backbone(EPSANetBackbone, TINY)
+
+    def test_resnet_backbone(self):
+        self.check_backbone(ResNetBackbone, RESNET)
+
+    def test_saved_model(self):
+        for cls, arguments in (
+            (EPSANetBackbone, TINY),
+            (ResNetBackbone, RESNET),
+        ):
+            self.run_model_saving_test(
+                cls=cls,
+                init_kwargs=arguments,
+                input_data=keras.ops.convert_to_tensor(IMAGES),
+            )
 
 
 class TaskTest(test_case.TestCase):
     test_session = None
 
-    @parameterized.parameters(*BACKBONES)
-    def test_image_classifier(self, cls, arguments):
+    def check_image_classifier(self, backbone):
         self.run_task_test(
             cls=keras_hub.models.ImageClassifier,
             init_kwargs={
-                "backbone": cls(**arguments, norm_eval=True),
+                "backbone": backbone,
                 "preprocessor": keras_hub.models.ImageClassifierPreprocessor(
                     CONVERTER
                 ),
@@ -75,6 +78,12 @@ class TaskTest(test_case.TestCase):
             train_data=(IMAGES, np.array([0, 2])),
             expected_output_shape=(2, 3),
         )
+
+    def test_image_classifier(self):
+        self.check_image_classifier(EPSANetBackbone(**TINY, norm_eval=True))
+
+    def test_image_classifier_of_a_resnet(self):
+        self.check_image_classifier(ResNetBackbone(**RESNET, norm_eval=True))
 
     def test_image_segmenter(self):
         self.run_task_test(
