@@ -18,7 +18,7 @@ FAST = tests/graph tests/layers tests/models/test_arguments.py \
 	--ignore tests/layers/test_keras_harness.py
 # What does not depend on TensorFlow, for the other two backends.
 PORTABLE = tests/attention tests/detection tests/explain tests/graph \
-	tests/layers \
+	tests/hub tests/layers \
 	tests/models tests/ops \
 	tests/weights/test_inherit.py tests/weights/test_inherit_layers.py \
 	tests/weights/test_inherit_resnet.py tests/weights/test_layer_names.py \
@@ -31,7 +31,7 @@ PORTABLE_FAST = tests/ops tests/layers
 
 # XLA takes minutes to compile each large network or the training of a
 # detector for a CPU; `make test-all` runs all of them on JAX too.
-PORTABLE_JAX = tests/attention tests/detection tests/explain \
+PORTABLE_JAX = tests/attention tests/detection tests/explain tests/hub \
 	tests/layers tests/ops \
 	tests/graph/test_fuse.py tests/weights/test_inherit_resnet.py \
 	--ignore tests/detection/test_detector.py \

@@ -44,7 +44,7 @@ __version__ = "0.1.0"
 
 keep_former_names()
 # Imported for what they register; all else in their packages, and all of
-# `data` and `explain`, is imported when it is first used.
+# `data`, `explain` and `hub`, is imported when it is first used.
 del branched, faster_rcnn, loss_scale, mask_rcnn, psa_variants, retinanet
 del schedule, sgd_l2
 
@@ -71,6 +71,7 @@ __all__ = [
     "distribution",
     "explain",
     "fuse",
+    "hub",
     "inherit_weights",
     "layers",
     "load_torch_weights",

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "keras_epsanet"
 # From the top down; what stands in one line may be imported by those above.
 FLOORS = (
     ("commands",),
-    ("explain",),
+    ("explain", "hub"),
     ("classification", "detection"),
     ("training",),
     ("data",),

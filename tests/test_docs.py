@@ -4,10 +4,12 @@ import argparse
 import configparser
 import functools
 import importlib
+import os
 import pathlib
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 import warnings
 from unittest import mock
@@ -34,7 +36,7 @@ PAGES = {
 }
 SCRIPTS = [
     path.relative_to(ROOT).as_posix()
-    for folder in ("examples", "benchmarks")
+    for folder in ("examples", "benchmarks", "tools")
     for path in sorted((ROOT / folder).glob("*.py"))
 ]
 FENCE = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.M)
@@ -216,6 +218,23 @@ def test_code_of_the_page_of_explanations_runs(run, names, tmp_path):
         assert (tmp_path / f"{name}.png").is_file()
 
 
+def test_code_of_the_page_of_publishing_runs(run, eagerly, names, tmp_path):
+    pytest.importorskip("keras_hub")
+    recipe = ClassifierRecipe(model="epsanet50_small", image_size=64)
+    path = tmp_path / "runs/classifier/model.keras"
+    build_classifier(recipe, ["cat", "dog", "cow"]).save(path)
+    preset = str(tmp_path / "preset")
+    keras_epsanet.hub.save_preset(keras.saving.load_model(path), preset)
+    shorter = [("hf://USER/NAME", preset), ("256", "64")]
+    run("docs/publish.md", names, shorter)
+    assert names["probabilities"].shape == (2, 3)
+    assert names["names"] == ["cat", "dog", "cow"]
+    assert names["detector"].predict(names["images"]).keys() >= {"boxes"}
+    assert (tmp_path / "segmenter/task.json").is_file()
+    assert names["task"].num_classes == names["network"].output_shape[1] == 3
+    assert names["size"] == [3, 64, 64]
+
+
 @pytest.mark.large
 def test_code_of_the_deployment_page_runs(run, names, tmp_path):
     names["model"] = keras_epsanet.EPSANet50Small()
@@ -341,6 +360,8 @@ def check_command(command):
         config.read(ROOT / "setup.cfg")
         extras = set(re.findall(r"\[(\w+)\]", command))
         assert extras <= set(config["options.extras_require"]), command
+    elif words[0] == "hf":
+        check_hf(words[1:])
     elif words[0] == "keras-epsanet":
         parser_of(words[1]).parse_args(words[2:])
     else:
@@ -360,11 +381,25 @@ def check_command(command):
             parser.parse_args(words[2:])
 
 
+def check_hf(words):
+    """Raises unless the program of `huggingface_hub` takes these words."""
+    pytest.importorskip("huggingface_hub")
+    result = subprocess.run(
+        [sys.executable, "-m", "huggingface_hub.cli.hf", *words],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    # It ends with 1 where the network is needed, with 2 after other words.
+    assert result.returncode == 1, result.stderr
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_can_be_given_as_printed(page):
     lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     starts = ("python ", "make ", "pip install ", "KERAS_BACKEND=")
-    starts += ("keras-epsanet ",)
+    starts += ("keras-epsanet ", "hf ")
     lines += [x for x in spans(page) if x.startswith(starts) and " " in x]
     for line in lines:
         for command in line.split(";"):

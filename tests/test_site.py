@@ -25,6 +25,7 @@ PACKAGES = [
     "keras_epsanet.training",
     "keras_epsanet.detection",
     "keras_epsanet.explain",
+    "keras_epsanet.hub",
 ]
 
 

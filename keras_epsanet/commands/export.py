@@ -1,4 +1,4 @@
-"""Exports a trained model for other runtimes, and checks what was exported."""
+"""Exports a trained model for other programs, and checks what was exported."""
 
 import argparse
 import os
@@ -15,14 +15,21 @@ from keras_epsanet.commands.reporting import (
     one_line_errors,
     usable,
 )
+from keras_epsanet.hub.published import WRITERS, open_published
 
-# What Keras writes ONNX with, and what runs it.
-ONNX_PACKAGES = ("onnx", "tf2onnx", "onnxruntime")
+# What is written with and run by packages of an extra.
+NEEDED = {
+    "onnx": ("export", "onnx", "tf2onnx", "onnxruntime"),
+    "preset": ("hub", "keras_hub"),
+    "timm": ("hub", "safetensors"),
+}
 ENDINGS = {
     "saved_model": "_saved_model",
     "onnx": ".onnx",
     "litert": ".tflite",
     "litert_int8": "_int8.tflite",
+    "preset": "_preset",
+    "timm": "_timm",
 }
 
 
@@ -39,8 +46,9 @@ def main(arguments=None, program="export"):
     """
     args = parse(arguments, program)
     with one_line_errors(program):
-        if "onnx" in args.format:
-            check_installed(ONNX_PACKAGES, "An export to ONNX", "export")
+        for name in NEEDED.keys() & {*args.format}:
+            extra, *packages = NEEDED[name]
+            check_installed(packages, f"An export as {name}", extra)
         with usable(program, args.model):
             model = keras.saving.load_model(args.model, compile=False)
         if args.fuse:
@@ -72,7 +80,8 @@ def parse(arguments=None, program="export"):
         nargs="+",
         choices=ENDINGS,
         default=["saved_model"],
-        help="default: saved_model; onnx needs keras-epsanet[export]",
+        help="default: saved_model; onnx needs keras-epsanet[export], preset "
+        "(of KerasHub) and timm need keras-epsanet[hub]",
     )
     parser.add_argument(
         "--output", metavar="FOLDER", help="default: that of the model"
@@ -97,7 +106,11 @@ def parse(arguments=None, program="export"):
         help="fold every BatchNorm into the convolution before it, and put "
         "_fused into the names of the files",
     )
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    published = [name for name in args.format if name in WRITERS]
+    if args.fuse and published:
+        parser.error(f"--fuse is not for {' and '.join(published)}")
+    return args
 
 
 def make_images(model, args):
@@ -130,7 +143,7 @@ def export(model, images, name, args):
     expected = np.stack([model.predict(x, verbose=0) for x in batches])
     with whole(path, replace_folder=True) as temporary:
         write(model, batches, name, temporary, args.batch_size)
-        run = load(temporary, name, batches.shape[1:])
+        run = load(temporary, name, batches.shape[1:], model)
         found = np.stack([run(x) for x in batches])
         difference = np.abs(found - expected).max() / np.abs(expected).max()
         # Not `>`, which is false for NaN.
@@ -143,6 +156,9 @@ def export(model, images, name, args):
 
 def write(model, batches, name, path, size):
     """Writes one format, for batches of `size` or, if it is `None`, of any."""
+    if name in WRITERS:
+        WRITERS[name](model, path)
+        return
     sides = model.input_shape[1:3]
     if name.startswith("litert"):
         sides = batches.shape[2:4]
@@ -167,8 +183,10 @@ def write(model, batches, name, path, size):
             file.write(converter.convert())
 
 
-def load(path, name, shape):
+def load(path, name, shape, model):
     """Returns the function of the runtime from images to outputs."""
+    if name in WRITERS:
+        return open_published(path, name, model)
     import tensorflow as tf
 
     if name == "saved_model":

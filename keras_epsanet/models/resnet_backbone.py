@@ -21,6 +21,7 @@ from keras_epsanet.models.layer_states import (
     rebuild,
 )
 from keras_epsanet.models.named_attention import resolve_attention
+from keras_epsanet.models.presets import PresetModel
 from keras_epsanet.models.resnet import ResNet
 from keras_epsanet.models.resnet_variants import (
     RESNET_CONFIGS,
@@ -29,7 +30,7 @@ from keras_epsanet.models.resnet_variants import (
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class ResNetBackbone(keras.Model):
+class ResNetBackbone(PresetModel):
     """ResNet without its classifier, with the feature map of every stage.
 
     KerasCV finds the feature maps in `pyramid_level_inputs`, KerasHub in

@@ -32,13 +32,14 @@ _IN_POOLED_BLOCK = {
 }
 
 
-def network_entries(model, state=None):
+def network_entries(model, state=None, dialect=None):
     """Lists the variables of a model that a published network has as well.
 
     Args:
         model: An EPSANet, a ResNet or one of their backbones.
         state: Dictionary whose keys, names of PyTorch, decide between the
             publishers of the attention; `None` means the first of them.
+        dialect: `Dialect` of the publisher, or `None`.
 
     Returns:
         List of `Entry` and `Constant`.
@@ -48,10 +49,8 @@ def network_entries(model, state=None):
             no published network has its poolings.
     """
     layers = network_layers(model)
-    candidates = [
-        _entries(model, layers, dialect)
-        for dialect in _dialects_of(model, layers)
-    ]
+    dialects = [dialect] if dialect else _dialects_of(model, layers)
+    candidates = [_entries(model, layers, names) for names in dialects]
     if state is None:
         return candidates[0]
     return max(candidates, key=lambda x: sum(e.key in state for e in x))

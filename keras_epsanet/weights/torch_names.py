@@ -86,6 +86,19 @@ def save_torch_weights(model, path):
             "The PyTorch implementation has no names for these weights of "
             f"the model: {', '.join(unknown)}"
         )
+    write_entries(entries, path)
+
+
+def write_entries(entries, path):
+    """Writes entries, and the counters of BatchNorms, to PyTorch's file.
+
+    Args:
+        entries: List of `Entry` and `Constant`.
+        path: As in `save_torch_weights`.
+
+    Raises:
+        ImportError: If PyTorch or safetensors is needed and not installed.
+    """
     state = {}
     for entry in entries:
         state[entry.key] = entry.to_torch()
@@ -93,7 +106,10 @@ def save_torch_weights(model, path):
             counter = entry.key.replace("running_var", COUNTER)
             state[counter] = np.array(0, "int64")
     if path.endswith(".safetensors"):
-        write = import_for_files("safetensors.numpy", "safetensors").save_file
+        safetensors = import_for_files("safetensors.numpy", "safetensors")
+
+        def write(state, name):
+            safetensors.save_file(state, name, metadata={"format": "pt"})
     else:
         torch = import_for_files("torch", "torch")
 

@@ -6,8 +6,11 @@ import keras
 import numpy as np
 import pytest
 
+from keras_epsanet.classification.models import build_classifier
 from keras_epsanet.commands import export
+from keras_epsanet.hub import fronts, tasks, timm_configs
 from keras_epsanet.layers import ClassNames, GroupedConv2D
+from keras_epsanet.training import ClassifierRecipe
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("models are exported on TensorFlow", allow_module_level=True)
@@ -233,12 +236,23 @@ def test_a_fused_model_is_written_beside_the_plain_one(saved, exports):
     ]
 
 
-@pytest.mark.parametrize("name", ["onnx", "tf2onnx", "onnxruntime"])
-def test_a_missing_package_is_named_before_work_starts(name, monkeypatch):
+@pytest.mark.parametrize(
+    "format, name, extra",
+    [
+        ("onnx", "onnx", "export"),
+        ("onnx", "tf2onnx", "export"),
+        ("onnx", "onnxruntime", "export"),
+        ("preset", "keras_hub", "hub"),
+        ("timm", "safetensors", "hub"),
+    ],
+)
+def test_a_missing_package_is_named_before_work_starts(
+    format, name, extra, monkeypatch
+):
     monkeypatch.setitem(sys.modules, name, None)
-    message = rf"export: .* needs {name}: pip install keras-epsanet\[export\]"
+    message = rf"export: .* needs {name}: pip install keras-epsanet\[{extra}\]"
     with pytest.raises(SystemExit, match=message):
-        run("--model", "none.keras", "--format", "saved_model", "onnx")
+        run("--model", "none.keras", "--format", "saved_model", format)
     # Which the others do without.
     with pytest.raises(SystemExit, match="none.keras cannot be used"):
         run("--model", "none.keras", "--format", "saved_model", "litert")
@@ -270,6 +284,45 @@ def test_every_format_is_as_keras_predicts(size, saved, capsys):
         "mine_fused_int8.tflite",
         "mine_fused_saved_model",
     ]
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """A classifier as a training leaves it."""
+    recipe = ClassifierRecipe(model="tiny", image_size=32)
+    build_classifier(recipe, ["a", "b", "c"]).save(tmp_path / "mine.keras")
+    return tmp_path / "mine.keras"
+
+
+def test_what_is_published_is_as_keras_predicts(classifier, capsys):
+    pytest.importorskip("keras_hub")
+    run("--model", classifier, "--format", "preset", "timm")
+    assert capsys.readouterr().out.count("is as Keras predicts") == 2
+    files = [x.name for x in classifier.parent.glob("mine_*/*")]
+    for name in ("task.json", "class_names.json", "model.safetensors"):
+        assert name in files
+
+
+@pytest.mark.parametrize("name", ["preset", "timm"])
+def test_what_predicts_something_else_is_not_published(
+    name, classifier, monkeypatch
+):
+    pytest.importorskip("keras_hub")
+    front = fronts.read_front(keras.saving.load_model(classifier))
+    mean = tuple(x + 0.1 for x in front.mean)
+    for module in (tasks, timm_configs):
+        monkeypatch.setattr(
+            module, "read_front", lambda model: front._replace(mean=mean)
+        )
+    with pytest.raises(SystemExit, match=f"export: {name} differs from Keras"):
+        run("--model", classifier, "--format", name)
+    assert [x.name for x in classifier.parent.iterdir()] == ["mine.keras"]
+
+
+def test_what_is_fused_is_not_published(classifier, capsys):
+    with pytest.raises(SystemExit):
+        run("--model", classifier, "--fuse", "--format", "onnx", "timm")
+    assert "--fuse is not for timm" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_named():

@@ -1,0 +1,60 @@
+"""Folders to be published, from a trained classifier and back."""
+
+from keras_epsanet.classification.inference import resizing
+from keras_epsanet.hub.class_names import class_names_of, write_class_names
+from keras_epsanet.hub.fronts import read_front
+from keras_epsanet.hub.tasks import image_classifier
+from keras_epsanet.hub.timm_folders import load_timm, save_timm
+from keras_epsanet.models.presets import import_keras_hub
+
+
+def save_preset(model, folder):
+    """Writes a classifier as a preset of KerasHub, with its class names.
+
+    Args:
+        model: As in `image_classifier`.
+        folder: Path of the folder. It is made if need be.
+
+    Raises:
+        ImportError: If KerasHub is missing.
+        ValueError: As of `image_classifier`.
+
+    Example:
+
+    >>> from keras_epsanet import EPSANet50Small
+    >>> save_preset(EPSANet50Small(classes=5), "published")
+    >>> import keras_hub
+    >>> task = keras_hub.models.ImageClassifier.from_preset("published")
+    >>> task.num_classes
+    5
+    """
+    image_classifier(model).save_to_preset(folder)
+    names = class_names_of(model)
+    if names:
+        write_class_names(folder, names)
+
+
+WRITERS = {"preset": save_preset, "timm": save_timm}
+
+
+def open_published(folder, kind, model):
+    """Returns what a folder predicts from the images that a model takes.
+
+    Args:
+        folder: Path of the folder.
+        kind: `"preset"` or `"timm"`.
+        model: The model that was saved there.
+
+    Returns:
+        Function of a batch of images.
+    """
+    front = read_front(model)
+    if kind == "timm":
+        network = load_timm(folder, include_preprocessing=front.is_inside)
+        resize = resizing(model)
+        return lambda images: network.predict(resize(images), verbose=0)
+    task = import_keras_hub().models.ImageClassifier.from_preset(folder)
+    if not front.is_inside:
+        converter = task.preprocessor.image_converter
+        converter.scale = converter.offset = None
+    return lambda images: task.predict(images, verbose=0)

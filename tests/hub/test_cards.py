@@ -1,0 +1,135 @@
+"""The cards of published models, read as the hub reads them."""
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from keras_epsanet.hub import cards
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A preset of KerasHub, as far as a card looks at it."""
+    folder = tmp_path / "published"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "config.json").write_text('{"registered_name": "some>Backbone"}')
+    (folder / "model.weights.h5").write_bytes(b"weights")
+    (folder / "assets" / "words.txt").write_text("words")
+    return folder
+
+
+def card(run, folder, license="mit", **kwargs):
+    path = cards.model_card(run, folder, license, **kwargs)
+    assert path == str(folder / "README.md")
+    return (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_header_is_what_the_hub_reads(run_folder, folder):
+    hub = pytest.importorskip("huggingface_hub")
+    results = json.loads((run_folder / "results.json").read_text())
+    results["top5"] = 0.9875
+    (run_folder / "results.json").write_text(json.dumps(results))
+    text = card(run_folder, folder, "cc-by-nc-4.0", name='My "pets": 4')
+    data = hub.ModelCard(text).data
+    assert data.license == "cc-by-nc-4.0" and data.library_name == "keras"
+    assert data.pipeline_tag == "image-classification"
+    assert data.tags == ["image-classification", "keras-hub", "tiny"]
+    assert data.metrics == ["accuracy"] and data.model_name == 'My "pets": 4'
+    found = [
+        (x.metric_type, x.metric_name, x.metric_value, x.dataset_name)
+        for x in data.eval_results
+    ]
+    assert found == [
+        ("accuracy", "top-1 accuracy", 0.75, "pets"),
+        ("accuracy", "top-5 accuracy", 0.9875, "pets"),
+    ]
+
+
+def test_numbers_are_those_of_the_training(run_folder, folder):
+    text = card(run_folder, folder)
+    assert "4 classes, 75.00% top-1 accuracy" in text
+    assert "On 1,200 images of pets" in text
+    assert "| top-1 accuracy | 75.00% |" in text and "top-5" not in text
+    assert "after epoch 5, the best of 7" in text
+    assert "| dog | 225 of 300 | cat |" in text
+    assert "| a \\| b | 225 of 300 | cat |" in text
+    assert "| Ä | 300 of 300 | – |" in text
+    assert "| l2 | 0.5 |" in text and "teacher" not in text
+
+
+def test_what_is_on_the_machine_of_the_training_stays_there(run_folder, folder):
+    results = json.loads((run_folder / "results.json").read_text())
+    results["recipe"]["teacher"] = "/home/somebody/secret/teacher.keras"
+    (run_folder / "results.json").write_text(json.dumps(results))
+    (run_folder / "initialized_from.txt").write_text("--inherit resnext\n")
+    text = card(run_folder, folder)
+    assert "secret" not in text
+    assert "| teacher | another classifier |" in text
+    assert "| started from | --inherit resnext |" in text
+    assert "trained on Cats" in card(run_folder, folder, dataset="Cats")
+
+
+def test_every_file_has_its_sum(run_folder, folder):
+    card(run_folder, folder)
+    text = card(run_folder, folder)  # Not of the former card.
+    sums = dict(
+        reversed(line.split("  "))
+        for line in (folder / "SHA256SUMS").read_text().splitlines()
+    )
+    assert [*sums] == ["assets/words.txt", "config.json", "model.weights.h5"]
+    for name, digits in sums.items():
+        content = (folder / name).read_bytes()
+        assert digits == hashlib.sha256(content).hexdigest()
+        assert f"| `{name}` | {len(content)} | `{digits}` |" in text
+
+
+@pytest.mark.parametrize(
+    "files, tag, code",
+    [
+        (
+            {"config.json": '{"registered_name": ""}'},
+            "keras-hub",
+            "from_preset",
+        ),
+        ({"config.json": '{"architecture": ""}'}, "safetensors", "load_timm"),
+        ({"model.keras": ""}, "keras", 'load_model("model.keras")'),
+    ],
+)
+def test_the_use_is_that_of_the_files(files, tag, code, run_folder, tmp_path):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    text = card(run_folder, folder, repository="me/pets")
+    assert f'- "{tag}"\n- "tiny"' in text and "\n# pets\n" in text
+    (python,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    compile(python, "card", "exec")
+    assert code in python
+    assert ('"hf://me/pets"' in python) == (tag != "keras")
+
+
+def test_many_classes_are_left_out(run_folder, folder):
+    images = json.loads((run_folder / "images.json").read_text())
+    images["class_names"] = [str(i) for i in range(21)]
+    (run_folder / "images.json").write_text(json.dumps(images))
+    text = card(run_folder, folder)
+    assert "21 classes" in text and "taken for" not in text
+
+
+@pytest.mark.parametrize("license", ["", "My license", "MIT\n- a: b"])
+def test_a_license_is_an_identifier(license, run_folder, folder):
+    with pytest.raises(ValueError, match="`license` must be an identifier"):
+        cards.model_card(run_folder, folder, license)
+    assert not (folder / "README.md").exists()
+
+
+def test_other_folders_are_refused(run_folder, folder, tmp_path):
+    with pytest.raises(ValueError, match=r"finished.*results.json.*published"):
+        cards.model_card(folder, folder, "mit")
+    with pytest.raises(ValueError, match="`folder` must hold a preset"):
+        cards.model_card(run_folder, tmp_path, "mit")
+    (run_folder / "results.json").write_text("[]")
+    with pytest.raises(ValueError, match="no top1"):
+        cards.model_card(run_folder, folder, "mit")

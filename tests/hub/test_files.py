@@ -1,0 +1,75 @@
+"""Files in folders and in the caches of the hubs."""
+
+import sys
+
+import pytest
+
+from keras_epsanet.hub import files
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_a_folder(tmp_path):
+    (tmp_path / "a.json").touch()
+    assert files.find_file(tmp_path, "a.json") == str(tmp_path / "a.json")
+    with pytest.raises(ValueError, match=rf"no file {tmp_path}/b.json"):
+        files.find_file(tmp_path, "b.json")
+
+
+FIND = """
+from keras_epsanet.hub.files import find_file
+print(open(find_file(SOURCE, "a.json")).read())
+try:
+    find_file(SOURCE, "b.json")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_hugging_face_s_cache(tmp_path, run_python):
+    pytest.importorskip("huggingface_hub")
+    repository = tmp_path / "cache/models--somebody--mine"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(COMMIT)
+    (repository / "snapshots" / COMMIT).mkdir(parents=True)
+    (repository / "snapshots" / COMMIT / "a.json").write_text("found")
+    output = run_python(
+        FIND.replace("SOURCE", "'hf://somebody/mine'"),
+        HF_HUB_CACHE=str(tmp_path / "cache"),
+        HF_HUB_OFFLINE="1",
+    )
+    found, missing = output.splitlines()[-2:]
+    assert found == "found"
+    assert missing.startswith("ValueError hf://somebody/mine has no file b")
+
+
+def test_kaggle_s_cache(tmp_path, monkeypatch):
+    pytest.importorskip("kagglehub")
+    folder = tmp_path / "models/somebody/mine/keras/tiny"
+    (folder / "2").mkdir(parents=True)
+    (folder / "2" / "a.json").write_text("found")
+    (folder / ".complete/2").mkdir(parents=True)
+    (folder / ".complete/2/a.json.complete").touch()
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    path = files.find_file("kaggle://somebody/mine/keras/tiny/2", "a.json")
+    assert path == str(folder / "2/a.json")
+
+
+@pytest.mark.parametrize(
+    "source, client",
+    [
+        ("hf://somebody/mine", "huggingface_hub"),
+        ("kaggle://somebody/mine/keras/tiny", "kagglehub"),
+    ],
+)
+def test_a_missing_client_is_named_with_its_command(
+    source, client, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, client, None)
+    with pytest.raises(ImportError, match=f"{source} needs.*install {client}$"):
+        files.find_file(source, "a.json")
+
+
+def test_other_addresses_are_refused():
+    with pytest.raises(ValueError, match="hf:// or kaggle://.*source=s3://a/b"):
+        files.find_file("s3://a/b", "a.json")

@@ -1,0 +1,122 @@
+"""Folders to be published, loaded in a fresh process."""
+
+import os
+import pathlib
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_epsanet_command
+from keras_epsanet import EPSANet
+from keras_epsanet.hub import published
+
+ROOT = pathlib.Path(__file__).parents[2]
+READ = {
+    "preset": """
+import keras_hub
+model = keras_hub.models.ImageClassifier.from_preset("published")
+assert model.backbone.__class__ is keras_epsanet.EPSANetBackbone
+assert keras_epsanet.hub.read_class_names("published")[:2] == ["cat", "dog"]
+""",
+    "timm": """
+network = keras_epsanet.hub.load_timm("published", include_preprocessing=True)
+config = keras_epsanet.hub.read_timm_config("published")
+assert config["label_names"][:2] == ["cat", "dog"]
+image = keras.Input((None, None, 3))
+size = config["pretrained_cfg"]["input_size"][1:]
+model = keras.Model(image, network(keras.layers.Resizing(*size)(image)))
+""",
+}
+
+
+@pytest.mark.parametrize("kind", published.WRITERS)
+def test_a_fresh_process_predicts_the_same(
+    kind, make_classifier, images, run_python, tmp_path
+):
+    if kind == "preset":
+        pytest.importorskip("keras_hub")
+    model = make_classifier()
+    published.WRITERS[kind](model, str(tmp_path / "published"))
+    np.save(tmp_path / "images.npy", images)
+    code = "import keras, numpy as np, keras_epsanet\n" + READ[kind]
+    code += "outputs = model.predict(np.load('images.npy'), verbose=0)\n"
+    run_python(code + "np.save('outputs.npy', outputs)")
+    np.testing.assert_allclose(
+        np.load(tmp_path / "outputs.npy"),
+        model.predict(images, verbose=0),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("kind", published.WRITERS)
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_it_is_opened_for_the_images_that_the_model_takes(
+    kind, is_inside, make_classifier, images, tmp_path, randomize
+):
+    if kind == "preset":
+        pytest.importorskip("keras_hub")
+    model = make_classifier()
+    if not is_inside:
+        model = randomize(
+            EPSANet(
+                *((1, 1), (16, 32), (3, 5), (1, 4)),
+                reduction=4,
+                input_shape=(50, 44, 3),
+                classes=3,
+            )
+        )
+        images = images / 100
+    published.WRITERS[kind](model, str(tmp_path / "published"))
+    run = published.open_published(str(tmp_path / "published"), kind, model)
+    np.testing.assert_allclose(
+        run(images), model.predict(images, verbose=0), atol=1e-5
+    )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="commands run on TensorFlow",
+)
+def test_the_three_commands_of_the_docs_go_as_far_as_the_upload(
+    make_classifier, run_folder, monkeypatch, tmp_path
+):
+    pytest.importorskip("keras_hub")
+    hub = pytest.importorskip("huggingface_hub")
+    page = (ROOT / "docs/publish.md").read_text()
+    block = re.search(r"```sh\n(.*?)```", page, re.S)[1].replace("\\\n", "")
+    export, card, upload = map(shlex.split, block.splitlines())
+    monkeypatch.chdir(tmp_path)
+    shutil.move(run_folder, "runs/classifier")
+    make_classifier().save("runs/classifier/model.keras")
+
+    assert export[0] == "keras-epsanet"
+    keras_epsanet_command.main(export[1:])
+    assert card[0] == "python"
+    monkeypatch.setattr(sys, "argv", card[1:])
+    runpy.run_path(str(ROOT / card[1]), run_name="__main__")
+    folder = tmp_path / "runs/classifier/model_preset"
+    assert upload == [
+        "hf",
+        "upload",
+        "USER/NAME",
+        str(folder.relative_to(tmp_path)),
+    ]
+    sums = (folder / "SHA256SUMS").read_text()
+    assert "task.weights.h5" in sums and "class_names.json" in sums
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert hub.ModelCard(text).data.eval_results[0].metric_value == 0.75
+    assert 'from_preset("hf://USER/NAME")' in text
+    result = subprocess.run(
+        [sys.executable, "-m", "huggingface_hub.cli.hf", *upload[1:]],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert "api/repos/create: offline mode" in result.stderr

@@ -1,0 +1,48 @@
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+FILE = pathlib.Path(__file__).parents[2] / "tools" / "make_card.py"
+SPEC = importlib.util.spec_from_file_location("make_card", FILE)
+make_card = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(make_card)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    run, folder = tmp_path / "run", tmp_path / "published"
+    run.mkdir()
+    folder.mkdir()
+    recipe = {"model": "tiny", "image_size": 32}
+    results = {"epochs": 2, "best_epoch": 1, "top1": 0.5, "recipe": recipe}
+    images = {"source": "pets", "class_names": ["cat", "dog"], "held_out": 8}
+    (run / "results.json").write_text(json.dumps(results))
+    (run / "images.json").write_text(json.dumps(images))
+    (folder / "model.keras").touch()
+    return str(run), str(folder)
+
+
+def test_a_card_is_written_with_what_is_said(folders, capsys):
+    make_card.main(
+        [*folders, "--license", "mit", "--name", "Pets", "--dataset", "Animals"]
+    )
+    path = f"{folders[1]}/README.md"
+    assert capsys.readouterr().out == f"Saved {path}\n"
+    text = pathlib.Path(path).read_text()
+    assert "license: mit" in text and "# Pets" in text
+    assert "8 images of Animals" in text
+
+
+def test_the_repository_is_the_name_of_a_card(folders):
+    make_card.main([*folders, "--license", "mit", "--repository", "me/pets"])
+    assert "# pets" in pathlib.Path(f"{folders[1]}/README.md").read_text()
+
+
+def test_what_is_missing_is_one_line(folders, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="make_card.py: `run` must be"):
+        make_card.main([str(tmp_path), folders[1], "--license", "mit"])
+    with pytest.raises(SystemExit):
+        make_card.main([*folders])
+    assert "required: --license" in capsys.readouterr().err
