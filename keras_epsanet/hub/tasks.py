@@ -62,8 +62,8 @@ def image_classifier(model):
 
     Raises:
         ImportError: If KerasHub is missing.
-        ValueError: If the model has no classifier, or is none that KerasHub
-            can hold (`backbone_like`).
+        ValueError: If it is no model, has no classifier, or is none that
+            KerasHub can hold (`backbone_like`).
 
     Example:
 
@@ -74,6 +74,11 @@ def image_classifier(model):
     (5, (64, 64))
     """
     keras_hub = import_keras_hub()
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "`model` must be a model; `keras.saving.load_model` reads one "
+            f"from a file. Received: model={model}"
+        )
     predictions = network_layers(model).get(CLASSIFIER)
     if predictions is None:
         raise ValueError(

@@ -97,6 +97,11 @@ def test_without_a_classifier_it_is_refused():
         tasks.image_classifier(model)
 
 
+def test_a_path_is_no_model():
+    with pytest.raises(ValueError, match="load_model.*Received: model=m.keras"):
+        image_classifier("m.keras")
+
+
 def test_without_kerashub_the_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(ImportError, match=r"pip install keras-epsanet\[hub\]"):
