@@ -99,7 +99,7 @@ def test_without_a_classifier_it_is_refused():
 
 def test_a_path_is_no_model():
     with pytest.raises(ValueError, match="load_model.*Received: model=m.keras"):
-        hub.image_classifier("m.keras")
+        tasks.image_classifier("m.keras")
 
 
 def test_without_kerashub_the_command_is_named(monkeypatch):
