@@ -33,7 +33,13 @@ __getattr__, __dir__, __all__ = attach(
             "synchronized",
         ],
         "imagenet_recipe": ["IMAGENET", "ImageNetRecipe"],
-        "logs": ["EpochLog", "ScalarEvents", "timed_input", "trim_csv"],
+        "logs": [
+            "EpochLog",
+            "ScalarEvents",
+            "csv_logger",
+            "timed_input",
+            "trim_csv",
+        ],
         "loss_scale": ["LossScale"],
         "recipe": ["Recipe"],
         "resume": [

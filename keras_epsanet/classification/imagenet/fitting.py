@@ -2,8 +2,6 @@
 
 import warnings
 
-import keras
-
 from keras_epsanet import distribution, training
 from keras_epsanet.data import imagenet
 from keras_epsanet.distribution.replicas import worker
@@ -205,6 +203,6 @@ def make_logs(run):
     if not run.is_chief:
         return []
     return [
-        keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
+        training.csv_logger(f"{run.path}/log.csv"),
         training.ScalarEvents(f"{run.path}/tensorboard"),
     ]
