@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
             "Interruption",
             "PREEMPTED",
             "Preemption",
+            "Watchdog",
             "end_epoch",
         ],
         "checkpoints": ["State"],

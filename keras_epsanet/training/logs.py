@@ -78,7 +78,7 @@ class _StoredCSVLogger(keras.callbacks.CSVLogger):
     def __init__(self, path):
         self._path = path
         self._folder = tempfile.TemporaryDirectory()
-        super().__init__(os.path.join(self._folder.name, "log.csv"), True)
+        super().__init__(f"{self._folder.name}/log.csv", append=True)
 
     def on_train_begin(self, logs=None):
         if storage.exists(self._path):

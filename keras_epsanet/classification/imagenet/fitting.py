@@ -67,6 +67,7 @@ def fit(
         epoch, done = divmod(state.step, steps)
         batches, waited = make_batches(strategy, source, recipe, state.step)
         callbacks = [
+            *([training.Watchdog()] if worker(strategy)[1] > 1 else []),
             *([average] if average else []),
             training.EpochLog(
                 training.make_schedule(recipe, steps),
