@@ -21,6 +21,7 @@ def test_files_of_a_storage_are_found(tmp_path):
     path = f"ram://test_image_files/{tmp_path.name}"
     tf.io.gfile.makedirs(f"{path}/old/.hidden")
     for name in ("a.jpg", "old/b.png", "notes.txt", "old/.hidden/c.png"):
-        tf.io.gfile.GFile(f"{path}/{name}", "w").close()
+        with tf.io.gfile.GFile(f"{path}/{name}", "w") as file:
+            file.write("contents")
     files = list_files([path, "c.png"])
     assert files == [f"{path}/a.jpg", f"{path}/old/b.png", "c.png"]
