@@ -234,7 +234,8 @@ def test_the_log_of_a_storage_is_that_of_a_folder(tmp_path):
             logger.set_model(keras.Sequential())
             logger.on_train_begin()
             for epoch in epochs:
-                logger.on_epoch_end(epoch, {"loss": epoch / 4})
+                logs = {"loss": epoch / 4, "val_loss": 1 / 2}
+                logger.on_epoch_end(epoch, logs)
                 with storage.open_file(path) as file:
                     assert len(file.readlines()) == 2 + epoch
             logger.on_train_end()
@@ -242,4 +243,5 @@ def test_the_log_of_a_storage_is_that_of_a_folder(tmp_path):
         with storage.open_file(path, "rb") as file:
             contents.append(file.read())
     assert contents[0] == contents[1]
-    assert contents[0].splitlines() == [b"epoch,loss", b"0,0.0", b"1,0.25"]
+    lines = [b"epoch,loss,val_loss", b"0,0.0,0.5", b"1,0.25,0.5"]
+    assert contents[0].splitlines() == lines
