@@ -309,8 +309,9 @@ def run_python(tmp_path):
 class _FailingStorage:
     """`tf.io.gfile`, of which the calls from some number on fail.
 
-    A copy that fails leaves half of the file. With `after` the other calls
-    have done their work before they fail.
+    A copy that fails leaves half of the file, and a folder whose removal
+    fails half of its files. With `after` the other calls have done their work
+    before they fail.
     """
 
     def __init__(self):
@@ -345,6 +346,14 @@ class _FailingStorage:
                     half = file.read()[: os.path.getsize(source) // 2]
                 with tf.io.gfile.GFile(target, "wb") as file:
                     file.write(half)
+            elif name == "rmtree":
+                files = [
+                    f"{folder}/{x}"
+                    for folder, _, names in tf.io.gfile.walk(*arguments)
+                    for x in names
+                ]
+                for file in sorted(files)[len(files) // 2 :]:
+                    tf.io.gfile.remove(file)
             elif self._after:
                 function(*arguments, **options)
             raise tf.errors.UnavailableError(None, None, "storage is down")

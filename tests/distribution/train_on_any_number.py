@@ -89,7 +89,7 @@ def main():
     strategy = make_strategy()
     # Where a rounding would grow in 20 steps to what could be seen: the one
     # in another precision, the other, whose boxes are float32, in small steps.
-    learning_rate = 1e-5
+    learning_rate = 3e-6
     if network == "epsanet":
         keras.config.set_floatx("float64")
         learning_rate = 2e-3
