@@ -41,6 +41,11 @@ def use_cpus(number):
     cls._initialize_local_devices = local_devices
 
 
+def synchronized():
+    """On JAX every BatchNorm is of the whole batch."""
+    return keras.backend.backend() == "tensorflow"
+
+
 def make_epsanet():
     network = EPSANet(
         (1, 1, 1, 1),
@@ -49,7 +54,7 @@ def make_epsanet():
         reduction=4,
         input_shape=(32, 32, 3),
         classes=5,
-        synchronized=True,
+        synchronized=synchronized(),
     )
     random = np.random.default_rng(0)
     x = random.normal(size=(STEPS["epsanet"] * BATCH, 32, 32, 3)).astype(
@@ -61,7 +66,11 @@ def make_epsanet():
 
 def make_mask_rcnn():
     backbone = EPSANetBackbone(
-        (1, 1, 1, 1), (16, 16, 16, 16), *PSA, reduction=4, synchronized=True
+        (1, 1, 1, 1),
+        (16, 16, 16, 16),
+        *PSA,
+        reduction=4,
+        synchronized=synchronized(),
     )
     detector = MaskRCNN(backbone, 3, num_samples=16, seed=0)
     random = np.random.default_rng(0)
