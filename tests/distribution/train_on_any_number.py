@@ -3,8 +3,8 @@
     python train_on_any_number.py OUTPUT NETWORK DEVICES
 
 NETWORK is epsanet or mask_rcnn. The devices are logical CPUs, of each of the
-workers of TF_CONFIG, if there are any; on JAX as many as XLA_FLAGS says. The
-output is an `.npz` file with the losses and the weights.
+workers of TF_CONFIG, if there are any. The output is an `.npz` file with the
+losses and the weights.
 """
 
 import sys
@@ -41,11 +41,6 @@ def use_cpus(number):
     cls._initialize_local_devices = local_devices
 
 
-def synchronized():
-    """On JAX every BatchNorm is of the whole batch."""
-    return keras.backend.backend() == "tensorflow"
-
-
 def make_epsanet():
     network = EPSANet(
         (1, 1, 1, 1),
@@ -54,7 +49,7 @@ def make_epsanet():
         reduction=4,
         input_shape=(32, 32, 3),
         classes=5,
-        synchronized=synchronized(),
+        synchronized=True,
     )
     random = np.random.default_rng(0)
     x = random.normal(size=(STEPS["epsanet"] * BATCH, 32, 32, 3)).astype(
@@ -70,7 +65,7 @@ def make_mask_rcnn():
         (16, 16, 16, 16),
         *PSA,
         reduction=4,
-        synchronized=synchronized(),
+        synchronized=True,
     )
     detector = MaskRCNN(backbone, 3, num_samples=16, seed=0)
     random = np.random.default_rng(0)
@@ -94,12 +89,7 @@ def make_mask_rcnn():
 
 def main():
     output, network, devices = sys.argv[1:]
-    if keras.backend.backend() == "tensorflow":
-        use_cpus(int(devices))
-    else:
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
+    use_cpus(int(devices))
     strategy = make_strategy()
     if network == "epsanet":
         # In which the roundings of 20 steps do not grow to what can be seen.
@@ -124,7 +114,6 @@ def main():
         output,
         replicas=num_replicas(strategy),
         is_chief=is_chief(strategy),
-        backend=keras.backend.backend(),
         **{f"loss:{name}": value for name, value in history.items()},
         **{w.path: np.array(w) for w in model.weights},
     )
