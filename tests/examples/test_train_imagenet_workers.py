@@ -89,8 +89,8 @@ evaluate.main()
 @pytest.mark.large
 def test_workers_evaluate_every_image_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # Of 7 and of 6 images: one that counted twice, or not, would be seen.
-    write_images("images", 20, 13)
+    # Of 11 and of 10 images: one that counted twice, or not, would be seen.
+    write_images("images", 30, 21)
     network = EPSANet50Small(input_shape=(None, None, 3), classes=10)
     network.save_weights("some.weights.h5")
     pathlib.Path("evaluated.py").write_text(EVALUATED)
