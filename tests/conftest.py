@@ -306,6 +306,71 @@ def run_python(tmp_path):
     return run
 
 
+class _FailingStorage:
+    """`tf.io.gfile`, of which the calls from some number on fail.
+
+    A copy that fails leaves half of the file, and a folder whose removal
+    fails half of its files. With `after` the other calls have done their work
+    before they fail.
+    """
+
+    def __init__(self):
+        self.heal()
+
+    def heal(self):
+        self.fail(None)
+
+    def fail(self, first, last=None, after=False):
+        """Lets the calls from `first` to `last` fail, counted from 1 on."""
+        self.calls, self.failed = 0, False
+        self._first, self._last, self._after = first, last, after
+
+    def _is_failing(self):
+        self.calls += 1
+        if self._first is None or self.calls < self._first:
+            return False
+        return self._last is None or self.calls <= self._last
+
+    def __getattr__(self, name):
+        import tensorflow as tf
+
+        function = getattr(tf.io.gfile, name)
+
+        def call(*arguments, **options):
+            if not self._is_failing():
+                return function(*arguments, **options)
+            self.failed = True
+            if name == "copy":
+                source, target = arguments
+                with open(source, "rb") as file:
+                    half = file.read()[: os.path.getsize(source) // 2]
+                with tf.io.gfile.GFile(target, "wb") as file:
+                    file.write(half)
+            elif name == "rmtree":
+                files = [
+                    f"{folder}/{x}"
+                    for folder, _, names in tf.io.gfile.walk(*arguments)
+                    for x in names
+                ]
+                for file in sorted(files)[len(files) // 2 :]:
+                    tf.io.gfile.remove(file)
+            elif self._after:
+                function(*arguments, **options)
+            raise tf.errors.UnavailableError(None, None, "storage is down")
+
+        return call
+
+
+@pytest.fixture
+def failing_storage(monkeypatch):
+    """A storage of which some calls fail, when it is told so."""
+    from keras_epsanet import storage_tensorflow
+
+    storage = _FailingStorage()
+    monkeypatch.setattr(storage_tensorflow, "file_system", lambda _: storage)
+    return storage
+
+
 class _Publisher:
     """Serves files of the real names on loopback, in the place of the web."""
 

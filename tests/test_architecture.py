@@ -21,6 +21,8 @@ FLOORS = (
     ("layers", "distribution"),
     ("ops",),
     ("atomic", "lazy", "moved", "paper"),
+    ("storage",),
+    ("storage_tensorflow",),
 )
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {

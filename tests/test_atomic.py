@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from keras_epsanet import atomic
+from keras_epsanet import atomic, storage
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch):
@@ -134,3 +134,117 @@ def test_folders_on_the_way_may_be_made_by_what_is_written(tmp_path):
     with atomic.whole(path) as temporary:
         os.makedirs(temporary)
     assert path.is_dir()
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """A folder in TensorFlow's memory."""
+    tf = pytest.importorskip("tensorflow")
+    path = f"ram://test_atomic/{tmp_path.name}"
+    tf.io.gfile.makedirs(path)
+    return path
+
+
+def read(path):
+    with storage.open_file(path) as file:
+        return file.read()
+
+
+def test_a_file_of_a_storage_takes_its_name_when_it_is_whole(remote):
+    path = f"{remote}/a.tar.gz"
+    for text in ("old", "new"):
+        with atomic.whole(path) as temporary:
+            assert temporary.endswith(".tar.gz")
+            with open(temporary, "w") as file:
+                file.write(text)
+            if text == "new":
+                assert read(path) == "old"
+        assert not os.path.exists(temporary)
+    assert read(path) == "new" and storage.listdir(remote) == ["a.tar.gz"]
+    atomic.write_file(f"{remote}/none/b.txt", "ç\r\n")
+    with storage.open_file(f"{remote}/none/b.txt", "rb") as file:
+        assert file.read() == "ç\r\n".encode()
+    assert atomic.sha256(path).startswith("11507a0e2f5e69d5")
+
+
+def test_a_folder_of_a_storage_is_whole_with_its_last_file(remote):
+    path, last = f"{remote}/folder", "SUMS"
+    assert not atomic.is_whole(path, last)
+    with atomic.whole(path, last=last) as temporary:
+        write(temporary, "old")
+        write(f"{temporary}/below", "old")
+        with open(f"{temporary}/{last}", "w") as file:
+            file.write("sum")
+    assert atomic.is_whole(path, last) and not atomic.is_whole(path)
+    assert read(f"{path}/below/a") == "old" and read(f"{path}/{last}") == "sum"
+    with pytest.raises(FileExistsError):
+        with atomic.whole(path, last=last) as temporary:
+            write(temporary, "new")
+    assert read(f"{path}/a") == "old"
+    with atomic.whole(path, replace_folder=True) as temporary:
+        write(temporary, "new")
+    assert sorted(storage.listdir(path)) == [atomic.MARKER, "a"]
+    assert read(f"{path}/a") == "new" and atomic.is_whole(path)
+    atomic.remove_folder(path)
+    assert not storage.exists(path)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_storage_that_fails_leaves_no_half_file(
+    remote, failing_storage, lasting, after
+):
+    path = f"{remote}/a.txt"
+    atomic.write_file(path, "old")
+    for call in range(1, 100):
+        failing_storage.fail(call, None if lasting else call, after)
+        try:
+            atomic.write_file(path, "new" * 100)
+        except OSError as error:
+            assert "storage is down" in str(error)
+        failed = failing_storage.failed
+        failing_storage.heal()
+        assert read(path) in ("old", "new" * 100)
+        if not failed:
+            break
+        atomic.write_file(path, "old")
+    assert call > 2 and read(path) == "new" * 100
+    atomic.remove_unfinished(remote)
+    assert storage.listdir(remote) == ["a.txt"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_storage_that_fails_leaves_no_half_folder(
+    remote, failing_storage, lasting, after
+):
+    path = f"{remote}/folder"
+    for call in range(1, 100):
+        for text in ("old", "new"):
+            if text == "new":
+                failing_storage.fail(call, None if lasting else call, after)
+            try:
+                with atomic.whole(path, replace_folder=True) as temporary:
+                    write(temporary, text)
+                    write(f"{temporary}/b", text)
+            except OSError as error:
+                assert "storage is down" in str(error)
+        failed = failing_storage.failed
+        failing_storage.heal()
+        if atomic.is_whole(path):
+            names = [f"{path}/{name}" for name in ("a", "b/a")]
+            assert {read(x) for x in names} in ({"old"}, {"new"})
+        if not failed:
+            break
+    assert call > 5 and read(f"{path}/b/a") == "new"
+
+
+def test_what_fails_before_it_is_written_changes_nothing(remote):
+    path = f"{remote}/folder"
+    with atomic.whole(path) as temporary:
+        write(temporary, "old")
+    with pytest.raises(KeyboardInterrupt):
+        with atomic.whole(path, replace_folder=True) as temporary:
+            write(temporary, "new")
+            raise KeyboardInterrupt
+    assert read(f"{path}/a") == "old" and atomic.is_whole(path)

@@ -1,10 +1,9 @@
 """A trained network that a classifier learns from, besides the labels."""
 
-import os
-
 import keras
 from keras import ops
 
+from keras_epsanet import storage
 from keras_epsanet.distribution.replicas import current_strategy, num_replicas
 from keras_epsanet.layers import ClassNames
 from keras_epsanet.weights.public_resnets import read_source
@@ -55,7 +54,7 @@ def read_teacher(source, student, class_names):
         OSError, ValueError: If the teacher cannot be read, or has other
             classes.
     """
-    if source.endswith(".keras") and os.path.isfile(source):
+    if source.endswith(".keras") and storage.isfile(source):
         model = load_keras_model(source)
         if isinstance(model.layers[-1], ClassNames):
             _check_names(source, model.layers[-1].names, class_names)

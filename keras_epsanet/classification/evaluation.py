@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from keras_epsanet import data, distribution
+from keras_epsanet import data, distribution, storage
 from keras_epsanet.classification import inference
 from keras_epsanet.classification.results import Results
 
@@ -33,7 +33,7 @@ def open_images(path=None):
         return data.fashion_mnist("test")
     for name in ("val", "test"):
         part = os.path.join(path, name)
-        if os.path.isdir(part) and os.path.isdir(os.path.join(path, "train")):
+        if storage.isdir(part) and storage.isdir(os.path.join(path, "train")):
             return data.image_folder(part)
     return data.image_folder(path)
 

@@ -113,7 +113,7 @@ def fit(
                         recipe.step_batch_size,
                         waited,
                     ),
-                    keras.callbacks.CSVLogger(log, append=True),
+                    training.csv_logger(log),
                     training.ScalarEvents(f"{run.path}/tensorboard"),
                     training.Checkpointing(
                         run,

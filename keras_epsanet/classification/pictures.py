@@ -4,6 +4,9 @@ import csv
 
 import numpy as np
 
+from keras_epsanet import storage
+from keras_epsanet.atomic import whole
+
 # Classes whose names and numbers fit into the picture of a matrix.
 READABLE = 30
 
@@ -29,7 +32,7 @@ def plot_curves(log, path):
         log: Path of the `log.csv` of a training.
         path: Path of the picture to write.
     """
-    with open(log, newline="") as file:
+    with storage.open_file(log, newline="") as file:
         rows = list(csv.DictReader(file))
     figure, axes = import_pyplot().subplots(
         1, 2, figsize=(10, 4), layout="constrained"
@@ -148,5 +151,6 @@ def _percent():
 
 
 def _save(figure, path):
-    figure.savefig(path, dpi=120)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=120)
     import_pyplot().close(figure)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 
-from keras_epsanet import training
+from keras_epsanet import storage, training
 from keras_epsanet.atomic import write_file
 from keras_epsanet.training import resume, trained_start
 
@@ -175,13 +175,13 @@ def finished_results(path, recipe):
     ours = json.loads(json.dumps(dataclasses.asdict(recipe)))
     # By whatever path: `choose_recipe` has compared it.
     ours["teacher"] = content["recipe"].get("teacher")
-    missing = [x for x in RESULTS if not os.path.exists(f"{path}/{x}")]
+    missing = [x for x in RESULTS if not storage.exists(f"{path}/{x}")]
     return content if content["recipe"] == ours and not missing else None
 
 
 def _read(path, name):
     try:
-        with open(os.path.join(path, name)) as file:
+        with storage.open_file(os.path.join(path, name)) as file:
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from keras_epsanet import data
+from keras_epsanet import data, storage
 
 
 @dataclasses.dataclass
@@ -84,10 +84,10 @@ def open_images(folder=None, tfds=None, val_share=0.2):
     if folder is None:
         parts = data.fashion_mnist("train"), data.fashion_mnist("test")
         return Images(*parts, source="Fashion-MNIST")
-    source = os.path.abspath(folder)
+    source = storage.abspath(folder)
     for name in ("val", "test"):
         paths = [os.path.join(folder, part) for part in ("train", name)]
-        if all(map(os.path.isdir, paths)):
+        if all(map(storage.isdir, paths)):
             parts = [data.image_folder(path) for path in paths]
             _check_same_classes(paths, parts)
             return Images(*parts, source, _left_out(*parts))

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from keras_epsanet import detection
+from keras_epsanet import detection, storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.commands.reporting import (
     SKIPPED,
@@ -139,7 +139,7 @@ def run(args, detector, files, images):
         for x, box in zip(objects, found["boxes"]):
             print(f"  {x['class']} {x['score']:.2f} {box.round()}", flush=True)
         picture = os.path.join(args.output, pictures[path])
-        os.makedirs(os.path.dirname(picture), exist_ok=True)
+        storage.makedirs(os.path.dirname(picture), exist_ok=True)
         detection.draw(
             image,
             found["boxes"],

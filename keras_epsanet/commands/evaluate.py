@@ -150,4 +150,5 @@ def evaluate_weights(args):
         result = table_2.evaluate(
             network, source, args.batch_size, args.image_size, strategy
         )
-    print(table_2.table_row(args.network, network, result))
+    if training.is_chief(strategy):
+        print(table_2.table_row(args.network, network, result))

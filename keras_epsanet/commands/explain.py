@@ -7,6 +7,7 @@ import os
 import keras
 import numpy as np
 
+from keras_epsanet import storage
 from keras_epsanet.classification import evaluation, pictures
 from keras_epsanet.classification.inference import find_class_names
 from keras_epsanet.commands.options import MODEL, positive
@@ -137,7 +138,7 @@ def explain(args, program):
     else:
         images = first_images(data, args.max_images)
     if images:
-        os.makedirs(args.output, exist_ok=True)
+        storage.makedirs(args.output, exist_ok=True)
         sections = make_sections(args, models, images, data)
         path = os.path.join(args.output, "index.html")
         write_page(path, f"What decides: {', '.join(models)}", sections)
@@ -174,7 +175,7 @@ def _short_name(path, paths):
     """The name of a file, or of the folder of a training."""
 
     def shorten(path):
-        folder, name = os.path.split(os.path.abspath(path))
+        folder, name = os.path.split(storage.abspath(path))
         stem = os.path.splitext(name)[0]
         return os.path.basename(folder) if name == "model.keras" else stem
 

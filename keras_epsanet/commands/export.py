@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import keras_epsanet
+from keras_epsanet import storage
 from keras_epsanet.atomic import whole
 from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.reporting import (
@@ -131,7 +132,7 @@ def make_images(model, args):
 def export(model, images, name, args):
     """Writes one format, if it is as the model, and returns its path."""
     folder = args.output or os.path.dirname(args.model) or "."
-    os.makedirs(folder, exist_ok=True)
+    storage.makedirs(folder, exist_ok=True)
     stem = os.path.splitext(os.path.basename(args.model))[0]
     # Beside the same model with its BatchNorms, not in its place.
     stem += "_fused" * args.fuse

@@ -2,11 +2,10 @@
 
 import argparse
 import dataclasses
-import os
 
 import keras
 
-from keras_epsanet import detection, distribution, training
+from keras_epsanet import detection, distribution, storage, training
 from keras_epsanet.commands import options, reporting
 from keras_epsanet.detection import (
     demo,
@@ -157,7 +156,7 @@ def check_machine(args):
     check_one_process("A detector")
     reporting.check_installed(PACKAGES, "A detector's training", "detection")
     weights = args.weights
-    if weights and not os.path.isfile(weights) and not family_of(weights):
+    if weights and not storage.isfile(weights) and not family_of(weights):
         raise ValueError(
             "--weights must be the file of a trained classifier, or the file "
             "or the name of a detector of MMDetection. "

@@ -1,11 +1,14 @@
 """Trains an EPSANet on ImageNet as the paper does (section 4.1)."""
 
 import argparse
+import atexit
 import os
+import shutil
+import tempfile
 
 import keras
 
-from keras_epsanet import distribution, training
+from keras_epsanet import distribution, storage, training
 from keras_epsanet.classification.imagenet import (
     finishing,
     fitting,
@@ -113,7 +116,7 @@ def choose_recipe(args):
     if path is None and args.resume:
         path = os.path.join(args.output, "recipe.json")
     if path is not None:
-        with open(path) as file:
+        with storage.open_file(path) as file:
             recipe = training.ImageNetRecipe.from_json(file.read())
         return recipe.with_options(args)
     recipe = smoke.SMOKE if args.smoke else training.IMAGENET
@@ -134,6 +137,11 @@ def open_source(args):
     if not args.smoke:
         return imagenet.open_source(args.data)
     path = os.path.join(args.output, "smoke_images")
+    if storage.is_remote(path):
+        # Each worker its own: folders of a storage do not appear at once.
+        folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        path = os.path.join(folder, "smoke_images")
     if not os.path.isdir(path):
         smoke.write_images(path)
     return imagenet.open_source(path)

@@ -3,6 +3,7 @@
 import collections
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.data.file_names import printable
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
@@ -38,7 +39,7 @@ def list_class_files(path):
     >>> list_class_files("fruit")[2]
     {'in no class': 1}
     """
-    if not os.path.isdir(path):
+    if not storage.isdir(path):
         raise ValueError(
             "`path` must be a folder that exists. "
             f"Received: path={printable(path)}"
@@ -73,7 +74,7 @@ def list_class_files(path):
 
 def _visible(folder, left_out):
     """Entries of a folder, of which the hidden ones are only counted."""
-    with os.scandir(folder) as entries:
+    with storage.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 left_out["hidden"] += 1

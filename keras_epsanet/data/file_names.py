@@ -3,6 +3,8 @@
 import collections
 import os
 
+from keras_epsanet import storage
+
 
 def printable(path):
     r"""A path as text that can be printed and encoded as UTF-8.
@@ -37,7 +39,7 @@ def picture_names(files):
     >>> picture_names(["a/b/1.jpg", "a/c/1.jpg"])
     {'a/b/1.jpg': 'b/1.png', 'a/c/1.jpg': 'c/1.png'}
     """
-    absolute = {path: os.path.abspath(path) for path in files}
+    absolute = {path: storage.abspath(path) for path in files}
     folders = {os.path.dirname(path) for path in absolute.values()}
     top = os.path.commonpath(folders)
     names = {}

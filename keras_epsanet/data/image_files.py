@@ -2,6 +2,7 @@
 
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.data.class_folders import ENDINGS
 
 
@@ -26,10 +27,10 @@ def list_files(paths):
     """
     files = []
     for path in paths:
-        if not os.path.isdir(path):
+        if not storage.isdir(path):
             files.append(path)
             continue
-        for folder, folders, names in os.walk(path):
+        for folder, folders, names in storage.walk(path):
             folders[:] = sorted(x for x in folders if not x.startswith("."))
             files += [
                 os.path.join(folder, name)

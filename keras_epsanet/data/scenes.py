@@ -12,6 +12,7 @@ import os
 
 import numpy as np
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import whole
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES, FILE
 from keras_epsanet.data.textures import background, resizing
@@ -60,8 +61,8 @@ def write(folder, num_train, num_val, image_size=256, seed=0, objects=(1, 6)):
     >>> sorted(os.listdir("clothes")), os.listdir("clothes/val")
     (['annotations', 'train', 'val'], ['000000000001.jpg'])
     """
-    folder = os.path.abspath(folder)
-    if os.path.exists(folder):
+    folder = storage.abspath(folder)
+    if storage.exists(folder):
         raise ValueError(
             f"`folder` must not exist yet. Received: folder={folder}"
         )

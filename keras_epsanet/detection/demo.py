@@ -1,9 +1,8 @@
 """A short training on composed scenes: its recipes and its data."""
 
 import dataclasses
-import os
 
-from keras_epsanet import training
+from keras_epsanet import atomic, training
 from keras_epsanet.data import scenes
 from keras_epsanet.detection.sources import open_annotations
 
@@ -75,7 +74,9 @@ def open_scenes(path, recipe, number=None):
     Raises:
         ValueError: If the folder holds other scenes.
     """
-    if not os.path.isdir(path):
+    if not atomic.is_whole(path):
+        # Half of them, in a storage.
+        atomic.remove_folder(path)
         count = number
         if count is None:
             is_rcnn = recipe.detector != "retinanet"

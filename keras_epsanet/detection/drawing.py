@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_epsanet.atomic import whole
 from keras_epsanet.detection.mask_head import paste_masks
 from keras_epsanet.detection.mask_targets import unfold_masks
 from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -66,7 +67,8 @@ def draw(
         image, boxes, labels, scores, masks, bounding_box_format, min_score
     )
     _draw(axes, image, objects, class_names)
-    figure.savefig(path, dpi=_DPI)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)
 
 
 def draw_beside(
@@ -146,7 +148,8 @@ def draw_beside(
                 axes.set_ylim(batch["image_size"][i][0], 0)
             if i == 0:
                 axes.set_title(title)
-    figure.savefig(path, dpi=_DPI)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)
 
 
 def _grid(rows, height, width):

@@ -1,6 +1,7 @@
 """What is left when a detector's training ends: files and a picture."""
 
 from keras_epsanet import distribution
+from keras_epsanet.atomic import whole
 from keras_epsanet.detection import drawing
 
 RESULTS = ("model.keras", "last.weights.h5", "predictions.png", "log.csv")
@@ -16,7 +17,8 @@ def finish(model, run, class_names, evaluation):
         evaluation: Batches of the images to evaluate with.
     """
     digits = run.export(model, "last.weights.h5")
-    model.save(f"{run.path}/model.keras")
+    with whole(f"{run.path}/model.keras") as temporary:
+        model.save(temporary)
     batch = next(iter(evaluation))
     drawing.draw_beside(
         batch,

@@ -102,7 +102,7 @@ def fit(
                 waited,
             ),
             bad,
-            keras.callbacks.CSVLogger(log, append=True),
+            training.csv_logger(log),
             training.ScalarEvents(f"{run.path}/tensorboard"),
             training.Checkpointing(
                 run,

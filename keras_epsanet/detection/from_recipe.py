@@ -6,6 +6,7 @@ import os
 
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.data import coco
 from keras_epsanet.data.coco.transforms import PAD_TO
 from keras_epsanet.detection.ap_table import is_coco, paper_rows
@@ -97,7 +98,7 @@ def load_detector(run):
         OSError, ValueError: If a file is missing, or is no detector of this
             package.
     """
-    with open(os.path.join(run, "recipe.json")) as file:
+    with storage.open_file(os.path.join(run, "recipe.json")) as file:
         recipe = CocoRecipe.from_json(file.read())
     if recipe.library != "keras_epsanet":
         raise ValueError(
@@ -111,7 +112,7 @@ def load_detector(run):
         # Of an older version, whose files did not know them.
         detector.image_size = recipe.image_size, recipe.longer_side
         names = os.path.join(run, "class_names.json")
-        with open(names, encoding="utf-8") as file:
+        with storage.open_file(names, encoding="utf-8") as file:
             detector.class_names = json.load(file)
     return detector
 

@@ -1,9 +1,8 @@
 """Detectors that MMDetection has trained, made from their files."""
 
-import os
-
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.data.coco.class_names import COCO_CLASSES
 from keras_epsanet.detection.mmdet_files import Checkpoint, read_mmdet
 from keras_epsanet.detection.mmdet_weights import (
@@ -103,7 +102,7 @@ def read_detector(family, source):
         OSError, ValueError, ImportError: As of
             `PretrainedModel.from_pretrained`.
     """
-    if str(source).endswith(READ_ENDINGS) or os.path.exists(str(source)):
+    if str(source).endswith(READ_ENDINGS) or storage.exists(str(source)):
         return read_mmdet(source)
     name = full_name(family, source)
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_epsanet.detection.top_k import top_k
+from keras_epsanet.distribution.replicas import replica
 
 
 def sample(is_object, is_background, number, max_objects, seed):
@@ -44,5 +45,13 @@ def sample(is_object, is_background, number, max_objects, seed):
 
 
 def random_keys(shape, seed):
-    """Random numbers from 0 to 1, the higher the sooner a box is chosen."""
-    return keras.random.uniform(shape, seed=seed)
+    """Random numbers from 0 to 1, the higher the sooner a box is chosen.
+
+    Those of an image are the same, whichever replica has it.
+    """
+    number, replicas = replica()
+    if replicas == 1:
+        return keras.random.uniform(shape, seed=seed)
+    images, *others = shape
+    keys = keras.random.uniform((replicas * images, *others), seed=seed)
+    return keys[number * images : (number + 1) * images]

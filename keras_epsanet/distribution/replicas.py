@@ -70,7 +70,31 @@ def sum_over_replicas(tensors):
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tensors
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+    # TensorFlow packs what it reduces together, which has one dtype.
+    sums = {}
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+        sums[dtype] = iter(
+            context.all_reduce(tf.distribute.ReduceOp.SUM, alike)
+        )
+    return [next(sums[tensor.dtype]) for tensor in tensors]
+
+
+def replica():
+    """Returns the number of the replica that runs this code, and of all.
+
+    Returns:
+        Pair of an integer, or an int32 scalar, and an integer; `(0, 1)` where
+        one code is for all.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return 0, 1
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        return 0, 1
+    return context.replica_id_in_sync_group, context.num_replicas_in_sync
 
 
 def true_on_all_replicas(flag):

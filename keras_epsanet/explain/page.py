@@ -4,6 +4,7 @@ import base64
 import html
 from typing import NamedTuple
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 
 _STYLE = """
@@ -76,7 +77,7 @@ def write_page(path, title, sections):
 
 
 def _figure(picture):
-    with open(picture.path, "rb") as file:
+    with storage.open_file(picture.path, "rb") as file:
         data = base64.b64encode(file.read()).decode("ascii")
     caption = html.escape(picture.caption)
     return (

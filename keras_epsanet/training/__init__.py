@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
             "Interruption",
             "PREEMPTED",
             "Preemption",
+            "Watchdog",
             "end_epoch",
         ],
         "checkpoints": ["State"],
@@ -33,7 +34,13 @@ __getattr__, __dir__, __all__ = attach(
             "synchronized",
         ],
         "imagenet_recipe": ["IMAGENET", "ImageNetRecipe"],
-        "logs": ["EpochLog", "ScalarEvents", "timed_input", "trim_csv"],
+        "logs": [
+            "EpochLog",
+            "ScalarEvents",
+            "csv_logger",
+            "timed_input",
+            "trim_csv",
+        ],
         "loss_scale": ["LossScale"],
         "recipe": ["Recipe"],
         "resume": [

@@ -1,6 +1,7 @@
 """What `fit` does besides training: checkpoints and preemption."""
 
 import dataclasses
+import faulthandler
 import os
 import signal
 
@@ -12,6 +13,8 @@ from keras_epsanet.training.checkpoints import add_to_metrics, read_metrics
 
 # EX_TEMPFAIL of sysexits.h: try again.
 PREEMPTED = 75
+# A graph of a large network takes minutes, the evaluation of ImageNet too.
+HANG_SECONDS = 1800
 
 
 class Preemption:
@@ -196,6 +199,35 @@ class Checkpointing(keras.callbacks.Callback):
         state = dataclasses.replace(self.state, metrics=metrics)
         self.run.save(self.model, state, self.average)
         self._saved = state.step
+
+
+class Watchdog(keras.callbacks.Callback):
+    """Ends a process that makes no progress, or waits for one that does not.
+
+    A worker that waits for its data forever is alive, so that the others
+    wait for it: nothing ends them. The watchdog writes what every thread is
+    doing to the standard error and ends the process with 1, so that whatever
+    started it can start it again. If `fit` raises an error it stays, for
+    workers may wait for one another at their end too.
+
+    Args:
+        seconds: Number, from the end of a step, the beginning or the end of
+            an evaluation or of an epoch to the next of these; `None` for half
+            an hour.
+    """
+
+    def __init__(self, seconds=None):
+        super().__init__()
+        self.seconds = HANG_SECONDS if seconds is None else seconds
+
+    def _restart(self, *arguments, **options):
+        faulthandler.dump_traceback_later(self.seconds, exit=True)
+
+    on_train_begin = on_epoch_begin = on_train_batch_end = _restart
+    on_test_begin = on_test_end = on_epoch_end = _restart
+
+    def on_train_end(self, logs=None):
+        faulthandler.cancel_dump_traceback_later()
 
 
 def end_epoch(model, state, callbacks):

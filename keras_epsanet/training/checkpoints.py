@@ -9,16 +9,25 @@ velocities, accumulated gradients, loss scale. What it lacks is in
 import dataclasses
 import json
 import os
+import re
 import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_epsanet.atomic import sha256, sync, write_file
+from keras_epsanet import storage
+from keras_epsanet.atomic import (
+    is_whole,
+    remove_folder,
+    sha256,
+    sync,
+    write_file,
+)
 
 MODEL, STATE, SUMS = "model.keras", "state.json", "SHA256SUMS"
 AVERAGE = "average.npz"
+STEP_NAME = re.compile(r"step-(\d{8,})")
 
 
 @dataclasses.dataclass
@@ -52,6 +61,42 @@ class State:
     def logged_epochs(self):
         """Integer, the epochs that were evaluated, if any are, and logged."""
         return self.epoch - (self.logs is not None)
+
+
+def find_steps(folder):
+    """Lists the steps of which there are checkpoints, intact or not.
+
+    In a storage a checkpoint is there when its last file is.
+
+    Args:
+        folder: Path of the folder of the checkpoints; it need not exist.
+
+    Returns:
+        List of integers, the last step first.
+    """
+    if not storage.isdir(folder):
+        return []
+    matches = map(STEP_NAME.fullmatch, storage.listdir(folder))
+    return sorted(
+        (
+            int(match[1])
+            for match in matches
+            if match and is_whole(os.path.join(folder, match[0]), SUMS)
+        ),
+        reverse=True,
+    )
+
+
+def remove_halves(folder):
+    """Removes from a storage what an interrupted writing has left.
+
+    Args:
+        folder: Path of the folder of the checkpoints.
+    """
+    for name in storage.listdir(folder):
+        path = os.path.join(folder, name)
+        if STEP_NAME.fullmatch(name) and not is_whole(path, SUMS):
+            remove_folder(path, SUMS)
 
 
 def write(folder, model, state, recipe, average=None):
@@ -89,7 +134,7 @@ def write(folder, model, state, recipe, average=None):
 
 def read_state(folder):
     """Returns the `State` of a checkpoint."""
-    with open(os.path.join(folder, STATE)) as file:
+    with storage.open_file(os.path.join(folder, STATE)) as file:
         content = json.load(file)
     names = {field.name for field in dataclasses.fields(State)}
     # Older checkpoints have no `logs`.
@@ -113,7 +158,8 @@ def load(folder, model, average=None):
     with warnings.catch_warnings():
         # Keras only warns of an optimizer that it does not load.
         warnings.filterwarnings("error", "Skipping variable loading")
-        model.load_weights(os.path.join(folder, MODEL))
+        with storage.local_file(os.path.join(folder, MODEL)) as path:
+            model.load_weights(path)
     if average is None:
         return
     if not _has(folder, AVERAGE):
@@ -121,7 +167,8 @@ def load(folder, model, average=None):
             "The checkpoint holds no average of the weights to go on with. "
             f"Received: {folder}"
         )
-    with np.load(os.path.join(folder, AVERAGE)) as arrays:
+    with storage.open_file(os.path.join(folder, AVERAGE), "rb") as file:
+        arrays = np.load(file)
         for variable, name in zip(average.variables, arrays, strict=True):
             variable.assign(arrays[name])
     average.forget()
@@ -143,15 +190,26 @@ def check_finite(model, step, average=None):
 
 
 def damage(folder):
-    """Says in a few words what is wrong with a checkpoint, or `None`."""
+    """Says in a few words what is wrong with a checkpoint, or `None`.
+
+    Args:
+        folder: Path of the checkpoint.
+
+    Raises:
+        OSError: If a storage fails, which says nothing of the checkpoint.
+    """
     try:
-        with open(os.path.join(folder, SUMS), errors="replace") as file:
+        path = os.path.join(folder, SUMS)
+        with storage.open_file(path, errors="replace") as file:
             text = file.read()
         names = [MODEL, STATE]
         if AVERAGE in text or _has(folder, AVERAGE):
             names.append(AVERAGE)
         lines = [_sums(folder, [name]) for name in names]
     except OSError as error:
+        is_missing = isinstance(error, FileNotFoundError)
+        if storage.is_remote(folder) and not is_missing:
+            raise
         return str(error)
     if text == "".join(lines):
         return None
@@ -167,7 +225,7 @@ def _sums(folder, names):
 
 
 def _has(folder, name):
-    return os.path.exists(os.path.join(folder, name))
+    return storage.exists(os.path.join(folder, name))
 
 
 def read_metrics(model):

@@ -3,10 +3,13 @@
 import csv
 import io
 import os
+import shutil
+import tempfile
 import time
 
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 
 
@@ -67,6 +70,49 @@ class EpochLog(keras.callbacks.Callback):
         logs["images_per_second"] = speed
         logs["input_wait"] = wait
         logs["timed_steps"] = self._steps
+
+
+class _StoredCSVLogger(keras.callbacks.CSVLogger):
+    """Writes a log on this machine, and after each epoch into a storage."""
+
+    def __init__(self, path):
+        self._path = path
+        self._folder = tempfile.TemporaryDirectory()
+        super().__init__(f"{self._folder.name}/log.csv", append=True)
+
+    def on_train_begin(self, logs=None):
+        if storage.exists(self._path):
+            with (
+                storage.open_file(self._path, "rb") as file,
+                open(self.filename, "wb") as copy,
+            ):
+                shutil.copyfileobj(file, copy)
+        super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        with open(self.filename, encoding="utf-8", newline="") as file:
+            write_file(self._path, file.read())
+
+
+def csv_logger(path):
+    """Makes the callback that adds a line of each epoch to a CSV file.
+
+    Args:
+        path: Path of the file, which is that of a storage too.
+
+    Returns:
+        `keras.callbacks.CSVLogger`.
+
+    Example:
+
+    >>> csv_logger("log.csv").append
+    True
+    """
+    if storage.is_remote(path):
+        # Objects have no end to write to.
+        return _StoredCSVLogger(path)
+    return keras.callbacks.CSVLogger(path, append=True)
 
 
 class ScalarEvents(keras.callbacks.Callback):
@@ -155,9 +201,9 @@ def trim_csv(path, epochs):
         path: File that `keras.callbacks.CSVLogger` wrote, if there is one.
         epochs: Integer, number of epochs whose lines stay.
     """
-    if not os.path.exists(path):
+    if not storage.exists(path):
         return
-    with open(path, newline="") as file:
+    with storage.open_file(path, newline="") as file:
         lines = [line for line in file if line.endswith("\n")]
     rows = list(csv.reader(lines))
     kept = rows[:1] + [row for row in rows[1:] if int(row[0]) < epochs]

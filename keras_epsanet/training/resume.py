@@ -3,8 +3,10 @@
 import dataclasses
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.training import teacher
-from keras_epsanet.training.run_folder import FOLDER, STEP_NAME, RunFolder
+from keras_epsanet.training.checkpoints import find_steps
+from keras_epsanet.training.run_folder import FOLDER, RunFolder
 
 
 def read_recipe(path, kind):
@@ -21,7 +23,7 @@ def read_recipe(path, kind):
         ValueError: If it is a recipe of another class.
     """
     try:
-        with open(os.path.join(path, "recipe.json")) as file:
+        with storage.open_file(os.path.join(path, "recipe.json")) as file:
             return kind.from_json(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -33,10 +35,7 @@ def has_checkpoints(path):
     Args:
         path: Folder of the training; it need not exist.
     """
-    folder = os.path.join(path, FOLDER)
-    return os.path.isdir(folder) and any(
-        map(STEP_NAME.fullmatch, os.listdir(folder))
-    )
+    return bool(find_steps(os.path.join(path, FOLDER)))
 
 
 def resume_recipe(path, theirs, arguments, may_change=()):

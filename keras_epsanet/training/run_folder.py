@@ -12,13 +12,14 @@ process if the disk is full. Keras lets it write `model.keras` in memory.
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 import warnings
 import zipfile
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import (
+    remove_folder,
     remove_unfinished,
     sha256,
     whole,
@@ -26,23 +27,23 @@ from keras_epsanet.atomic import (
 )
 from keras_epsanet.training import checkpoints, teacher
 from keras_epsanet.training.checkpoints import State
-from keras_epsanet.training.lock import lock_folder
+from keras_epsanet.training.claim import check_claim, claim_folder
 
 FOLDER = "checkpoints"
-STEP_NAME = re.compile(r"step-(\d{8,})")
 
 
 class RunFolder:
     """The folder of one training: its recipe and its checkpoints.
 
     The folder is locked against other processes until this object is gone
-    or the process has ended. What is left of checkpoints whose writing was
-    interrupted is removed. With several workers each makes one of the same
-    folder, which all must see, and calls `save` and `restore` at the same
-    time; the chief alone locks it.
+    or the process has ended; one in a storage, such as `gs://bucket/run`, is
+    of the process that made the last `RunFolder` of it. What is left of
+    checkpoints whose writing was interrupted is removed. With several workers
+    each makes one of the same folder, which all must see, and calls `save`
+    and `restore` at the same time; the chief alone locks it.
 
     Args:
-        path: Folder. It is made if need be.
+        path: Folder, `gs://bucket/run` too. It is made if need be.
         recipe: `Recipe`, which is also written there.
         keep: Integer from 1, number of checkpoints to keep; the best one
             that each of them knows stays too.
@@ -77,19 +78,20 @@ class RunFolder:
         self.keep = keep
         self.is_chief = is_chief
         self._checkpoints = os.path.join(self.path, FOLDER)
-        os.makedirs(self._checkpoints, exist_ok=True)
-        self._lock = lock_folder(self.path) if is_chief else None
+        storage.makedirs(self._checkpoints, exist_ok=True)
+        self._claimed = claim_folder(self.path) if is_chief else None
         self._claim()
         if is_chief:
             remove_unfinished(self.path)
             remove_unfinished(self._checkpoints)
+            checkpoints.remove_halves(self._checkpoints)
 
     def _claim(self):
         """Writes the recipe, or compares it with the one that is there."""
         path = os.path.join(self.path, "recipe.json")
         self._noted = self.recipe
-        if os.path.exists(path):
-            with open(path) as file:
+        if storage.exists(path):
+            with storage.open_file(path) as file:
                 self._noted = type(self.recipe).from_json(file.read())
             differences = self.recipe.differences(
                 teacher.respelled(self.path, self._noted, self.recipe)
@@ -120,8 +122,7 @@ class RunFolder:
         Returns:
             List of integers, the last step first.
         """
-        matches = map(STEP_NAME.fullmatch, os.listdir(self._checkpoints))
-        return sorted(int(match[1]) for match in matches if match)[::-1]
+        return checkpoints.find_steps(self._checkpoints)
 
     def folder(self, step):
         """Returns the path of the checkpoint of a step."""
@@ -143,6 +144,7 @@ class RunFolder:
             FloatingPointError: If a weight is infinite or not a number.
             OSError: If the files cannot be written. Older checkpoints stay
                 as they are, and nothing is left of the new one.
+            RuntimeError: If another process has taken over the folder.
         """
         checkpoints.check_finite(model, state.step, average)
         swapped_out = contextlib.nullcontext()
@@ -176,6 +178,7 @@ class RunFolder:
             network.save(archive)
             if not self.is_chief:
                 return None
+            check_claim(self._claimed)
             with zipfile.ZipFile(archive) as file, whole(path) as temporary:
                 # As `save_weights` would have written it.
                 with (
@@ -190,16 +193,17 @@ class RunFolder:
     def _note_sum(self, digits, name):
         path = os.path.join(self.path, checkpoints.SUMS)
         lines = []
-        if os.path.exists(path):
-            with open(path) as file:
+        if storage.exists(path):
+            with storage.open_file(path) as file:
                 lines = [x for x in file if x.rstrip("\n")[66:] != name]
         write_file(path, "".join([*lines, f"{digits}  {name}\n"]))
 
     def _write(self, model, state, average):
         folder = self.folder(state.step)
         try:
+            check_claim(self._claimed)
             # There may be a damaged one, or this one before its evaluation.
-            with whole(folder, replace_folder=True) as temporary:
+            with whole(folder, True, checkpoints.SUMS) as temporary:
                 checkpoints.write(temporary, model, state, self.recipe, average)
         except OSError as error:
             kept = [step for step in self.steps() if step != state.step]
@@ -212,19 +216,27 @@ class RunFolder:
                     else "There is no earlier one."
                 )
             ) from error
-        self._remove_old(state)
+        # Those that are left do no harm, and go the next time.
+        with contextlib.suppress(OSError):
+            self._remove_old(state)
 
     def _remove_old(self, state):
         """Keeps the last ones, and the best that each of them knows."""
-        past = [step for step in self.steps() if step <= state.step]
+        steps = self.steps()
+        past = [step for step in steps if step <= state.step]
         keep = set(past[: self.keep])
         for step in past[: self.keep]:
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            try:
                 keep.add(checkpoints.read_state(self.folder(step)).best_step)
+            except (ValueError, KeyError):
+                pass  # It is damaged.
+            except OSError:
+                if storage.is_remote(self.path):
+                    raise
         # Those of later steps are damaged: this training began before them.
-        for step in self.steps():
+        for step in steps:
             if step not in keep:
-                shutil.rmtree(self.folder(step), ignore_errors=True)
+                remove_folder(self.folder(step), checkpoints.SUMS)
 
     def restore(self, model, steps_per_epoch, step=None, average=None):
         """Loads the last checkpoint that is intact, if there is any.
@@ -245,6 +257,7 @@ class RunFolder:
             ValueError: If there are checkpoints but none is intact,
                 `steps_per_epoch` was another, which says that the data is,
                 or the average is missing.
+            OSError: If a storage fails.
         """
         steps = self.steps() if step is None else [step]
         for candidate in steps:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import sha256, write_file
 from keras_epsanet.training.trained_start import check_source
 from keras_epsanet.weights.public_resnets import full_name, is_public_name
@@ -76,12 +77,12 @@ def _contents(teacher):
     """What is the same for every spelling; `None` if there is no such file."""
     if is_public_name(teacher):
         return full_name(teacher)
-    return f"sha256 {sha256(teacher)}" if os.path.isfile(teacher) else None
+    return f"sha256 {sha256(teacher)}" if storage.isfile(teacher) else None
 
 
 def _read(path):
     try:
-        with open(os.path.join(path, NOTE)) as file:
+        with storage.open_file(os.path.join(path, NOTE)) as file:
             return json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None

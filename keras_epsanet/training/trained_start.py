@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.distribution.replicas import share_means
 from keras_epsanet.weights import inherit_weights
@@ -90,7 +91,7 @@ def check_source(source, option="--inherit"):
     if is_public_name(source):
         with errors_of(option, source):
             full_name(source)
-    elif not os.path.isfile(source):
+    elif not storage.isfile(source):
         raise ValueError(
             f"{option} must be the file of a trained model or the name of a "
             f"public ResNet, such as resnext. There is no file {source}. "
@@ -134,8 +135,8 @@ def check_start(path, recipe, start, options=("--weights", "--inherit")):
             "Received: freeze=True without trained weights"
         )
     note = os.path.join(path, INITIALIZED_FROM)
-    if os.path.exists(note):
-        with open(note) as file:
+    if storage.exists(note):
+        with storage.open_file(note) as file:
             source = file.readline().strip()
         raise ValueError(
             f"{path} belongs to a training that started from {source} and "

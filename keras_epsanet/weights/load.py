@@ -6,6 +6,7 @@ import warnings
 
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.layers import PSA
 from keras_epsanet.weights import torch_files, torch_names
 from keras_epsanet.weights.embedding import Pyramid, exact_order
@@ -48,9 +49,9 @@ def check_weights(weights):
     )
     if not isinstance(weights, (str, os.PathLike)):
         raise ValueError(must_be)
-    if os.path.isdir(weights):
+    if storage.isdir(weights):
         raise ValueError(f"{weights} is a folder. {must_be}")
-    if not os.path.isfile(weights):
+    if not storage.isfile(weights):
         raise ValueError(f"There is no file {weights}. {must_be}")
     if not str(weights).endswith(endings):
         raise ValueError(must_be)
@@ -77,11 +78,12 @@ def load_weights(model, path, build_like):
         _load_torch(model, path)
         return
     try:
-        if path.endswith(".keras"):
-            source = keras.saving.load_model(path, compile=False)
-            source = _find_network(source)
-        else:
-            source = _read_weights_file(path, build_like)
+        with storage.local_file(path) as file:
+            if path.endswith(".keras"):
+                source = keras.saving.load_model(file, compile=False)
+                source = _find_network(source)
+            else:
+                source = _read_weights_file(file, build_like)
     except Exception as error:
         raise ValueError(
             f"{path} is damaged or not a file of this network: {error}"

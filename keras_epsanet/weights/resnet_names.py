@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.weights import torch_files
 from keras_epsanet.weights.resnet_keras import (
     read_h5_resnet,
@@ -108,12 +109,13 @@ def _read_file(source, received):
             f"Received: {received}"
         )
     path = os.fspath(source)
-    if not os.path.isfile(path):
+    if not storage.isfile(path):
         raise ValueError(f"There is no file {path}. Received: {received}")
     if path.endswith(torch_files.ENDINGS):
         return read_torch_resnet(path)
     if path.endswith(".h5"):
-        return read_h5_resnet(path, received)
+        with storage.local_file(path) as file:
+            return read_h5_resnet(file, received)
     return read_keras_resnet(load_keras_model(path), received)
 
 

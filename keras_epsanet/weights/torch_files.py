@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from keras_epsanet import storage
+
 # Endings of the files that are written, and of those that are read.
 ENDINGS = (".pth", ".pt", ".pth.tar", ".safetensors")
 READ_ENDINGS = (*ENDINGS, ".pkl")
@@ -55,14 +57,20 @@ def read_content(path):
         ImportError: If PyTorch or safetensors is needed and not installed.
     """
     path = check_ending(path, READ_ENDINGS)
-    if not os.path.isfile(path):
+    if not storage.isfile(path):
         raise ValueError(f"There is no file {path}. Received: path={path}")
-    if not os.path.getsize(path):
+    if not storage.getsize(path):
         raise ValueError(f"{path} is an empty file. Received: path={path}")
+    with storage.local_file(path) as file:
+        return _read_file(file, path)
+
+
+def _read_file(file, path):
+    """Reads a file of this machine, of which messages have another path."""
     if path.endswith(".safetensors"):
         safetensors = import_for_files("safetensors.numpy", "safetensors")
         try:
-            return safetensors.load_file(path)
+            return safetensors.load_file(file)
         except Exception as error:
             raise ValueError(
                 f"{path} is damaged or not a safetensors file: {error}"
@@ -73,7 +81,7 @@ def read_content(path):
             values = [*_plain_values(), *_logged_values()]
             with torch.serialization.safe_globals(values):
                 content = torch.load(
-                    path, map_location="cpu", weights_only=True
+                    file, map_location="cpu", weights_only=True
                 )
             _refuse_parts_of_logs(content)
             return content

@@ -21,3 +21,9 @@ def test_an_image_that_is_named_twice_has_one_picture():
         "1.jpg": "1.png",
         "./1.jpg": "1.png",
     }
+
+
+def test_images_of_a_storage_have_their_pictures():
+    paths = ["gs://photos/a/1.jpg", "gs://photos/b/1.jpg"]
+    names = ["a/1.png", "b/1.png"]
+    assert picture_names(paths) == dict(zip(paths, names))

@@ -1,3 +1,5 @@
+import pytest
+
 from keras_epsanet.data.image_files import list_files
 
 
@@ -12,3 +14,14 @@ def test_files_are_named_or_found_in_folders(tmp_path):
     assert found == [str(tmp_path / name) for name in expected] + [
         "missing.txt"
     ]
+
+
+def test_files_of_a_storage_are_found(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    path = f"ram://test_image_files/{tmp_path.name}"
+    tf.io.gfile.makedirs(f"{path}/old/.hidden")
+    for name in ("a.jpg", "old/b.png", "notes.txt", "old/.hidden/c.png"):
+        with tf.io.gfile.GFile(f"{path}/{name}", "w") as file:
+            file.write("contents")
+    files = list_files([path, "c.png"])
+    assert files == [f"{path}/a.jpg", f"{path}/old/b.png", "c.png"]

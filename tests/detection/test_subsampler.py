@@ -72,3 +72,34 @@ def test_the_choice_changes_from_step_to_step():
         for _ in range(2)
     )
     assert set(first[0]) != set(second[0])
+
+
+SAMPLED = """
+import keras, tensorflow as tf
+from keras_epsanet.detection import subsampler
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    2 * [tf.config.LogicalDeviceConfiguration()],
+)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    seed = keras.random.SeedGenerator(5)
+
+@tf.function
+def draw():
+    return strategy.run(lambda: subsampler.random_keys((2, 7), seed))
+
+alone = keras.random.SeedGenerator(5)
+for _ in range(2):
+    parts = strategy.experimental_local_results(draw())
+    keys = subsampler.random_keys((4, 7), alone)
+    print(bool(tf.reduce_all(tf.concat(parts, 0) == keys)))
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="replicas of TensorFlow"
+)
+def test_the_choice_in_an_image_is_the_same_on_every_device(run_python):
+    assert run_python(SAMPLED).split() == ["True", "True"]

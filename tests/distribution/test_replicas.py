@@ -122,3 +122,44 @@ for old, new in zip(before[1:], after[1:]):
 )
 def test_all_replicas_get_the_means_of_the_statistics(run_python):
     run_python(STATISTICS)
+
+
+REDUCED = """
+import tensorflow as tf
+from keras_epsanet.distribution import replicas
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    2 * [tf.config.LogicalDeviceConfiguration()],
+)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+@tf.function
+def reduce():
+    def run():
+        number, count = replicas.replica()
+        values = [tf.cast(number + x, dtype) for x, dtype in (
+            (1, "float32"), (10, "float64"), (100, "float32")
+        )]
+        return [tf.constant(count), *replicas.sum_over_replicas(values)]
+
+    return strategy.run(run)
+
+for values in reduce():
+    found = strategy.experimental_local_results(values)
+    print(*(f"{x.dtype.name}:{x.numpy():g}" for x in found))
+print(replicas.replica())
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="replicas of TensorFlow"
+)
+def test_sums_of_several_precisions_come_in_their_order(run_python):
+    assert run_python(REDUCED).splitlines() == [
+        "int32:2 int32:2",
+        "float32:3 float32:3",
+        "float64:21 float64:21",
+        "float32:201 float32:201",
+        "(0, 1)",
+    ]

@@ -1,105 +1,20 @@
-"""Several workers train together, on the loopback interface."""
+"""Several workers train and evaluate together, on the loopback interface."""
 
 import json
-import os
 import pathlib
-import signal
-import socket
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
 import pytest
+from two_workers import SCRIPT, start_workers, supervise, texts
 
-from keras_epsanet import EPSANet
+from keras_epsanet import EPSANet, EPSANet50Small
+from keras_epsanet.classification.imagenet.smoke import write_images
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("workers train on TensorFlow", allow_module_level=True)
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/train_imagenet.py"
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for item in sockets:
-        item.bind(("127.0.0.1", 0))
-    ports = [item.getsockname()[1] for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports
-
-
-def start_workers(output, *options, script=SCRIPT):
-    """Starts two processes, whose output goes to files beside the folder."""
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    processes = []
-    for index in range(2):
-        task = {"type": "worker", "index": index}
-        config = json.dumps({"cluster": cluster, "task": task})
-        with open(f"{output}-{index}.txt", "a") as file:
-            arguments = ["--smoke", "--output", output, *options]
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, script, *map(str, arguments)],
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, "TF_CONFIG": config},
-                )
-            )
-    return processes
-
-
-def supervise(processes, seconds=200):
-    """Ends all workers when one has failed, as documented; returns codes."""
-    limit = time.monotonic() + seconds
-    while any(process.poll() is None for process in processes):
-        failed = any(process.poll() for process in processes)
-        if failed or time.monotonic() > limit:
-            time.sleep(5)  # Time to save, where all got a signal.
-            for process in processes:
-                process.kill()
-        time.sleep(0.1)
-    return [process.wait() for process in processes]
-
-
-def wait_for_checkpoints(output, count, process):
-    folder = output / "checkpoints"
-    while process.poll() is None:
-        if folder.exists() and len(list(folder.glob("step-*"))) >= count:
-            return
-        time.sleep(0.05)
-
-
-def texts(output):
-    paths = [pathlib.Path(f"{output}-{index}.txt") for index in range(2)]
-    return [path.read_text(errors="replace") for path in paths]
-
-
-@pytest.mark.large
-def test_a_job_recovers_from_the_kill_of_a_worker(tmp_path):
-    output = tmp_path / "run"
-    processes = start_workers(output)
-    wait_for_checkpoints(output, 2, processes[0])
-    processes[1].kill()
-    assert 0 not in supervise(processes), texts(output)
-    assert supervise(start_workers(output)) == [0, 0], texts(output)
-    assert "Going on after step" in texts(output)[0]
-    lines = (output / "log.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2"]
-    assert (output / "last.weights.h5").exists()
-
-
-@pytest.mark.large
-def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path):
-    output = tmp_path / "run"
-    processes = start_workers(output, "--checkpoint-steps", 1000)
-    wait_for_checkpoints(output, 1, processes[0])
-    processes[1].send_signal(signal.SIGTERM)
-    assert supervise(processes) == [75, 75], texts(output)
-    (*_, last) = sorted((output / "checkpoints").glob("step-*"))
-    assert int(last.name.split("-")[1]) > 6
 
 
 NOTED = f"""
@@ -147,3 +62,52 @@ def test_workers_start_alike_from_a_resnet(tmp_path, monkeypatch):
     note = (output / "initialized_from.txt").read_text()
     assert note.startswith("resnet.keras\nInitialized from ResNet-8: ")
     assert "2 modules fitted" in note
+
+
+EVALUATED = """
+import json, os
+import keras_epsanet_command
+keras_epsanet_command.set_variables()
+from keras_epsanet.classification.imagenet import evaluation
+from keras_epsanet.commands import evaluate
+
+alone = '{"task": {"index": "alone"}}'
+index = json.loads(os.environ.get("TF_CONFIG", alone))["task"]["index"]
+compute = evaluation.evaluate
+
+def note(*arguments):
+    result = compute(*arguments)
+    with open(f"result-{index}.json", "w") as file:
+        json.dump(result, file)
+    return result
+
+evaluation.evaluate = note
+evaluate.main()
+"""
+
+
+@pytest.mark.large
+def test_workers_evaluate_every_image_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # Of 11 and of 10 images: one that counted twice, or not, would be seen.
+    write_images("images", 30, 21)
+    network = EPSANet50Small(input_shape=(None, None, 3), classes=10)
+    network.save_weights("some.weights.h5")
+    pathlib.Path("evaluated.py").write_text(EVALUATED)
+    options = "--weights some.weights.h5 --data images --image-size 32"
+    options = [*options.split(), "--batch-size", "4"]
+    command = [sys.executable, "evaluated.py", *options]
+    alone = subprocess.run(command, capture_output=True, text=True)
+    assert alone.returncode == 0, alone.stderr[-3000:]
+    processes = start_workers("two", *options, script=command[1], smoke=False)
+    assert supervise(processes, 400) == [0, 0], texts("two")
+    row = alone.stdout.splitlines()[-1]
+    assert row.startswith("epsanet50_small")
+    assert [row in text for text in texts("two")] == [True, False]
+    results = [
+        json.loads(pathlib.Path(f"result-{name}.json").read_text())
+        for name in ("alone", 0, 1)
+    ]
+    for found in results[1:]:
+        for name, value in results[0].items():
+            assert found[name] == pytest.approx(value, rel=1e-5), name

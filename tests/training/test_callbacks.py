@@ -1,6 +1,8 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 import types
 
 import keras
@@ -398,3 +400,38 @@ def test_signals_have_their_former_meaning_afterwards(kind):
     finally:
         for number, handler in zip(numbers, before):
             signal.signal(number, handler)
+
+
+WATCHED = """
+import time
+import keras, numpy as np
+from keras_epsanet.training import Watchdog
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        time.sleep(seconds[batch])
+
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse", run_eagerly=keras.backend.backend() != "jax")
+x = np.ones((3, 1))
+for seconds in (1.2, 1.2, 1.2), (0, 60, 0):
+    model.fit(x, x, 1, verbose=0, callbacks=[Watchdog(2.5), Slow()])
+    time.sleep(3)
+    print("trained", flush=True)
+"""
+
+
+def test_a_process_without_progress_ends_and_says_where(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", WATCHED],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (result.returncode, result.stdout) == (1, "trained\n")
+    assert "Timeout (0:00:02.5" in result.stderr
+    assert "in on_train_batch_begin" in result.stderr
+
+
+def test_a_hang_is_half_an_hour():
+    assert training.Watchdog().seconds == 1800

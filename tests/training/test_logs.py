@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import training
+from keras_epsanet import storage, training
 from keras_epsanet.training import SGDL2, ImageNetRecipe, logs
 
 tf = pytest.importorskip("tensorflow")
@@ -205,7 +205,7 @@ def test_devices_share_batches_whose_wait_is_measured(run_python):
     output = run_python(
         """
 import numpy as np, keras, tensorflow as tf
-from keras_epsanet import training
+from keras_epsanet import storage, training
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
@@ -222,3 +222,26 @@ print(training.num_replicas(strategy), waited() > 0)
         PYTHONPATH=os.getcwd(),
     )
     assert output.split()[-2:] == ["2", "True"]
+
+
+def test_the_log_of_a_storage_is_that_of_a_folder(tmp_path):
+    paths = f"{tmp_path}/log.csv", f"ram://test_logs/{tmp_path.name}/log.csv"
+    tf.io.gfile.makedirs(paths[1].rpartition("/")[0])
+    contents = []
+    for path in paths:
+        for epochs in ((0, 1), (2,)):
+            logger = training.csv_logger(path)
+            logger.set_model(keras.Sequential())
+            logger.on_train_begin()
+            for epoch in epochs:
+                logs = {"loss": epoch / 4, "val_loss": 1 / 2}
+                logger.on_epoch_end(epoch, logs)
+                with storage.open_file(path) as file:
+                    assert len(file.readlines()) == 2 + epoch
+            logger.on_train_end()
+        training.trim_csv(path, 2)
+        with storage.open_file(path, "rb") as file:
+            contents.append(file.read())
+    assert contents[0] == contents[1]
+    lines = [b"epoch,loss,val_loss", b"0,0.0,0.5", b"1,0.25,0.5"]
+    assert contents[0].splitlines() == lines

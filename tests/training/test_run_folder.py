@@ -1,20 +1,23 @@
+import contextlib
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
 import pytest
 from small_runs import X, checkpoint, make_model, save, train, values
 
-from keras_epsanet import atomic
+from keras_epsanet import atomic, storage
 from keras_epsanet.training import (
     Recipe,
     RunFolder,
     State,
     WeightAverage,
+    has_checkpoints,
     run_folder,
 )
 
@@ -228,6 +231,144 @@ def test_a_run_keeps_other_processes_out_as_long_as_it_exists(
     assert "in use" in start_locking(tmp_path / "run").communicate()[1]
     del again
     assert start_locking(tmp_path / "run").communicate() == ("locked\n", "")
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """Path of a run folder in TensorFlow's memory."""
+    pytest.importorskip("tensorflow")
+    return f"ram://test_run_folder/{tmp_path.name}"
+
+
+def quiet_run(path):
+    with warnings.catch_warnings():
+        # Of each claim but the first.
+        warnings.filterwarnings("ignore", ".* was written to by")
+        return RunFolder(path, Recipe())
+
+
+def test_a_training_goes_on_from_a_storage(remote):
+    run, model = quiet_run(remote), train(make_model())
+    average = WeightAverage(model, 0.5)
+    for step in (1, 2, 3, 4):
+        state = State(step=step, steps_per_epoch=10, best_step=1)
+        run.save(train(model), state, average)
+    assert run.steps() == [4, 3, 2, 1]
+    assert has_checkpoints(remote)
+    expected = values(model)
+    digest = run.export(model, "last.weights.h5")
+    assert digest == atomic.sha256(f"{remote}/last.weights.h5")
+    again, model = quiet_run(remote), make_model()
+    average = WeightAverage(model, 0.5)
+    assert again.restore(model, 10, average=average).step == 4
+    for ours, theirs in zip(values(model), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    names = [".lock", "SHA256SUMS", "checkpoints", "last.weights.h5"]
+    assert sorted(storage.listdir(remote)) == [*names, "recipe.json"]
+    with pytest.raises(ValueError, match="belongs to a training with another"):
+        with pytest.warns(UserWarning):
+            RunFolder(remote, Recipe(epochs=7))
+
+
+def test_a_training_whose_folder_was_taken_over_ends(remote):
+    run, model = quiet_run(remote), train(make_model())
+    save(run, model, 1)
+    with pytest.warns(UserWarning, match="was written to by process"):
+        other = RunFolder(remote, Recipe())
+    for write in (lambda: save(run, model, 2), lambda: run.export(model, "a")):
+        with pytest.raises(RuntimeError, match="was taken over by process"):
+            write()
+    assert run.steps() == [1]
+    save(other, model, 2)
+    assert other.steps() == [2, 1]
+
+
+def test_a_checkpoint_of_a_storage_counts_with_its_last_file(remote):
+    run, model = quiet_run(remote), train(make_model())
+    save(run, model, 1, 2)
+    storage.remove(f"{run.folder(2)}/SHA256SUMS")
+    # Not damaged, but as if it were not there.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run.steps() == [1] and run.restore(model, 10).step == 1
+    run = quiet_run(remote)
+    assert storage.listdir(f"{remote}/checkpoints") == ["step-00000001"]
+    storage.remove(f"{run.folder(1)}/SHA256SUMS")
+    assert not has_checkpoints(remote)
+    assert quiet_run(remote).restore(model, 10).step == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_no_half_checkpoint_is_taken_for_a_whole_one(
+    remote, failing_storage, lasting, after, again
+):
+    model = train(make_model())
+    save(quiet_run(remote), model, 1)
+    first = values(model)
+    second = values(train(model))
+    for call in range(1, 100):
+        run = quiet_run(remote)
+        if again:  # The checkpoint before its evaluation.
+            save(run, model, 2)
+        failing_storage.fail(call, None if lasting else call, after)
+        try:
+            save(run, model, 2)
+        except OSError as error:
+            assert "storage is down" in str(error)
+        failed = failing_storage.failed
+        failing_storage.heal()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*damaged")
+            state = quiet_run(remote).restore(model, 10)
+        expected = {1: first, 2: second}[state.step]
+        for ours, theirs in zip(values(model), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        if not failed:
+            break
+        atomic.remove_folder(run.folder(2), "SHA256SUMS")
+        run.restore(model, 10)
+        train(model)
+    assert call > 10 and state.step == 2
+
+
+def test_a_storage_that_fails_costs_no_best_epoch(remote, failing_storage):
+    model = train(make_model())
+    save(quiet_run(remote), model, 1, best_step=1)
+    for call in range(1, 100):
+        run = quiet_run(remote)
+        run.keep = 1
+        save(run, model, 2, best_step=1)
+        failing_storage.fail(call, call)
+        with contextlib.suppress(OSError):
+            save(run, model, 3, best_step=1)
+        failed = failing_storage.failed
+        failing_storage.heal()
+        assert 1 in run.steps()
+        if not failed:
+            break
+        atomic.remove_folder(run.folder(3), "SHA256SUMS")
+    assert call > 15 and run.steps() == [3, 1]
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_storage_that_fails_does_not_lead_back(
+    remote, failing_storage, lasting
+):
+    run, model = quiet_run(remote), train(make_model())
+    save(run, model, 1, 2)
+    for call in range(1, 100):
+        failing_storage.fail(call, None if lasting else call)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*damaged")
+            try:
+                assert run.restore(model, 10).step == 2
+            except OSError as error:
+                assert "storage is down" in str(error)
+        if not failing_storage.failed:
+            break
+    assert call > 8
 
 
 FULL_DISK = """

@@ -12,8 +12,9 @@ import dataclasses
 import json
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
-from keras_epsanet.training.lock import lock_folder
+from keras_epsanet.training.claim import check_claim, claim_folder
 
 # What the runs of one comparison differ in.
 OF_A_RUN = ("model", "seed")
@@ -57,8 +58,8 @@ class Folder:
         self.path = os.fspath(path)
         self.description = description
         self._check()
-        os.makedirs(self.path, exist_ok=True)
-        self._lock = lock_folder(self.path)
+        storage.makedirs(self.path, exist_ok=True)
+        self._claimed = claim_folder(self.path)
 
     def _check(self):
         theirs, description = self._read("comparison.json"), self.description
@@ -110,11 +111,12 @@ class Folder:
 
     def _read(self, *parts):
         try:
-            with open(os.path.join(self.path, *parts)) as file:
+            with storage.open_file(os.path.join(self.path, *parts)) as file:
                 return json.load(file)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _write(self, name, content):
+        check_claim(self._claimed)
         text = json.dumps(content, indent=1) + "\n"
         write_file(os.path.join(self.path, name), text)

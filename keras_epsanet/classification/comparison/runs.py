@@ -3,12 +3,11 @@
 import csv
 import dataclasses
 import os
-import shutil
 import time
 
 import keras
 
-from keras_epsanet import training
+from keras_epsanet import storage, training
 from keras_epsanet.classification.comparison.networks import build_network
 from keras_epsanet.classification.imagenet import models
 from keras_epsanet.training.run_folder import FOLDER
@@ -112,7 +111,7 @@ def train(started, source, strategy, interruption, checkpoint_steps):
         average.swap_in()
     main = keras.Model(network.inputs, network.outputs[0])
     run.export(main, "last.weights.h5")
-    with open(f"{run.path}/log.csv", newline="") as file:
+    with storage.open_file(f"{run.path}/log.csv", newline="") as file:
         last = list(csv.DictReader(file))[-1]
     return {
         "top1": float(last["val_top1"]),
@@ -129,4 +128,4 @@ def remove_checkpoints(path):
     Args:
         path: Folder of the run.
     """
-    shutil.rmtree(os.path.join(path, FOLDER), ignore_errors=True)
+    storage.rmtree(os.path.join(path, FOLDER), ignore_errors=True)

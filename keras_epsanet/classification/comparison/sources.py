@@ -1,8 +1,6 @@
 """What the networks are compared on: the embedded images, or ImageNet."""
 
-import os
-
-from keras_epsanet import training
+from keras_epsanet import storage, training
 from keras_epsanet.classification import batches, fitting, sources
 from keras_epsanet.classification.imagenet import fitting as imagenet_fitting
 from keras_epsanet.data import imagenet
@@ -51,8 +49,8 @@ class ImageNet:
     """
 
     def __init__(self, path):
-        is_folder = os.path.isdir(path)
-        self.name = os.path.abspath(path) if is_folder else path
+        is_folder = storage.isdir(path)
+        self.name = storage.abspath(path) if is_folder else path
         self.source = imagenet.open_source(path)
         self.class_names = self.source.class_names
         self.counts = (self.source.num_train, self.source.num_val)

@@ -2,8 +2,6 @@
 
 import warnings
 
-import keras
-
 from keras_epsanet import distribution, training
 from keras_epsanet.data import imagenet
 from keras_epsanet.distribution.replicas import worker
@@ -69,6 +67,7 @@ def fit(
         epoch, done = divmod(state.step, steps)
         batches, waited = make_batches(strategy, source, recipe, state.step)
         callbacks = [
+            *([training.Watchdog()] if worker(strategy)[1] > 1 else []),
             *([average] if average else []),
             training.EpochLog(
                 training.make_schedule(recipe, steps),
@@ -205,6 +204,6 @@ def make_logs(run):
     if not run.is_chief:
         return []
     return [
-        keras.callbacks.CSVLogger(f"{run.path}/log.csv", append=True),
+        training.csv_logger(f"{run.path}/log.csv"),
         training.ScalarEvents(f"{run.path}/tensorboard"),
     ]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_epsanet import storage
 from keras_epsanet.data.bad_images import BadImages
 from keras_epsanet.data.coco.contents import (
     check_pycocotools,
@@ -229,8 +230,8 @@ def _check_files(images, folder):
     present = {
         os.path.join(path, name)
         for path in folders
-        if os.path.isdir(path)
-        for name in os.listdir(path)
+        if storage.isdir(path)
+        for name in storage.listdir(path)
     }
     missing = [image.path for image in images if image.path not in present]
     if missing:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.data.coco.masks import encode, has_mask
 
 
@@ -24,7 +25,7 @@ def read_contents(path):
         ValueError: If the file is no such JSON, or as in `complete`.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with storage.open_file(path, encoding="utf-8") as file:
             contents = json.load(file)
         missing = {"images", "annotations", "categories"} - contents.keys()
     except (OSError, ValueError, AttributeError) as error:

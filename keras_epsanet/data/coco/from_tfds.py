@@ -3,6 +3,7 @@
 import json
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import whole
 from keras_epsanet.data.tfds import import_tfds
 
@@ -36,8 +37,8 @@ def write_from_tfds(folder, name="coco/2017", data_dir=None, parts=None):
             with boxes.
     """
     tfds = import_tfds()
-    folder = os.path.abspath(folder)
-    if os.path.exists(folder):
+    folder = storage.abspath(folder)
+    if storage.exists(folder):
         raise ValueError(
             f"`folder` must not exist yet. Received: folder={folder}"
         )

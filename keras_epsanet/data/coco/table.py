@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_epsanet import storage
 from keras_epsanet.data.bad_images import ATTEMPTS
 from keras_epsanet.data.coco.masks import SIDE, crop_objects
 from keras_epsanet.data.decode import decode_contents
@@ -121,7 +122,7 @@ def read_image(image):
         ValueError: If the file cannot be read or has another size.
     """
     try:
-        with open(image.path, "rb") as file:
+        with storage.open_file(image.path, "rb") as file:
             contents = file.read()
     except OSError as error:
         raise ValueError(

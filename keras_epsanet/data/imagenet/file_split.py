@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 
+from keras_epsanet import storage
 from keras_epsanet.data.bad_images import BadImages
 from keras_epsanet.data.keys import FILE_ORDER, INT64_MAX, random_key
 
@@ -69,7 +70,7 @@ class FileSplit:
 
     def read(self, index):
         """Returns the contents of a file and its class, in Python."""
-        with open(self.files[index], "rb") as file:
+        with storage.open_file(self.files[index], "rb") as file:
             return file.read(), self.labels[index]
 
     def load(self, item):

@@ -8,6 +8,7 @@ import itertools
 import os
 import struct
 
+from keras_epsanet import storage
 from keras_epsanet.data.file_names import printable
 
 # So many records or bytes, whichever is less, are read at one place: enough
@@ -58,8 +59,8 @@ def scan_blocks(path):
     Raises:
         ValueError: If the file is cut off or of another format.
     """
-    with _open(path) as file:
-        end = file.seek(0, os.SEEK_END) or file.tell()
+    with storage.open_file(path, "rb", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
         return to_blocks(_lengths(file, path, 0, end))
 
 
@@ -77,22 +78,12 @@ def read_record(path, offset, number):
     Raises:
         ValueError: If the file is cut off.
     """
-    with _open(path) as file:
-        end = file.seek(0, os.SEEK_END) or file.tell()
+    with storage.open_file(path, "rb", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
         lengths = _lengths(file, path, offset, end)
         length = next(itertools.islice(lengths, number, None))
         # What follows its length and the checksum.
         return file.read(length)
-
-
-def _open(path):
-    if "://" in path:
-        # Not on this machine: TensorFlow knows how to reach it.
-        import tensorflow as tf
-
-        return tf.io.gfile.GFile(path, "rb")
-    # No more is read than is asked for.
-    return open(path, "rb", buffering=0)
 
 
 def _lengths(file, path, position, end):

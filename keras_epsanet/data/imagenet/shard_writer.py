@@ -8,6 +8,7 @@ import threading
 
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import whole, write_file
 from keras_epsanet.data.bad_images import as_jpeg
 from keras_epsanet.data.file_names import printable
@@ -77,8 +78,8 @@ def _write_shard(source, output, name, entries, class_names, quality):
     """Writes a shard, unless it is there, and returns what is in it."""
     path = os.path.join(output, name)
     note = os.path.join(output, UNFINISHED, f"{name}.json")
-    if os.path.exists(path) and os.path.exists(note):
-        with open(note, encoding="utf-8") as file:
+    if storage.exists(path) and storage.exists(note):
+        with storage.open_file(note, encoding="utf-8") as file:
             return json.load(file)
     result = {"records": 0, "bad": [], "encoded_anew": []}
     lengths = []
@@ -86,7 +87,7 @@ def _write_shard(source, output, name, entries, class_names, quality):
     def examples():
         for file, label in entries:
             short = os.path.relpath(file, source)
-            with open(file, "rb") as stream:
+            with storage.open_file(file, "rb") as stream:
                 contents = stream.read()
             try:
                 encoded = as_jpeg(contents, short, quality)

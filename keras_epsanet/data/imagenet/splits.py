@@ -1,9 +1,11 @@
 """Lists the images or the shards of a training and a validation split."""
 
 import collections
+import concurrent.futures
 import json
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.data.class_folders import list_class_files
 from keras_epsanet.data.file_names import printable
 
@@ -13,6 +15,8 @@ FEATURES = ("image/encoded", "image/class/label")
 INDEX = "dataset.json"
 # Folder of what an unfinished conversion has to remember.
 UNFINISHED = "unfinished"
+# Shards that are asked for at a time, which a storage takes long to answer.
+_CHECKED = 16
 
 
 def list_tree(path):
@@ -29,11 +33,11 @@ def list_tree(path):
     Raises:
         ValueError: If it is no such folder or the classes differ.
     """
-    if not all(os.path.isdir(os.path.join(path, split)) for split in SPLITS):
+    if not all(storage.isdir(os.path.join(path, split)) for split in SPLITS):
         reason = ""
-        if os.path.isdir(os.path.join(path, UNFINISHED)):
+        if storage.isdir(os.path.join(path, UNFINISHED)):
             reason = ", a conversion that was not finished: start it again"
-        elif os.path.exists(os.path.join(path, INDEX)):
+        elif storage.exists(os.path.join(path, INDEX)):
             reason = f", whose {INDEX} is of another kind"
         raise ValueError(
             "`path` must be a folder with the folders train and val, one "
@@ -71,7 +75,9 @@ def find_index(path):
         there is no such file or another program's.
     """
     try:
-        with open(os.path.join(path, INDEX), encoding="utf-8") as file:
+        with storage.open_file(
+            os.path.join(path, INDEX), encoding="utf-8"
+        ) as file:
             index = json.load(file)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
@@ -111,14 +117,18 @@ def list_shards(path, index):
         ]
         for split in SPLITS
     }
-    for split in SPLITS:
-        for i, file in enumerate(files[split]):
-            _check_shard(file, blocks[split] and blocks[split][i])
+    with concurrent.futures.ThreadPoolExecutor(_CHECKED) as pool:
+        for split in SPLITS:
+            expected = blocks[split] or [None] * len(files[split])
+            list(pool.map(_check_shard, files[split], expected))
     return index["class_names"], files, lengths, blocks
 
 
 def _check_shard(file, blocks):
-    size = os.path.getsize(file) if os.path.isfile(file) else None
+    try:
+        size = storage.getsize(file)
+    except (FileNotFoundError, NotADirectoryError):
+        size = None
     expected = sum(n for _, n in blocks) if blocks is not None else size
     if size is None or size != expected:
         raise ValueError(

@@ -21,9 +21,9 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import sys
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import remove_unfinished, write_file
 from keras_epsanet.data.bad_images import QUALITY, check_share
 from keras_epsanet.data.file_names import printable
@@ -89,7 +89,7 @@ def convert(
         _check_plan(index["plan"], plan, output)
         list_shards(output, index)  # Raises if one is missing.
         return index
-    if os.path.exists(os.path.join(output, INDEX)):
+    if storage.exists(os.path.join(output, INDEX)):
         raise ValueError(
             f"`output` must not hold another program's {INDEX}. "
             f"Received: output={printable(output)}"
@@ -112,7 +112,7 @@ def convert(
             f"Received: source={printable(source)}"
         )
     write_file(os.path.join(output, INDEX), json.dumps(index, indent=1))
-    shutil.rmtree(unfinished)
+    storage.rmtree(unfinished)
     return index
 
 
@@ -156,9 +156,8 @@ def _digest(source, class_names, shards, quality):
     """
 
     def describe(file):
-        status = os.stat(file)
-        name = os.path.relpath(file, source)
-        return name, status.st_size, int(status.st_mtime)
+        size, changed = storage.stat(file)
+        return os.path.relpath(file, source), size, int(changed)
 
     described = {
         shard: [describe(file) for file, _ in entries]
@@ -170,10 +169,10 @@ def _digest(source, class_names, shards, quality):
 
 def _start(unfinished, plan, output):
     """Remembers the plan, or compares it with that of an interrupted run."""
-    os.makedirs(unfinished, exist_ok=True)
+    storage.makedirs(unfinished, exist_ok=True)
     path = os.path.join(unfinished, "plan.json")
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
+    if storage.exists(path):
+        with storage.open_file(path, encoding="utf-8") as file:
             _check_plan(json.load(file), plan, output)
     else:
         write_file(path, json.dumps(plan, indent=1))

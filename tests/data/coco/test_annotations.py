@@ -1,5 +1,9 @@
+import os
+
 import numpy as np
 import pytest
+
+from keras_epsanet.data import coco
 
 pytest.importorskip("pycocotools")
 
@@ -121,3 +125,28 @@ def test_a_missing_image_is_named_before_work_starts(coco_contents, open_coco):
     )
     with pytest.raises(ValueError, match="1 of 6.* 9.png"):
         open_coco(coco_contents)
+
+
+def test_annotations_and_images_are_read_from_a_storage(
+    coco_annotations, tmp_path
+):
+    tf = pytest.importorskip("tensorflow")
+    remote = f"ram://test_annotations/{tmp_path.name}"
+    tf.io.gfile.makedirs(remote)
+    files = [coco_annotations.path, *(x.path for x in coco_annotations.images)]
+    for file in files:
+        tf.io.gfile.copy(file, f"{remote}/{os.path.basename(file)}")
+    path = f"{remote}/{os.path.basename(files[0])}"
+    annotations = coco.Annotations(path, remote)
+    ours, theirs = (
+        next(iter(coco.load(x, 2, image_size=(64, 64))))
+        for x in (annotations, coco_annotations)
+    )
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array, err_msg=name)
+    assert not annotations.bad
+    tf.io.gfile.remove(annotations.images[1].path)
+    with pytest.raises(ValueError, match="without 1 of 5, the first is 1.png"):
+        coco.Annotations(path, remote)
+    with pytest.raises(ValueError, match="No such file|not find.* Received: "):
+        coco.Annotations(f"{remote}/none.json", remote)

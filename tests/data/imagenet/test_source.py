@@ -144,3 +144,25 @@ def test_archives_that_are_missing_are_named(builders, monkeypatch):
     monkeypatch.setattr(Builder, "download_and_prepare", fail)
     with pytest.raises(ValueError, match="archive here\nReceived: .*=None"):
         open_source("tfds")
+
+
+def test_a_storage_is_read_as_a_folder(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    path = f"ram://test_source/{tmp_path.name}"
+    tree = write_tree(tmp_path)
+    for file in tree.rglob("*.*"):
+        target = f"{path}/{file.relative_to(tree)}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        tf.io.gfile.copy(str(file), target)
+    source = open_source(path)
+    assert source.class_names == ["a", "b"]
+    assert source.train.labels.tolist() == [0, 1, 1]
+    assert source.val.files == [f"{path}/val/{x}.jpg" for x in ("a/4", "b/5")]
+    assert source.left_out == {".txt": 1}
+    assert source.val.read(0) == (b"", 0)
+
+
+@pytest.mark.parametrize("path", ["ftp://host/images", "https://host/images"])
+def test_other_storages_are_refused(path):
+    with pytest.raises(ValueError, match=f"gs://, s3:.* Received: {path[:5]}"):
+        open_source(path)

@@ -354,3 +354,35 @@ def test_the_command_ends_with_a_line(error, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tfrecords", "a", "b"])
     with pytest.raises(SystemExit, match="^tfrecords: reason$"):
         tfrecords.main()
+
+
+def test_shards_are_the_same_in_a_storage(tree, output, tmp_path):
+    import tensorflow as tf
+
+    remote = f"ram://test_tfrecords/{tmp_path.name}"
+    for file in tree.rglob("*.jpg"):
+        target = f"{remote}/tree/{file.relative_to(tree)}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        tf.io.gfile.copy(str(file), target)
+    convert(str(tree), output, **OPTIONS)
+    for _ in range(2):  # The second time it is done.
+        index = convert(f"{remote}/tree", f"{remote}/output", **OPTIONS)
+    names = sorted(os.listdir(output))
+    assert sorted(tf.io.gfile.listdir(f"{remote}/output")) == names
+    for name in names:
+        if name.endswith(".tfrecord"):
+            with tf.io.gfile.GFile(f"{remote}/output/{name}", "rb") as file:
+                assert file.read() == contents_of_file(output, name)
+    batches = [
+        list(imagenet.evaluation_batches(imagenet.open_source(x), 2, 8))
+        for x in (output, f"{remote}/output")
+    ]
+    for (images, labels), (others, their_labels) in zip(*batches, strict=True):
+        np.testing.assert_array_equal(images, others)
+        np.testing.assert_array_equal(labels, their_labels)
+    source = imagenet.open_source(f"{remote}/output")
+    assert source.val.read(1)[1] == source.val.num_images - 1
+    assert index["train"] == [3, 3]
+    tf.io.gfile.remove(f"{remote}/output/{names[-1]}")
+    with pytest.raises(ValueError, match=f"{names[-1]} is missing"):
+        imagenet.open_source(f"{remote}/output")
