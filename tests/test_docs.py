@@ -134,6 +134,19 @@ def test_code_of_the_readme_runs(run, eagerly, names, tmp_path):
     assert (tmp_path / "epsanet50.pth").is_file()
 
 
+def test_code_of_the_page_on_convolutions_runs(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    shorter = [
+        ("Small()", "Small(input_shape=(32, 32, 3))"),
+        ("(224, 224, 3), batch_size=16", "(32, 32, 3), seconds=0.01"),
+    ]
+    run("docs/convolution.md", {}, shorter)
+    assert "5×5 of 4 groups" in capsys.readouterr().out
+    assert (tmp_path / "models/keras_epsanet/forms.json").is_file()
+
+
 def test_code_of_the_layers_page_runs(run, names):
     run("docs/layers.md", names)
     assert names["attention"].shape == (None, 4, 32)

@@ -131,9 +131,11 @@ def _convolutions_of(model, shape):
                 keras.KerasTensor(shape, dtype=model.input_dtype)
             )
         except ValueError as error:
+            # Keras says why behind words of its own.
+            reason = str(error).strip().splitlines()[-1]
             raise ValueError(
                 "`input_shape` must be one that the model takes. Received: "
-                f"input_shape={shape[1:]} ({error})"
+                f"input_shape={shape[1:]} ({reason})"
             ) from error
     return asked
 

@@ -29,6 +29,8 @@ def fastest(problem, before, batch_size, seconds):
         former ones, forward and in a training step.
     """
     tiles = forms.candidates(problem)
+    if len(tiles) == 1 and set(before) == set(tiles):
+        return before, 1.0, 1.0
     forward = [forms.Forms(x, before.kernel_gradient) for x in tiles]
     found, ratio = _choose(problem, forward, before, 0, batch_size, seconds / 3)
     steps = [forms.Forms(found.outputs, x) for x in tiles]

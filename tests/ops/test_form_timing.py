@@ -77,6 +77,14 @@ def test_what_gains_next_to_nothing_stays_as_it_was(seconds_of, gain, outputs):
     assert forward == (1.0 if outputs == (2, 2) else gain)
 
 
+def test_nothing_is_compiled_where_there_is_no_choice(seconds_of):
+    compiled = seconds_of(lambda *_: 1.0)
+    pointwise = Problem((1, 1, 2, 8), (1, 1), 4, (12, 10))
+    before = Forms(NO_TILES, NO_TILES)
+    found = form_timing.fastest(pointwise, before, 1, 1.0)
+    assert found == (before, 1.0, 1.0) and not compiled
+
+
 def test_strides_make_the_image_as_much_larger(seconds_of):
     compiled = seconds_of(lambda *_: 1.0)
     problem = Problem((3, 3, 2, 8), (2, 3), 4, (12, 10))
