@@ -2,9 +2,7 @@
 
 import argparse
 import os
-import sys
 
-import keras
 import numpy as np
 
 from keras_epsanet import detection
@@ -15,6 +13,7 @@ from keras_epsanet.commands.reporting import (
     end_if_no_files,
     end_if_skipped,
     one_line_errors,
+    progress_bar,
     usable,
 )
 from keras_epsanet.data.file_names import picture_names, printable
@@ -138,13 +137,7 @@ def run(args, detector, files, images):
     """
     pictures = picture_names(files)
     findings = Findings(detector.class_names)
-    bar = None
-    if len(files) > NAMED:
-        # Where it cannot be drawn anew, a line every ten seconds is enough.
-        interval = 0.05 if sys.stdout.isatty() else 10
-        bar = keras.utils.Progbar(
-            len(files), interval=interval, unit_name="image"
-        )
+    bar = progress_bar(len(files)) if len(files) > NAMED else None
     places, done = {path: i for i, path in enumerate(files, start=1)}, 0
     for path, image in images:
         image = np.asarray(image)

@@ -4,6 +4,8 @@ import contextlib
 import importlib.util
 import sys
 
+import keras
+
 from keras_epsanet import data, training
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.distribution import num_replicas
@@ -197,6 +199,21 @@ def report_next(word, options):
     To try it: keras-epsanet detect --run runs/mine IMAGE...
     """
     print(f"To try it: keras-epsanet {word} {options} IMAGE...")
+
+
+def progress_bar(number, unit="image"):
+    """Makes Keras' progress bar, which writes little into a file.
+
+    Args:
+        number: Integer, how many there are.
+        unit: String, what they are.
+
+    Returns:
+        `keras.utils.Progbar`.
+    """
+    # Where it cannot be drawn anew, a line every ten seconds is enough.
+    interval = 0.05 if sys.stdout.isatty() else 10
+    return keras.utils.Progbar(number, interval=interval, unit_name=unit)
 
 
 def report_bad(names):

@@ -215,7 +215,7 @@ def make_backbone(recipe):
 def open_data(args, recipe):
     """Opens COCO, or composes the scenes of a training."""
     if args.data:
-        return sources.open_annotations(args.data, "2017")
+        return sources.open_annotations(args.data)
     return demo.open_scenes(f"{args.output}/scenes", recipe, args.scenes)
 
 

@@ -15,7 +15,7 @@ def test_a_folder_of_coco_is_opened_with_its_year(tmp_path):
         (tmp_path / "coco" / split).rename(tmp_path / f"coco/{split}2017")
         file = tmp_path / f"coco/annotations/instances_{split}.json"
         file.rename(file.with_stem(f"instances_{split}2017"))
-    found = sources.open_annotations(f"{tmp_path}/coco", "2017")
+    found = sources.open_annotations(f"{tmp_path}/coco")
     assert [len(found[x].images) for x in ("train", "val")] == [2, 1]
 
 

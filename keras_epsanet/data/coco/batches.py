@@ -78,7 +78,7 @@ def load(
         bounding_box_format: `"xyxy"`, `"yxyx"`, `"xywh"` or
             `"center_xywh"`, as in `keras.utils.bounding_boxes`.
         seed: Integer from 0 to 2**31 - 1, decides order and flips.
-        first_step: Integer, number of the first batch in training.
+        first_step: Integer, number of the first batch.
         shard: Pair of integers, the number of this worker and of all, for
             training.
 
@@ -133,7 +133,8 @@ def load(
     if training:
         numbers = _training_order(sizes, batch_size, seed, first_step, shard)
     else:
-        numbers = tf.data.Dataset.range(len(chosen)).map(lambda i: (i, False))
+        numbers = tf.data.Dataset.range(first_step * batch_size, len(chosen))
+        numbers = numbers.map(lambda i: (i, False))
     dataset = numbers.map(
         read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
