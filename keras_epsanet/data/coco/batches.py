@@ -112,7 +112,8 @@ def load(
         chosen = training_images(annotations, masks)
     else:
         chosen = annotations.images_with_masks if masks else annotations.images
-    _check(batch_size, image_size, pad_to, shard, len(chosen), training)
+    _check(batch_size, image_size, pad_to, shard)
+    _check_number(annotations.path, batch_size, len(chosen), training)
     _check_format(bounding_box_format)
     sizes = [resized_size((x.height, x.width), image_size) for x in chosen]
     _check_sizes(sizes, pad_to)
@@ -218,7 +219,7 @@ def to_keras_hub(batch):
     return batch["images"], targets
 
 
-def _check(batch_size, image_size, pad_to, shard, num_images, training):
+def _check(batch_size, image_size, pad_to, shard):
     if batch_size < 1 or batch_size % shard[1]:
         raise ValueError(
             "`batch_size` must be a positive multiple of the number of "
@@ -233,14 +234,17 @@ def _check(batch_size, image_size, pad_to, shard, num_images, training):
         raise ValueError(
             f"`pad_to` must be positive. Received: pad_to={pad_to}"
         )
+
+
+def _check_number(path, batch_size, num_images, training):
     if training and num_images < batch_size:
         raise ValueError(
             "There must be a batch of images with objects at least. Received: "
-            f"batch_size={batch_size}, {num_images} images"
+            f"batch_size={batch_size}, {num_images} images in {path}"
         )
     if not num_images:
         raise ValueError(
-            "There must be an image to evaluate. Received: 0 images"
+            f"There must be an image to evaluate. Received: 0 images in {path}"
         )
 
 

@@ -38,8 +38,8 @@ def has_mask(segmentation, height, width):
         return bool(_polygons(segmentation))
     if not isinstance(segmentation, dict):
         return False
-    counts = segmentation.get("counts")
-    if list(segmentation.get("size", ())) != [height, width]:
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(size, (list, tuple)) or [*size] != [height, width]:
         return False
     if isinstance(counts, list):
         return (
@@ -143,7 +143,7 @@ def _are_near(coordinates):
         return math.isfinite(sum(coordinates)) and all(
             abs(x) <= _FURTHEST for x in (min(coordinates), max(coordinates))
         )
-    except TypeError:
+    except (OverflowError, TypeError):
         return False
 
 

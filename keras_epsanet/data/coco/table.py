@@ -80,7 +80,7 @@ class Table:
                 "There must be a good image among so many. Received: "
                 f"{ATTEMPTS} bad ones in a row, up to {printable(image.path)}"
             )
-        nothing = np.zeros((image.height, image.width, 3), "uint8")
+        nothing = np.zeros((1, 1, 3), "uint8")  # It is resized.
         return nothing, np.int64(number), np.False_
 
     def _objects(self, index, good):
