@@ -50,7 +50,7 @@ def main(arguments=None, program="evaluate_coco"):
     with one_line_errors(program, ADVICE):
         check_one_process("An evaluation")
         check_installed(PACKAGES, "An evaluation", "detection")
-        annotations = sources.open_part(args.data, args.part)
+        annotations = sources.open_part(args.data, args.part, args.output)
         strategy = training.make_strategy()
         with strategy.scope(), usable(program, args.weights or args.run):
             if args.weights:
@@ -79,7 +79,7 @@ def parse(arguments=None, program="evaluate_coco"):
         "--data",
         metavar="COCO",
         required=True,
-        help="folder of COCO's form, or one .json file",
+        help="folder of COCO's, Pascal VOC's or YOLO's form, or one .json file",
     )
     parser.add_argument(
         "--part",

@@ -117,6 +117,20 @@ class CocoReport:
         return rows
 
 
+def metric_names(iou_types):
+    """Lists the names of the averages that `evaluate_coco` returns.
+
+    Args:
+        iou_types: As in `evaluate_coco`.
+
+    Example:
+
+    >>> metric_names(["segm"])[:2]
+    ['mask_AP', 'mask_AP50']
+    """
+    return [PREFIXES[kind] + name for kind in iou_types for name in COLUMNS]
+
+
 def _open_truth(annotations, results, iou_types):
     unknown = set(iou_types) - set(PREFIXES)
     if unknown or not iou_types:

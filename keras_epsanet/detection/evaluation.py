@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_epsanet.atomic import write_file
 from keras_epsanet.detection.ap_table import format_table
-from keras_epsanet.detection.coco_report import CocoReport
+from keras_epsanet.detection.coco_report import CocoReport, metric_names
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
@@ -67,6 +67,10 @@ class CocoEvaluator(keras.callbacks.Callback):
         verbose: Whether a table is printed.
         beside: Rows of the table besides the result, such as
             `paper_rows("retinanet", "epsanet50_small")`, or `None`.
+        every: Integer, epochs from one evaluation to the next. The logs of
+            the others have NaN.
+        last: Integer, number of the epoch, from 1 on, that is evaluated in
+            any case, or `None`.
 
     The detector may be one of this package, KerasCV or KerasHub. The names
     in the logs are those of `evaluate_coco` behind `"val_"`.
@@ -81,6 +85,8 @@ class CocoEvaluator(keras.callbacks.Callback):
         path=None,
         verbose=True,
         beside=None,
+        every=1,
+        last=None,
     ):
         super().__init__()
         self.dataset = dataset
@@ -90,9 +96,15 @@ class CocoEvaluator(keras.callbacks.Callback):
         self.path = path
         self.verbose = verbose
         self.beside = beside
+        self.every = every
+        self.last = last
 
     def on_epoch_end(self, epoch, logs=None):
-        metrics = self.evaluate()
+        if (epoch + 1) % self.every and epoch + 1 != self.last:
+            # The columns of a log are those of its first epoch.
+            metrics = dict.fromkeys(metric_names(self.iou_types), float("nan"))
+        else:
+            metrics = self.evaluate()
         if logs is not None:
             logs.update({f"val_{k}": v for k, v in metrics.items()})
 

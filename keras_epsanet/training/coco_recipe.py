@@ -54,6 +54,12 @@ class CocoRecipe(Recipe):
             of this package's RetinaNet, such as `"he_normal"` for trainings
             of a few thousand steps. `None` for MMDetection's, a normal
             distribution with a standard deviation of 0.01.
+        val_share: Float, share of the images that is held out where the
+            data have no part for that.
+        evaluate_every: Integer, epochs from one evaluation to the next; the
+            last is evaluated too.
+        patience: Integer, epochs without a better one after which the
+            training ends, or `None` for all epochs.
         **kwargs: Fields of `Recipe`.
 
     Raises:
@@ -89,6 +95,9 @@ class CocoRecipe(Recipe):
     freeze_stages: int = field(1, kinds.NATURAL)
     norm_eval: bool = field(True, kinds.SWITCH)
     head_initializer: str | None = field(None, kinds.optional(kinds.NAME))
+    val_share: float = field(0.2, kinds.FRACTION)
+    evaluate_every: int = field(1, kinds.POSITIVE_INTEGER)
+    patience: int | None = field(None, kinds.optional(kinds.POSITIVE_INTEGER))
 
     def __post_init__(self):
         super().__post_init__()

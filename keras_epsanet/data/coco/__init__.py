@@ -8,6 +8,8 @@ from keras_epsanet.data.coco.batches import (
     training_images,
 )
 from keras_epsanet.data.coco.from_tfds import write_from_tfds
+from keras_epsanet.data.coco.from_voc import write_from_voc
+from keras_epsanet.data.coco.from_yolo import write_from_yolo
 
 __all__ = [
     "Annotations",
@@ -16,4 +18,6 @@ __all__ = [
     "to_keras_hub",
     "training_images",
     "write_from_tfds",
+    "write_from_voc",
+    "write_from_yolo",
 ]
