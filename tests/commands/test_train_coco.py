@@ -399,6 +399,11 @@ def test_a_detector_of_mmdetection_is_trained_further(
     # Once before work starts, once into the detector.
     assert downloaded == [*2 * [("mask_rcnn", TRAINED)], TRAINED]
     downloaded.clear()
+    # It says what it began as, and does not begin as another.
+    note = (tmp_path / "initialized_from.txt").read_text().splitlines()
+    assert note[0] == TRAINED
+    with pytest.raises(ValueError, match=f"Give --weights {TRAINED} again"):
+        run(monkeypatch, tmp_path, *arguments[:-2])
     with monkeypatch.context() as patch:
         patch.setattr(training, "has_checkpoints", lambda path: True)
         run(patch, tmp_path, *arguments)
