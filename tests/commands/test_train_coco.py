@@ -51,6 +51,9 @@ OPTIONS = {
     "longer_side": ("--longer-side 400", 400),
     "freeze_stages": ("--freeze-stages 3", 3),
     "norm_eval": ("--no-norm-eval", False),
+    "least_image_size": ("--least-image-size 300", 300),
+    "crop": ("--crop", True),
+    "photometric": ("--photometric", True),
     "val_share": ("--val-share 0.5", 0.5),
     "evaluate_every": ("--evaluate-every 4", 4),
     "patience": ("--patience 5", 5),
@@ -171,6 +174,12 @@ USES = {
             "keras_hub" if s.adapted is coco.to_keras_hub else "keras_epsanet"
         ),
     ],
+    **{
+        name: [
+            lambda s, name=name: getattr(s.training["augmentation"], name, None)
+        ]
+        for name in ("least_image_size", "crop", "photometric")
+    },
     "val_share": [lambda s: s.opened[2]],
     "evaluate_every": [lambda s: s.evaluator["every"]],
     "patience": [lambda s: s.callbacks(EndEarly)[0].recipe.patience],

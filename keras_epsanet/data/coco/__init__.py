@@ -1,6 +1,7 @@
 """COCO's images and annotations, in batches for detectors."""
 
 from keras_epsanet.data.coco.annotations import Annotations
+from keras_epsanet.data.coco.augmentation import Augmentation
 from keras_epsanet.data.coco.batches import (
     load,
     to_keras_cv,
@@ -13,6 +14,7 @@ from keras_epsanet.data.coco.from_yolo import write_from_yolo
 
 __all__ = [
     "Annotations",
+    "Augmentation",
     "load",
     "to_keras_cv",
     "to_keras_hub",

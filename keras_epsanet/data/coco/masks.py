@@ -71,6 +71,38 @@ def encode(segmentation, height, width):
     return segmentation
 
 
+def draw_planes(segmentations, height, width):
+    """Draws the masks of the objects of an image.
+
+    Args:
+        segmentations: List of what `has_mask` accepts.
+        height, width: Integers, size of the image in pixels.
+
+    Returns:
+        Array uint8 `(objects, height, width)`, 0 or 1.
+    """
+    import pycocotools.mask
+
+    planes = np.zeros((len(segmentations), height, width), "uint8")
+    for plane, segmentation in zip(planes, segmentations):
+        plane[:] = pycocotools.mask.decode(encode(segmentation, height, width))
+    return planes
+
+
+def encode_planes(planes):
+    """Makes of masks what `has_mask` accepts.
+
+    Args:
+        planes: Array uint8 `(objects, height, width)`, 0 or 1.
+
+    Returns:
+        List of dictionaries of COCO's run lengths.
+    """
+    import pycocotools.mask
+
+    return [pycocotools.mask.encode(np.asfortranarray(x)) for x in planes]
+
+
 def crop_objects(segmentations, original_size, size, padded, flip, rows):
     """Makes the masks and grids of the objects of an image.
 
