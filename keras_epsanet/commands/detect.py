@@ -7,6 +7,10 @@ import numpy as np
 
 from keras_epsanet import detection
 from keras_epsanet.atomic import write_file
+from keras_epsanet.commands.options import (
+    add_detector_options,
+    open_detector,
+)
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
@@ -19,8 +23,6 @@ from keras_epsanet.commands.reporting import (
 from keras_epsanet.data.file_names import picture_names, printable
 from keras_epsanet.data.image_files import list_files
 from keras_epsanet.detection.findings import Findings
-from keras_epsanet.detection.from_recipe import load_detector
-from keras_epsanet.detection.trained_detectors import load_trained
 
 # Of more images there is a progress bar instead of a line for each object.
 NAMED = 10
@@ -42,10 +44,7 @@ def main(arguments=None, program="detect"):
         files, skipped = list_files(args.images), []
         end_if_no_files(program, files, args.images)
         with usable(program, args.weights or args.run):
-            if args.weights:
-                detector = load_trained(args.weights)
-            else:
-                detector = load_detector(args.run)
+            detector = open_detector(args)
         found = run(args, detector, files, decoded(files, skipped, program))
         if args.json is not None:
             write_file(args.json, found.to_json())
@@ -78,20 +77,7 @@ def parse(arguments=None, program="detect"):
         metavar="IMAGE",
         help="image file, or folder with images at any depth",
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--run",
-        default="runs/detector",
-        metavar="RUN",
-        help="folder of the training (default: runs/detector)",
-    )
-    which.add_argument(
-        "--weights",
-        metavar="DETECTOR",
-        help="a detector of MMDetection instead: the name of a public one, "
-        "such as mask_rcnn_resnet50_fpn_1x_coco, which is downloaded once, "
-        "or a file",
-    )
+    add_detector_options(parser)
     parser.add_argument(
         "--output",
         default="runs/detected",

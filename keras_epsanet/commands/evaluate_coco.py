@@ -6,7 +6,11 @@ import os
 
 from keras_epsanet import distribution, training
 from keras_epsanet.atomic import whole, write_file
-from keras_epsanet.commands.options import positive
+from keras_epsanet.commands.options import (
+    add_detector_options,
+    open_detector,
+    positive,
+)
 from keras_epsanet.commands.reporting import (
     check_installed,
     one_line_errors,
@@ -21,8 +25,6 @@ from keras_epsanet.detection.ap_table import format_table, published_rows
 from keras_epsanet.detection.coco_figures import draw_precision_recall
 from keras_epsanet.detection.coco_report import CocoReport, masks_are_known
 from keras_epsanet.detection.evaluation_folder import evaluate_images
-from keras_epsanet.detection.from_recipe import load_detector
-from keras_epsanet.detection.trained_detectors import load_trained
 from keras_epsanet.distribution.cluster import check_one_process
 
 PACKAGES = ("pycocotools", "matplotlib")
@@ -53,10 +55,7 @@ def main(arguments=None, program="evaluate_coco"):
         annotations = sources.open_part(args.data, args.part, args.output)
         strategy = training.make_strategy()
         with strategy.scope(), usable(program, args.weights or args.run):
-            if args.weights:
-                detector = load_trained(args.weights)
-            else:
-                detector = load_detector(args.run)
+            detector = open_detector(args)
         evaluate(args, detector, annotations, strategy)
 
 
@@ -87,20 +86,7 @@ def parse(arguments=None, program="evaluate_coco"):
         default="val",
         help="part of the folder to evaluate on (default: val)",
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--run",
-        default="runs/detector",
-        metavar="RUN",
-        help="folder of the training (default: runs/detector)",
-    )
-    which.add_argument(
-        "--weights",
-        metavar="DETECTOR",
-        help="another detector instead: the name of a public one of "
-        "MMDetection, such as mask_rcnn_resnet50_fpn_1x_coco, or a file of "
-        "MMDetection's or of this package (.keras)",
-    )
+    add_detector_options(parser)
     parser.add_argument(
         "--output",
         metavar="FOLDER",

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import re
 import sys
 
 import keras
@@ -43,10 +44,33 @@ def one_line_errors(program, advice=None):
         raise  # Mistakes in the code.
     except ERRORS as error:
         sys.exit(f"{program}: {error}")
+    except Exception as error:
+        line = error_of_pipeline(error)
+        if line is None:
+            raise
+        sys.exit(f"{program}: {line}")
     except KeyboardInterrupt:
         line = f"\n{program}: interrupted" + (f". {advice}" if advice else "")
         print(line, file=sys.stderr)
         sys.exit(130)
+
+
+def error_of_pipeline(error):
+    """Finds the `ValueError` with which the reading of images ended.
+
+    TensorFlow raises an error of its own then, whose message has that of the
+    `ValueError` between a traceback and names of operations.
+
+    Args:
+        error: Exception.
+
+    Returns:
+        String, the message, or `None` if this is another error.
+    """
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    found = re.search(r"\bValueError: (.+)", str(error))
+    return found and found[1]
 
 
 @contextlib.contextmanager

@@ -134,15 +134,7 @@ def train(args, program="train_coco"):
     )
     report_start(recipe, strategy, annotations, state)
     evaluation = from_recipe.make_batches(annotations["val"], recipe)
-    evaluator = detection.CocoEvaluator(
-        evaluation,
-        annotations["val"],
-        iou_types=("bbox", "segm")[: 1 + from_recipe.has_masks(recipe)],
-        path=f"{run.path}/results.json",
-        beside=from_recipe.paper_rows_beside(recipe, names),
-        every=recipe.evaluate_every,
-        last=recipe.epochs,
-    )
+    evaluator = make_evaluator(run, evaluation, annotations["val"])
     with reporting.interruptible(program, recipe, state) as interruption:
         fitting.fit(
             model,
@@ -160,6 +152,20 @@ def train(args, program="train_coco"):
     finishing.finish(model, run, names, evaluation, state, average)
     if recipe.library == "keras_epsanet":
         reporting.report_next("detect", f"--run {args.output}")
+
+
+def make_evaluator(run, batches, annotations):
+    """Makes what evaluates the epochs of a training."""
+    recipe = run.recipe
+    return detection.CocoEvaluator(
+        batches,
+        annotations,
+        iou_types=("bbox", "segm")[: 1 + from_recipe.has_masks(recipe)],
+        path=f"{run.path}/results.json",
+        beside=from_recipe.paper_rows_beside(recipe, annotations.class_names),
+        every=recipe.evaluate_every,
+        last=recipe.epochs,
+    )
 
 
 def check_machine(args):

@@ -127,6 +127,7 @@ def format_class_rows(rows):
         lines += _head(f"{kind} of | objects")
         for name, objects, metrics in known:
             row = {column: metrics[prefix + column] for column in COLUMNS}
+            name = name.replace("|", "\\|")
             lines.append(f"| {name} | {objects} | {_values(row)} |")
     return lines
 

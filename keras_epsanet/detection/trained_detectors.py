@@ -122,10 +122,11 @@ def load_trained(source):
     """
     detector = None
     if str(source).endswith(".keras"):
-        detector = keras.saving.load_model(source, compile=False)
+        loaded = keras.saving.load_model(source, compile=False)
+        detector = loaded if isinstance(loaded, Detector) else None
     elif (description := describe(source)) is not None:
         detector = DETECTORS[description.detector].from_pretrained(source)
-    if not isinstance(detector, Detector):
+    if detector is None:
         raise ValueError(
             "It must be the name of a public detector, such as "
             "mask_rcnn_resnet50_fpn_1x_coco, the file of one of "

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet import detection, training
-from keras_epsanet.commands import detect
+from keras_epsanet.commands import detect, options
 from keras_epsanet.data.coco.annotations import load_coco
 from keras_epsanet.detection import evaluate_coco
 from keras_epsanet.detection.detector import Detector
@@ -120,7 +120,7 @@ def test_a_detector_of_mmdetection_is_made_instead(
         model.image_size = 40, 80
         return model
 
-    monkeypatch.setattr(detect, "load_trained", load_trained)
+    monkeypatch.setattr(options, "load_trained", load_trained)
     name = "mask_rcnn_resnet50_fpn_1x_coco"
     detect.main(["--weights", name, "--output", "found", "image.png"])
     assert model.source == name and not hasattr(model, "path")

@@ -102,6 +102,8 @@ def test_tables_have_a_line_for_each_class(truth, results):
     lines = report.class_lines()
     assert lines[0].startswith("| boxes of | objects | AP | AP50 |")
     assert lines[1].count("|") == lines[0].count("|")
+    # A name does not divide its line.
+    assert lines[4].startswith(r"| a \| b | 4 | ")
     assert lines[-1] == "| plum | 0 | – | – | – | – | – | – |"
 
 
