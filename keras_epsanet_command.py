@@ -19,6 +19,7 @@ WORDS = {
     "detect": "draw what a detector finds in images",
     "explain": "show why a classifier says what it says",
     "evaluate": "measure a classifier, or weights on ImageNet",
+    "evaluate-coco": "measure a detector by COCO's rules",
     "export": "write a model for other runtimes and compare it",
     "convert": "turn a folder of images into TFRecords",
     "compare": "train a ResNet with each of several attentions",

@@ -11,8 +11,10 @@ saves every picture with boxes, classes and scores as PNG; IMAGE is a file
 
 takes a detector that MMDetection has trained on COCO (docs/detection.md has
 all names), which is downloaded once, or a file of MMDetection's.
-`--json FILE.json` writes what is found to a file too. Files that cannot be
-decoded are named and skipped, and the command ends with 1.
+`--json FILE.json` writes what is found to a file of COCO's form too, with masks
+as run lengths, `--csv FILE.csv` to a table. Of more than ten images there is a
+progress bar. Files that cannot be decoded are named and skipped, and the
+command ends with 1.
 """
 
 import keras_epsanet_command

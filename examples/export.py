@@ -6,8 +6,11 @@ writes `model.onnx` beside the model; `--format saved_model onnx litert` writes
 three, and `litert_int8` calibrates int8 with the images of the check. Each is
 run by its own runtime on random and on embedded images, and only kept if its
 outputs are those of Keras: within 1e-4 of the largest, 0.1 for int8. LiteRT
-files are for one size of images. ONNX Runtime fuses more of a graph whose
-`--batch-size` is fixed; it needs `pip install keras-epsanet[export]`.
+files are for one size of images. The detectors of `train_coco.py` (`--model
+RUN/model.keras`) are exported with decoding, suppression and class names, if
+they find the same objects; their ONNX files are for one size, too. ONNX Runtime
+fuses more of a graph whose `--batch-size` is fixed; it needs
+`pip install keras-epsanet[export]`.
 """
 
 import keras_epsanet_command

@@ -264,12 +264,7 @@ def test_code_of_the_detection_page_runs(run, tmp_path):
     pytest.importorskip("keras_cv")
     pytest.importorskip("keras_hub")
     random = np.random.default_rng(0)
-    names = {
-        "images": random.standard_normal((2, 64, 64, 3)).astype("float32"),
-        "boxes": np.array([[[8, 8, 40, 40], [-1] * 4]] * 2, "float32"),
-        "labels": np.array([[3, -1]] * 2),
-        "segments": random.integers(0, 10, (2, 64, 64, 1)),
-    }
+    names = {"images": random.standard_normal((2, 64, 64, 3)).astype("float32")}
     shorter = [("256", "64"), ("=2000", "=2"), ("=200,", "=1,")]
     # Nothing is downloaded.
     shorter += [
@@ -288,13 +283,43 @@ def test_code_of_the_detection_page_runs(run, tmp_path):
         entry.key: entry.to_torch() for entry in detector_entries(model)
     }
     run("docs/detection.md", names, shorter)
-    assert names["found"]["boxes"].shape == (2, 100, 4)
-    for model in (names["detector"], names["segmenter"]):
-        assert np.isfinite(model.history.history["loss"]).all()
+    assert names["masks"].shape[1:] == (64, 64)
+    for found in (names["of_file"], names["of_array"]):
+        assert found["boxes"].shape[1] == 4
+        assert np.isfinite(found["boxes"]).all()
     assert (tmp_path / "scenes/annotations/instances_val.json").is_file()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/detection.md"])
+@pytest.mark.large
+def test_code_of_the_page_of_detection_libraries_runs(run):
+    pytest.importorskip("keras_cv")
+    pytest.importorskip("keras_hub")
+    random = np.random.default_rng(0)
+    names = {
+        "images": random.standard_normal((2, 64, 64, 3)).astype("float32"),
+        "boxes": np.array([[[8, 8, 40, 40], [-1] * 4]] * 2, "float32"),
+        "labels": np.array([[3, -1]] * 2),
+        "segments": random.integers(0, 10, (2, 64, 64, 1)),
+    }
+    run("docs/detection_libraries.md", names, [("256", "64")])
+    assert names["found"]["boxes"].shape == (2, 100, 4)
+    for model in (names["detector"], names["segmenter"]):
+        assert np.isfinite(model.history.history["loss"]).all()
+
+
+@pytest.mark.large
+def test_code_of_the_page_of_own_data_runs(run, tmp_path):
+    pytest.importorskip("pycocotools")
+    names = run("docs/own_data.md", {}, [("256", "64"), ("=192", "=48")])
+    batch = next(iter(names["batches"]))
+    assert batch["images"].shape[0] == 2 and "mask_grids" in batch
+    for name in ("detector", "detector.tflite"):
+        assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/detection.md", "docs/own_data.md"]
+)
 def test_detectors_are_told_the_size_and_the_classes_of_their_training(page):
     code = "\n".join(blocks(page, "python"))
     made = re.findall(r"= (?:RetinaNet|MaskRCNN)\((.*?)\n\)", code, re.S)

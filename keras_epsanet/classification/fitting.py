@@ -6,24 +6,8 @@ import keras
 
 from keras_epsanet import training
 from keras_epsanet.classification.batches import training_batches
-from keras_epsanet.classification.run_folder import is_finished
 from keras_epsanet.graph.recalibrate import recalibrate_batch_norm
-
-
-class EndEarly(keras.callbacks.Callback):
-    """Ends a training that has had as many epochs as its recipe allows.
-
-    Put it behind `Checkpointing`, which keeps the state up to date.
-    """
-
-    def __init__(self, recipe, state):
-        super().__init__()
-        self.recipe = recipe
-        self.state = state
-
-    def on_epoch_end(self, epoch, logs=None):
-        if is_finished(self.recipe, self.state):
-            self.model.stop_training = True
+from keras_epsanet.training.early_end import EndEarly, is_finished
 
 
 def keep_start(model, average, run, state, evaluation):

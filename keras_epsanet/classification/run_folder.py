@@ -7,6 +7,7 @@ import os
 from keras_epsanet import storage, training
 from keras_epsanet.atomic import write_file
 from keras_epsanet.training import resume, trained_start
+from keras_epsanet.training.early_end import best_epoch
 
 # What a training that is under way, or finished, can be given anew besides
 # more epochs.
@@ -114,27 +115,6 @@ def note_images(run, images):
     """
     description = json.dumps(images.describe(), indent=1) + "\n"
     write_file(os.path.join(run.path, "images.json"), description)
-
-
-def is_finished(recipe, state):
-    """Whether a training has had all of its epochs, or enough of them.
-
-    Args:
-        recipe: `ClassifierRecipe`.
-        state: `State`.
-    """
-    if state.epoch >= recipe.epochs:
-        return True
-    if recipe.patience is None or state.best_step is None:
-        return False
-    if state.step % state.steps_per_epoch:
-        return False
-    return state.epoch - best_epoch(state) >= recipe.patience
-
-
-def best_epoch(state):
-    """Integer, the epoch that was the best, from 1 on; 0 for the start."""
-    return state.best_step // state.steps_per_epoch
 
 
 def write_results(run, state, results, agreeing):

@@ -1,26 +1,31 @@
 """Draws what a detector finds in images."""
 
 import argparse
-import json
 import os
 
 import numpy as np
 
 from keras_epsanet import detection, storage
 from keras_epsanet.atomic import write_file
+from keras_epsanet.commands.options import (
+    add_detector_options,
+    open_detector,
+)
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
     end_if_no_files,
     end_if_skipped,
     one_line_errors,
+    progress_bar,
     usable,
 )
 from keras_epsanet.data.file_names import picture_names, printable
 from keras_epsanet.data.image_files import list_files
-from keras_epsanet.detection.from_recipe import load_detector
-from keras_epsanet.detection.mask_head import run_lengths
-from keras_epsanet.detection.trained_detectors import load_trained
+from keras_epsanet.detection.findings import Findings
+
+# Of more images there is a progress bar instead of a line for each object.
+NAMED = 10
 
 
 def main(arguments=None, program="detect"):
@@ -39,19 +44,14 @@ def main(arguments=None, program="detect"):
         files, skipped = list_files(args.images), []
         end_if_no_files(program, files, args.images)
         with usable(program, args.weights or args.run):
-            if args.weights:
-                detector = load_trained(args.weights)
-            else:
-                detector = load_detector(args.run)
+            detector = open_detector(args)
         found = run(args, detector, files, decoded(files, skipped, program))
         if args.json is not None:
-            write_file(args.json, json.dumps(found, indent=1) + "\n")
-        print(f"Saved the pictures of {len(found)} in {args.output}")
-        if found and not any(x["objects"] for x in found):
-            print(
-                f"Nothing was found with a score of {args.min_score} or more; "
-                "--min-score shows what is less certain"
-            )
+            write_file(args.json, found.to_json())
+        if args.csv is not None:
+            write_file(args.csv, found.to_csv())
+        number = len(files) - len(skipped)
+        report(found, number, args)
         end_if_skipped(program, files, skipped)
 
 
@@ -77,20 +77,7 @@ def parse(arguments=None, program="detect"):
         metavar="IMAGE",
         help="image file, or folder with images at any depth",
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--run",
-        default="runs/detector",
-        metavar="RUN",
-        help="folder of the training (default: runs/detector)",
-    )
-    which.add_argument(
-        "--weights",
-        metavar="DETECTOR",
-        help="a detector of MMDetection instead: the name of a public one, "
-        "such as mask_rcnn_resnet50_fpn_1x_coco, which is downloaded once, "
-        "or a file",
-    )
+    add_detector_options(parser)
     parser.add_argument(
         "--output",
         default="runs/detected",
@@ -98,7 +85,12 @@ def parse(arguments=None, program="detect"):
         help="folder for the pictures (default: runs/detected)",
     )
     parser.add_argument(
-        "--json", metavar="FILE", help="write what is found to a .json file too"
+        "--json",
+        metavar="FILE",
+        help="write what is found to a .json file of COCO's form too",
+    )
+    parser.add_argument(
+        "--csv", metavar="FILE", help="write what is found to a .csv file too"
     )
     parser.add_argument(
         "--min-score",
@@ -110,8 +102,10 @@ def parse(arguments=None, program="detect"):
     args = parser.parse_args(arguments)
     if not 0 <= args.min_score <= 1:
         parser.error(f"--min-score: {args.min_score} is not from 0 to 1")
-    if args.json is not None and not args.json.endswith(".json"):
-        parser.error(f"--json: {args.json} does not end in .json")
+    for ending in ("json", "csv"):
+        path = getattr(args, ending)
+        if path is not None and not path.endswith(f".{ending}"):
+            parser.error(f"--{ending}: {path} does not end in .{ending}")
     return args
 
 
@@ -125,19 +119,15 @@ def run(args, detector, files, images):
         images: Iterable of pairs, a path and its image.
 
     Returns:
-        List of dictionaries, one for each image, as they are written.
+        `Findings`.
     """
     pictures = picture_names(files)
-    results = []
+    findings = Findings(detector.class_names)
+    bar = progress_bar(len(files)) if len(files) > NAMED else None
+    places, done = {path: i for i, path in enumerate(files, start=1)}, 0
     for path, image in images:
         image = np.asarray(image)
         found = detector.detect(image, min_score=args.min_score)
-        objects = describe(found, masks=args.json is not None)
-        results.append({"file": printable(path), "objects": objects})
-        number = f"{len(objects)} objects" if objects else "nothing found"
-        print(f"{printable(path)}: {number}", flush=True)
-        for x, box in zip(objects, found["boxes"]):
-            print(f"  {x['class']} {x['score']:.2f} {box.round()}", flush=True)
         picture = os.path.join(args.output, pictures[path])
         storage.makedirs(os.path.dirname(picture), exist_ok=True)
         detection.draw(
@@ -149,18 +139,38 @@ def run(args, detector, files, images):
             masks=found.get("masks"),
             path=picture,
         )
-    return results
+        if args.json is None:
+            found.pop("masks", None)  # Of which only a .json file tells.
+        findings.add(printable(path), image.shape[:2], found)
+        if bar is None:
+            print_objects(printable(path), found)
+        else:
+            done = places[path]
+            bar.update(done)
+    if bar is not None and done < len(files):
+        bar.update(len(files))  # The last ones were bad.
+    return findings
 
 
-def describe(found, masks):
-    """What was found, as it is written; masks are COCO's run lengths."""
-    objects = [
-        {"class": name, "score": float(score), "box": [float(x) for x in box]}
-        for name, score, box in zip(
-            found["class_names"], found["scores"], found["boxes"]
+def print_objects(name, found):
+    """Prints what was found in one image."""
+    number = len(found["scores"])
+    objects = f"{number} objects" if number else "nothing found"
+    print(f"{name}: {objects}", flush=True)
+    for label, score, box in zip(
+        found["class_names"], found["scores"], found["boxes"]
+    ):
+        print(f"  {label} {score:.2f} {box.round()}", flush=True)
+
+
+def report(found, number, args):
+    """Says what was found in all images, and where it is."""
+    if number > NAMED and len(found):
+        counts = ", ".join(f"{name} {n}" for name, n in found.counts().items())
+        print(f"{len(found)} objects in {number} images: {counts}")
+    print(f"Saved the pictures of {number} in {args.output}")
+    if number and not len(found):
+        print(
+            f"Nothing was found with a score of {args.min_score} or more; "
+            "--min-score shows what is less certain"
         )
-    ]
-    if masks and "masks" in found:
-        for item, runs in zip(objects, run_lengths(found["masks"])):
-            item["mask"] = runs
-    return objects

@@ -16,7 +16,13 @@ from keras_epsanet.commands.reporting import (
     one_line_errors,
     usable,
 )
+from keras_epsanet.detection import exported
+from keras_epsanet.detection.detector import Detector
+from keras_epsanet.detection.trained_detectors import load_trained
 from keras_epsanet.hub.published import WRITERS, open_published
+from keras_epsanet.weights.public_detectors import family_of
+
+IMAGE_SIZE = 224
 
 # What is written with and run by packages of an extra.
 NEEDED = {
@@ -51,9 +57,16 @@ def main(arguments=None, program="export"):
             extra, *packages = NEEDED[name]
             check_installed(packages, f"An export as {name}", extra)
         with usable(program, args.model):
-            model = keras.saving.load_model(args.model, compile=False)
+            if family_of(args.model):
+                model = load_trained(args.model)
+            else:
+                model = keras.saving.load_model(args.model, compile=False)
+        if isinstance(model, Detector):
+            export_detector(model, args)
+            return
         if args.fuse:
             model = keras_epsanet.fuse(model)
+        args.image_size = args.image_size or IMAGE_SIZE
         images = make_images(model, args)
         for name in args.format:
             print(f"{export(model, images, name, args)} is as Keras predicts")
@@ -74,7 +87,8 @@ def parse(arguments=None, program="export"):
         "--model",
         metavar="FILE",
         default=MODEL,
-        help=f"trained model (default: {MODEL})",
+        help="trained classifier or detector, or the name of a public "
+        f"detector (default: {MODEL})",
     )
     parser.add_argument(
         "--format",
@@ -97,9 +111,10 @@ def parse(arguments=None, program="export"):
         "--image-size",
         type=positive("image_size"),
         metavar="N",
-        default=224,
         help="side of the images in pixels, of a model for any, with which "
-        "it is compared; LiteRT takes this size alone (default: 224)",
+        "it is compared; LiteRT takes this size alone, and so does ONNX of a "
+        f"detector (default: {IMAGE_SIZE}, of a detector that of its wide "
+        "pictures)",
     )
     parser.add_argument(
         "--fuse",
@@ -112,6 +127,33 @@ def parse(arguments=None, program="export"):
     if args.fuse and published:
         parser.error(f"--fuse is not for {' and '.join(published)}")
     return args
+
+
+def export_detector(detector, args):
+    """Exports a detector with its decoding, and compares what it finds."""
+    if args.fuse or {"litert_int8", *WRITERS} & {*args.format}:
+        raise ValueError(
+            "Detectors are exported in float32 as they are. "
+            f"Received: fuse={args.fuse}, format={' '.join(args.format)}"
+        )
+    if getattr(detector, "sampling_ratio", 1) == 0 and {*args.format} != {
+        "saved_model"
+    }:
+        print("With a fixed number of samples: sampling_ratio=2 instead of 0")
+        detector.sampling_ratio = 2
+    size = exported.input_size(detector, args.image_size)
+    images = exported.make_images(size, args.batch_size or 1)
+    expected = detector.predict(images, verbose=0)
+    for name in args.format:
+        form = "tf_saved_model" if name == "saved_model" else name
+        sides = detector.input_shape[1:3] if name == "saved_model" else size
+        spec = keras.InputSpec("float32", (args.batch_size, *sides, 3))
+        path = path_of(name, args)
+        with whole(path, replace_folder=True) as temporary:
+            detector.export(temporary, form, False, [spec])
+            found = exported.run_exported(temporary, form, images)
+            number = exported.check_equal(found, expected, name)
+        print(f"{path} finds what Keras finds: {number} objects in a scene")
 
 
 def make_images(model, args):
@@ -131,12 +173,7 @@ def make_images(model, args):
 
 def export(model, images, name, args):
     """Writes one format, if it is as the model, and returns its path."""
-    folder = args.output or os.path.dirname(args.model) or "."
-    storage.makedirs(folder, exist_ok=True)
-    stem = os.path.splitext(os.path.basename(args.model))[0]
-    # Beside the same model with its BatchNorms, not in its place.
-    stem += "_fused" * args.fuse
-    path = os.path.join(folder, stem + ENDINGS[name])
+    path = path_of(name, args)
     # Batches, the last filled up with the first images.
     size = args.batch_size or 2
     places = np.arange(-(-len(images) // size) * size) % len(images)
@@ -153,6 +190,16 @@ def export(model, images, name, args):
                 f"{name} differs from Keras by {difference:.1e} of the largest"
             )
     return path
+
+
+def path_of(name, args):
+    """Where a format is written, in a folder that there is then."""
+    folder = args.output or os.path.dirname(args.model) or "."
+    storage.makedirs(folder, exist_ok=True)
+    stem = os.path.splitext(os.path.basename(args.model))[0]
+    # Beside the same model with its BatchNorms, not in its place.
+    stem += "_fused" * args.fuse
+    return os.path.join(folder, stem + ENDINGS[name])
 
 
 def write(model, batches, name, path, size):

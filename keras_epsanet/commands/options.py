@@ -1,6 +1,8 @@
 """Options that several commands have."""
 
 from keras_epsanet import training
+from keras_epsanet.detection.from_recipe import load_detector
+from keras_epsanet.detection.trained_detectors import load_trained
 from keras_epsanet.training import teacher
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
 from keras_epsanet.training.trained_start import (
@@ -84,6 +86,46 @@ def add_start_options(parser, weights=None):
         "one, such as resnext (for EPSANet Large, exactly) or resnet50.tv2 "
         f"(fitted to {MOST_IMAGES} of the images, at most)",
     )
+
+
+def add_detector_options(parser):
+    """Adds `--run` and `--weights`, of which one can be given.
+
+    Args:
+        parser: `argparse.ArgumentParser`.
+    """
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--run",
+        default="runs/detector",
+        metavar="RUN",
+        help="folder of the training (default: runs/detector)",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="DETECTOR",
+        help="another detector instead: the name of a public one of "
+        "MMDetection, such as mask_rcnn_resnet50_fpn_1x_coco, which is "
+        "downloaded once, or a file of MMDetection's or of this package "
+        "(.keras)",
+    )
+
+
+def open_detector(args):
+    """Loads the detector that was chosen.
+
+    Args:
+        args: What a parser with `add_detector_options` returned.
+
+    Returns:
+        A detector of this package, with class names.
+
+    Raises:
+        OSError, ValueError, ImportError: If it cannot be loaded.
+    """
+    if args.weights:
+        return load_trained(args.weights)
+    return load_detector(args.run)
 
 
 def trained_start(args):

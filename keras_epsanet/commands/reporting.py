@@ -2,7 +2,10 @@
 
 import contextlib
 import importlib.util
+import re
 import sys
+
+import keras
 
 from keras_epsanet import data, training
 from keras_epsanet.data.file_names import printable
@@ -41,10 +44,33 @@ def one_line_errors(program, advice=None):
         raise  # Mistakes in the code.
     except ERRORS as error:
         sys.exit(f"{program}: {error}")
+    except Exception as error:
+        line = error_of_pipeline(error)
+        if line is None:
+            raise
+        sys.exit(f"{program}: {line}")
     except KeyboardInterrupt:
         line = f"\n{program}: interrupted" + (f". {advice}" if advice else "")
         print(line, file=sys.stderr)
         sys.exit(130)
+
+
+def error_of_pipeline(error):
+    """Finds the `ValueError` with which the reading of images ended.
+
+    TensorFlow raises an error of its own then, whose message has that of the
+    `ValueError` between a traceback and names of operations.
+
+    Args:
+        error: Exception.
+
+    Returns:
+        String, the message, or `None` if this is another error.
+    """
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    found = re.search(r"\bValueError: (.+)", str(error))
+    return found and found[1]
 
 
 @contextlib.contextmanager
@@ -197,6 +223,21 @@ def report_next(word, options):
     To try it: keras-epsanet detect --run runs/mine IMAGE...
     """
     print(f"To try it: keras-epsanet {word} {options} IMAGE...")
+
+
+def progress_bar(number, unit="image"):
+    """Makes Keras' progress bar, which writes little into a file.
+
+    Args:
+        number: Integer, how many there are.
+        unit: String, what they are.
+
+    Returns:
+        `keras.utils.Progbar`.
+    """
+    # Where it cannot be drawn anew, a line every ten seconds is enough.
+    interval = 0.05 if sys.stdout.isatty() else 10
+    return keras.utils.Progbar(number, interval=interval, unit_name=unit)
 
 
 def report_bad(names):

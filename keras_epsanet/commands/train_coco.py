@@ -7,8 +7,10 @@ import keras
 
 from keras_epsanet import detection, distribution, storage, training
 from keras_epsanet.commands import options, reporting
+from keras_epsanet.data.coco.batches import training_images
 from keras_epsanet.detection import (
     demo,
+    few_images,
     finishing,
     fitting,
     from_recipe,
@@ -24,6 +26,8 @@ from keras_epsanet.models.variants import MODEL_CONFIGS
 from keras_epsanet.training.trained_start import errors_of
 from keras_epsanet.weights.public_detectors import family_of
 
+# What a training that goes on can be given anew besides more epochs.
+MAY_CHANGE = ("patience", "evaluate_every")
 # What a training needs beside TensorFlow, for its evaluation and its picture.
 PACKAGES = ("pycocotools", "matplotlib")
 
@@ -58,7 +62,10 @@ def parse(arguments=None, program="train_coco"):
         prog=program, description=__doc__, usage="%(prog)s [options]"
     )
     parser.add_argument(
-        "--data", metavar="COCO", help="folder of COCO's form (default: scenes)"
+        "--data",
+        metavar="COCO",
+        help="folder of COCO's, Pascal VOC's or YOLO's form, or one .json "
+        "file (default: scenes)",
     )
     options.add_start_options(
         parser,
@@ -112,6 +119,7 @@ def train(args, program="train_coco"):
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
     annotations = open_data(args, recipe)
+    recipe = fit_recipe(args, recipe, annotations["train"], strategy)
     steps = fitting.count_steps(annotations["train"], recipe)
     names = annotations["train"].class_names
     model, run, average, state = starting.start(
@@ -125,13 +133,7 @@ def train(args, program="train_coco"):
     )
     report_start(recipe, strategy, annotations, state)
     evaluation = from_recipe.make_batches(annotations["val"], recipe)
-    evaluator = detection.CocoEvaluator(
-        evaluation,
-        annotations["val"],
-        iou_types=("bbox", "segm")[: 1 + from_recipe.has_masks(recipe)],
-        path=f"{run.path}/results.json",
-        beside=from_recipe.paper_rows_beside(recipe, names),
-    )
+    evaluator = make_evaluator(run, evaluation, annotations["val"])
     with reporting.interruptible(program, recipe, state) as interruption:
         fitting.fit(
             model,
@@ -146,9 +148,23 @@ def train(args, program="train_coco"):
         reporting.end_if_interrupted(interruption)
     if average:
         average.swap_in()
-    finishing.finish(model, run, names, evaluation)
+    finishing.finish(model, run, names, evaluation, state, average)
     if recipe.library == "keras_epsanet":
         reporting.report_next("detect", f"--run {args.output}")
+
+
+def make_evaluator(run, batches, annotations):
+    """Makes what evaluates the epochs of a training."""
+    recipe = run.recipe
+    return detection.CocoEvaluator(
+        batches,
+        annotations,
+        iou_types=("bbox", "segm")[: 1 + from_recipe.has_masks(recipe)],
+        path=f"{run.path}/results.json",
+        beside=from_recipe.paper_rows_beside(recipe, annotations.class_names),
+        every=recipe.evaluate_every,
+        last=recipe.epochs,
+    )
 
 
 def check_machine(args):
@@ -168,7 +184,7 @@ def choose_recipe(args):
     """The recipe of the training in the folder, of the paper or the scenes."""
     theirs = training.read_recipe(args.output, training.CocoRecipe)
     if theirs is not None:
-        recipe = training.resume_recipe(args.output, theirs, args)
+        recipe = training.resume_recipe(args.output, theirs, args, MAY_CHANGE)
         reporting.report_longer(recipe, theirs)
         return recipe
     with errors_of("--weights", args.weights):
@@ -214,8 +230,25 @@ def make_backbone(recipe):
 def open_data(args, recipe):
     """Opens COCO, or composes the scenes of a training."""
     if args.data:
-        return sources.open_annotations(args.data, "2017")
+        return sources.open_annotations(
+            args.data, args.output, recipe.val_share, recipe.seed
+        )
     return demo.open_scenes(f"{args.output}/scenes", recipe, args.scenes)
+
+
+def fit_recipe(args, recipe, annotations, strategy):
+    """Makes the recipe of a new training fit the number of its images."""
+    if not args.data or training.read_recipe(args.output, training.CocoRecipe):
+        return recipe
+    number = len(
+        training_images(annotations, masks=from_recipe.has_masks(recipe))
+    )
+    devices = distribution.num_replicas(strategy)
+    fitted = few_images.fit_to_images(recipe, args, number, devices)
+    changes = fitted.differences(recipe)
+    if changes:
+        print(f"Fitted to {number:,} images: {'; '.join(changes)}")
+    return fitted
 
 
 def report_start(recipe, strategy, annotations, state):

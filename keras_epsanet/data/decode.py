@@ -36,6 +36,32 @@ def decode_image(path):
     return decode_contents(contents.numpy(), path)
 
 
+def upright_size(path):
+    """Reads the size of an image file, of a JPEG without decoding all of it.
+
+    Args:
+        path: As in `decode_image`.
+
+    Returns:
+        Pair of integers, height and width in pixels of what `decode_image`
+        returns.
+
+    Raises:
+        ValueError: As of `decode_image`.
+    """
+    import tensorflow as tf
+
+    try:
+        contents = tf.io.read_file(os.fsencode(path)).numpy()
+        if contents[:3] == b"\xff\xd8\xff":
+            sides = tf.io.extract_jpeg_shape(contents)[:2].numpy().tolist()
+            turn = TURNS[orientation(contents)]
+            return tuple(sides[::-1] if turn and turn[0] else sides)
+    except (tf.errors.OpError, UnicodeDecodeError):
+        pass  # `decode_image` says what is wrong.
+    return tuple(map(int, decode_image(path).shape[:2]))
+
+
 def decode_contents(contents, name, upright=True):
     """Decodes the contents of an image file, as `decode_image` does.
 

@@ -20,7 +20,7 @@ def as_pair(data, needed=()):
     Args:
         data: What Keras gives a step: a dictionary with `"images"` and the
             targets, images, or images and a dictionary of targets; the first
-            two may be alone in a tuple.
+            two may be alone in a tuple, or before `None`.
         needed: Names of targets that must be there.
 
     Returns:
@@ -29,8 +29,10 @@ def as_pair(data, needed=()):
     Raises:
         ValueError: If something is missing or has another shape.
     """
-    if isinstance(data, (list, tuple)) and len(data) == 1:
-        (data,) = data  # Keras makes it of arrays.
+    if isinstance(data, (list, tuple)) and not any(
+        x is not None for x in data[1:]
+    ):
+        data = data[0]  # Keras makes it of arrays, and of single batches.
     if isinstance(data, dict):
         batch = data
     else:

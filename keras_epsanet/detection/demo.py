@@ -84,7 +84,7 @@ def open_scenes(path, recipe, number=None):
         print(f"Composing {count:,} scenes in {path}", flush=True)
         held_out = min(count, NUM_HELD_OUT)
         scenes.write(path, count, held_out, recipe.image_size)
-    annotations = open_annotations(path)
+    annotations = open_annotations(path, path)
     images = annotations["train"].images
     theirs = len(images), images[0].height
     ours = number or len(images), recipe.image_size

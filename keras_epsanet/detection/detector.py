@@ -248,21 +248,21 @@ class Detector(PretrainedModel):
     ):
         """Exports all of `predict`: images in, the dictionary out.
 
-        On the TensorFlow backend, as `keras.Model.export` otherwise. The
-        thresholds are those of this moment.
+        On the TensorFlow backend, as `keras.Model.export` otherwise, with the
+        thresholds of this moment and the class names.
 
         Args:
             filepath: Path of the folder or the file.
-            format: `"tf_saved_model"`, or `"onnx"` (float32 policy).
+            format: `"tf_saved_model"`, `"onnx"` (float32) or `"litert"`.
             verbose: Whether Keras says what was exported.
             input_signature: List of a `keras.InputSpec`, float32
                 `(N, H, W, 3)`; `None` for the backbone's. `None` as a side
-                is any size, which a SavedModel can have and ONNX cannot.
+                is any size, which only a SavedModel can have.
             **kwargs: As in `keras.Model.export`.
 
         Raises:
             ValueError: If the backend or the format cannot hold a detector,
-                or ONNX lacks the size of the images.
+                or ONNX or LiteRT lack the size of the images.
         """
         export(self, filepath, format, verbose, input_signature, **kwargs)
 

@@ -1,21 +1,16 @@
 """The average precisions of COCO, as pycocotools computes them."""
 
-import contextlib
-import copy
-import io
 import json
 
 import keras
 import numpy as np
 
 from keras_epsanet.atomic import write_file
-from keras_epsanet.data.coco.annotations import load_coco
-from keras_epsanet.detection.ap_table import COLUMNS, format_table
+from keras_epsanet.detection.ap_table import format_table
+from keras_epsanet.detection.coco_report import CocoReport, metric_names
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
-
-_PREFIXES = {"bbox": "", "segm": "mask_"}
 
 
 def evaluate_coco(annotations, results, iou_types=("bbox",)):
@@ -56,54 +51,7 @@ def evaluate_coco(annotations, results, iou_types=("bbox",)):
     >>> round(evaluate_coco(truth, found)["AP"], 3)
     0.9
     """
-    unknown = set(iou_types) - set(_PREFIXES)
-    if unknown or not iou_types:
-        raise ValueError(
-            f"`iou_types` must be of {', '.join(_PREFIXES)}. "
-            f"Received: iou_types={iou_types}"
-        )
-    truth = load_coco(annotations)
-    strange = {result["image_id"] for result in results} - set(truth.imgs)
-    if strange:
-        raise ValueError(
-            "`results` must belong to images of the annotations. "
-            f"Received: image_id={min(strange)} of {len(strange)} others"
-        )
-    if "segm" in iou_types and any(
-        "segmentation" not in truth.anns[number] for number in truth.anns
-    ):
-        raise ValueError(
-            "`annotations` must have masks for them to be evaluated. "
-            f"Received: iou_types={iou_types}, no `segmentation` that can be "
-            "drawn"
-        )
-    from pycocotools.cocoeval import COCOeval
-
-    logs = {}
-    for iou_type in iou_types:
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(
-                truth, _load_results(truth, results, iou_type), iou_type
-            )
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        for name, value in zip(COLUMNS, evaluation.stats):
-            logs[_PREFIXES[iou_type] + name] = float(value)
-    return logs
-
-
-def _load_results(truth, results, iou_type):
-    if iou_type == "segm":
-        # With a box it would be the box whose area counts.
-        results = [
-            {name: value for name, value in result.items() if name != "bbox"}
-            for result in results
-        ]
-    if results:
-        # pycocotools writes into what it is given.
-        return truth.loadRes(copy.deepcopy(results))
-    return load_coco({**truth.dataset, "annotations": []})
+    return CocoReport(annotations, results, iou_types).metrics
 
 
 class CocoEvaluator(keras.callbacks.Callback):
@@ -119,6 +67,10 @@ class CocoEvaluator(keras.callbacks.Callback):
         verbose: Whether a table is printed.
         beside: Rows of the table besides the result, such as
             `paper_rows("retinanet", "epsanet50_small")`, or `None`.
+        every: Integer, epochs from one evaluation to the next. The logs of
+            the others have NaN.
+        last: Integer, number of the epoch, from 1 on, that is evaluated in
+            any case, or `None`.
 
     The detector may be one of this package, KerasCV or KerasHub. The names
     in the logs are those of `evaluate_coco` behind `"val_"`.
@@ -133,6 +85,8 @@ class CocoEvaluator(keras.callbacks.Callback):
         path=None,
         verbose=True,
         beside=None,
+        every=1,
+        last=None,
     ):
         super().__init__()
         self.dataset = dataset
@@ -142,9 +96,15 @@ class CocoEvaluator(keras.callbacks.Callback):
         self.path = path
         self.verbose = verbose
         self.beside = beside
+        self.every = every
+        self.last = last
 
     def on_epoch_end(self, epoch, logs=None):
-        metrics = self.evaluate()
+        if (epoch + 1) % self.every and epoch + 1 != self.last:
+            # The columns of a log are those of its first epoch.
+            metrics = dict.fromkeys(metric_names(self.iou_types), float("nan"))
+        else:
+            metrics = self.evaluate()
         if logs is not None:
             logs.update({f"val_{k}": v for k, v in metrics.items()})
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_epsanet.detection import box_head, region_proposal
 from keras_epsanet.detection import boxes as box_ops
-from keras_epsanet.detection.detector import Detector
+from keras_epsanet.detection.anchored import AnchoredDetector, make_anchors
 from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.roi_align import pyramid_roi_align
@@ -44,7 +44,7 @@ class Samples(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class FasterRCNN(Detector):
+class FasterRCNN(AnchoredDetector):
     """Faster R-CNN of table 3 of the paper, for any backbone.
 
     [Ren et al., 2015](https://arxiv.org/abs/1506.01497) with a feature
@@ -75,6 +75,10 @@ class FasterRCNN(Detector):
             of the training.
         class_names: List of `num_classes` strings, or `None`.
         seed: Integer from 0 up for the sampling, or `None` for one at random.
+        anchor_scales: Numbers, sides of the square anchors of a level in its
+            strides of 4 to 64 pixels.
+        anchor_ratios: Numbers, height divided by width of the anchors. Both
+            are fixed when the detector is made.
         **kwargs: `name` and `trainable`, as in `keras.Model`.
 
     Raises:
@@ -115,12 +119,16 @@ class FasterRCNN(Detector):
         num_samples=512,
         sampling_ratio=2,
         seed=None,
+        anchor_scales=region_proposal.ANCHORS.scales,
+        anchor_ratios=region_proposal.ANCHORS.ratios,
         **kwargs,
     ):
         num_classes = integer_from(1)("num_classes", num_classes)
         features = find_features(backbone, LEVELS)
         levels = apply_feature_pyramid(features, 2, 6, pooled=True)
-        logits, deltas = region_proposal.apply_proposal_head(levels)
+        strides = region_proposal.ANCHORS.strides
+        anchors = make_anchors(strides, anchor_scales, anchor_ratios)
+        logits, deltas = region_proposal.apply_proposal_head(levels, anchors)
         super().__init__(
             backbone,
             num_classes,
@@ -129,6 +137,7 @@ class FasterRCNN(Detector):
                 "rpn_deltas": deltas,
                 **{level: levels[level] for level in LEVELS},
             },
+            anchors=anchors,
             **kwargs,
         )
         self.num_samples = num_samples
@@ -149,11 +158,12 @@ class FasterRCNN(Detector):
         sizes = ops.shape(images)[1:3], targets["image_size"]
         boxes, labels = targets["boxes"], targets["labels"]
         rpn = outputs["rpn_logits"], outputs["rpn_deltas"]
+        anchors = self.anchor_generator
         rpn_losses = region_proposal.proposal_losses(
-            boxes, labels >= 0, *rpn, *sizes, self.seed_generator
+            boxes, labels >= 0, *rpn, *sizes, self.seed_generator, anchors
         )
         proposals, found = region_proposal.propose(
-            *rpn, *sizes, TRAINING_CANDIDATES, PROPOSALS
+            *rpn, *sizes, TRAINING_CANDIDATES, PROPOSALS, anchors
         )
         samples = self._sample(proposals, found, boxes, labels)
         losses = self.head_losses(samples, targets, outputs)
@@ -243,6 +253,7 @@ class FasterRCNN(Detector):
             image_size,
             CANDIDATES,
             PROPOSALS,
+            self.anchor_generator,
         )
         logits, deltas = self.apply_head(
             self.box_head, proposals, outputs, box_head.OUTPUT_SIZE

@@ -5,6 +5,7 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.data import coco
 from keras_epsanet.detection.from_recipe import has_masks, make_batches
+from keras_epsanet.training.early_end import EndEarly, is_finished
 
 
 class BadImages(keras.callbacks.Callback):
@@ -67,7 +68,7 @@ def fit(
     interruption,
     checkpoint_steps,
 ):
-    """Trains from the step of `state` to the last epoch of the recipe.
+    """Trains from the step of `state` to the end.
 
     An epoch is saved before it is evaluated. One that was not evaluated, for
     that failed, is evaluated first.
@@ -113,11 +114,12 @@ def fit(
                 average=average,
                 before_evaluation=True,
             ),
+            EndEarly(recipe, state),
         ]
 
     training.end_epoch(model, state, callbacks(lambda: 0.0))
     # Twice at most: what is left of an interrupted epoch, then the others.
-    while state.epoch < recipe.epochs:
+    while not is_finished(recipe, state):
         epoch, done = divmod(state.step, steps)
         batches, waited = training.timed_input(
             make_batches(

@@ -176,12 +176,30 @@ def make_batches(annotations, recipe, training=False, first_step=0):
         masks=has_masks(recipe),
         seed=recipe.seed,
         first_step=first_step,
+        augmentation=make_augmentation(recipe) if training else None,
     )
     if training and recipe.library == "keras_cv":
         return batches.map(coco.to_keras_cv)
     if training and recipe.library == "keras_hub":
         return batches.map(coco.to_keras_hub)
     return batches
+
+
+def make_augmentation(recipe):
+    """Makes what changes the images of a recipe at random.
+
+    Args:
+        recipe: `CocoRecipe`.
+
+    Returns:
+        `keras_epsanet.data.coco.Augmentation`, or `None` for flips alone.
+    """
+    augmentation = coco.Augmentation(
+        crop=recipe.crop,
+        photometric=recipe.photometric,
+        least_image_size=recipe.least_image_size,
+    )
+    return None if augmentation == coco.Augmentation() else augmentation
 
 
 def paper_rows_beside(recipe, class_names):

@@ -27,12 +27,13 @@ SAMPLES, MAX_OBJECTS = 256, 128
 IOU_THRESHOLD = 0.7
 
 
-def apply_proposal_head(levels):
+def apply_proposal_head(levels, generator=ANCHORS):
     """Applies the same convolutions to all levels.
 
     Args:
         levels: Dictionary from `"P2"` … `"P6"` to Keras tensors of the same
             number of channels.
+        generator: `AnchorGenerator`.
 
     Returns:
         Two float32 Keras tensors, logits `(N, anchors)` and box deltas
@@ -44,7 +45,7 @@ def apply_proposal_head(levels):
         (
             name,
             _convolution(
-                ANCHORS.num_anchors * values,
+                generator.num_anchors * values,
                 1,
                 f"{name}_conv",
                 dtype="float32",
@@ -69,7 +70,14 @@ def apply_proposal_head(levels):
 
 
 def proposal_losses(
-    boxes, valid, logits, deltas, padded_size, image_size, seed
+    boxes,
+    valid,
+    logits,
+    deltas,
+    padded_size,
+    image_size,
+    seed,
+    generator=ANCHORS,
 ):
     """Losses of the anchors that are sampled.
 
@@ -82,20 +90,21 @@ def proposal_losses(
         image_size: Int32 tensor `(N, 2)`, those of each without padding, in
             which no anchor is sampled.
         seed: `keras.random.SeedGenerator` of the sampling.
+        generator: `AnchorGenerator`.
 
     Returns:
         Two scalars, cross-entropy of the logits and L1 loss of the deltas,
         both divided by the number of sampled anchors on all replicas, of
         objects and of background at least one an image.
     """
-    anchors = ops.concatenate(ANCHORS(*padded_size))
+    anchors = ops.concatenate(generator(*padded_size))
     objects, is_object, is_background = match(
         box_ops.intersection_over_union(anchors, boxes),
         valid,
         POSITIVE,
         NEGATIVE,
         low_quality=NEGATIVE,
-        candidates=ANCHORS.are_inside(*padded_size, image_size),
+        candidates=generator.are_inside(*padded_size, image_size),
     )
     indices, chosen = sample(
         is_object, is_background, SAMPLES, MAX_OBJECTS, seed
@@ -117,7 +126,15 @@ def proposal_losses(
     )
 
 
-def propose(logits, deltas, padded_size, image_size, candidates, number):
+def propose(
+    logits,
+    deltas,
+    padded_size,
+    image_size,
+    candidates,
+    number,
+    generator=ANCHORS,
+):
     """The boxes that are most likely objects.
 
     Args:
@@ -125,6 +142,7 @@ def propose(logits, deltas, padded_size, image_size, candidates, number):
         image_size: Int32 tensor `(N, 2)`, to which the boxes are clipped.
         candidates: Integer, anchors of a level that are looked at.
         number: Integer, boxes of an image in the result.
+        generator: `AnchorGenerator`.
 
     Returns:
         Float32 tensor `(N, number, 4)`, corners in pixels, the best first,
@@ -134,7 +152,7 @@ def propose(logits, deltas, padded_size, image_size, candidates, number):
     logits, deltas = map(ops.stop_gradient, (logits, deltas))
     all_boxes, all_scores = [], []
     begin = 0
-    for anchors in ANCHORS(*padded_size):
+    for anchors in generator(*padded_size):
         end = begin + ops.shape(anchors)[0]
         best, indices = top_k(logits[:, begin:end], candidates)
         boxes = box_ops.decode(

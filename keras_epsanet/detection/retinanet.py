@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keras_epsanet.detection import boxes as box_ops
-from keras_epsanet.detection.anchors import AnchorGenerator
-from keras_epsanet.detection.detector import Detector
+from keras_epsanet.detection.anchored import AnchoredDetector, make_anchors
 from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
 from keras_epsanet.detection.losses import count_by_image, focal_loss
 from keras_epsanet.detection.matcher import gather_objects, match
@@ -35,7 +34,7 @@ PRIOR = 0.01
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class RetinaNet(Detector):
+class RetinaNet(AnchoredDetector):
     """RetinaNet of tables 3 and 4 of the paper, for any backbone.
 
     [Lin et al., 2017](https://arxiv.org/abs/1708.02002) with the layout and
@@ -71,6 +70,10 @@ class RetinaNet(Detector):
             loss; `1 - focal_alpha` is that of the others.
         focal_gamma: Float, how much less that loss counts what is right
             already.
+        anchor_scales: Numbers, sides of the square anchors of a level in its
+            strides of 8 to 128 pixels.
+        anchor_ratios: Numbers, height divided by width of the anchors. Both
+            are fixed when the detector is made.
         bounding_box_format: Format of the boxes in training and prediction,
             as in `keras.utils.bounding_boxes`.
         confidence_threshold: Float, score that a prediction must exceed.
@@ -114,6 +117,8 @@ class RetinaNet(Detector):
         head_initializer=None,
         focal_alpha=0.25,
         focal_gamma=2.0,
+        anchor_scales=SCALES,
+        anchor_ratios=RATIOS,
         **kwargs,
     ):
         num_classes = integer_from(1)("num_classes", num_classes)
@@ -124,9 +129,8 @@ class RetinaNet(Detector):
             LEVELS[-1],
             pooled=False,
         )
-        anchors = AnchorGenerator(
-            [2**level for level in LEVELS], SCALES, RATIOS
-        )
+        strides = [2**level for level in LEVELS]
+        anchors = make_anchors(strides, anchor_scales, anchor_ratios)
         outputs = {
             output: _apply_head(
                 levels,
@@ -150,11 +154,12 @@ class RetinaNet(Detector):
                 ("box_deltas", "box", range(5, 9), 4, 0.0),
             )
         }
-        super().__init__(backbone, num_classes, outputs, **kwargs)
+        super().__init__(
+            backbone, num_classes, outputs, anchors=anchors, **kwargs
+        )
         self.head_initializer = head_initializer
         self.focal_alpha = focal_alpha
         self.focal_gamma = focal_gamma
-        self.anchor_generator = anchors
 
     def compute_losses(self, images, targets, outputs):
         """The losses by their names, as `Detector` asks for them."""

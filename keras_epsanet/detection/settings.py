@@ -70,6 +70,19 @@ def from_zero(name, value):
     return float(value)
 
 
+def positive_numbers(name, value):
+    """Checks finite numbers above 0, one at least."""
+    try:
+        numbers = tuple(map(float, value))
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or not all(0 < x < float("inf") for x in numbers):
+        raise ValueError(
+            f"`{name}` must be numbers above 0. Received: {name}={value}"
+        )
+    return numbers
+
+
 def two_sides(name, value):
     """Checks a shorter and a longer side, as of `keras_epsanet.data.coco`."""
     check = integer_from(1)

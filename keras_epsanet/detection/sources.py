@@ -1,41 +1,143 @@
-"""Where a detector's images come from: a folder of COCO's form."""
+"""Where a detector's images come from: COCO's form, Pascal VOC's, YOLO's."""
 
+import json
+import os
+
+from keras_epsanet.atomic import write_file
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco.contents import read_contents
+from keras_epsanet.data.coco.from_voc import is_voc, read_voc
+from keras_epsanet.data.coco.from_yolo import is_yolo, read_yolo
+from keras_epsanet.data.coco.layouts import WHOLE, find_parts
+from keras_epsanet.data.coco.splitting import split_contents
+
+FORMS = (
+    "a folder with annotations/instances_train.json, instances_val.json, "
+    "train and val, one .json file of COCO's form, or a folder of Pascal "
+    "VOC's or YOLO's form"
+)
 
 
-def open_annotations(folder, year=""):
-    """Opens a folder of COCO's form, without its images yet.
+def open_annotations(path, folder, val_share=0.2, seed=0):
+    """Opens the data of a training, without the images yet.
 
     Args:
-        folder: Folder with `annotations/instances_train.json`,
-            `instances_val.json`, `train` and `val`.
-        year: String behind these names, such as `"2017"`.
+        path: Data set of COCO's form, as
+            `keras_epsanet.data.coco.layouts.find_parts` knows it, of Pascal
+            VOC's or of YOLO's.
+        folder: Where annotation files are written, into `annotations`, if
+            the data have another form, or no part to evaluate with.
+        val_share: Float, share of the images that is held out then.
+        seed: Integer, which decides about these images.
 
     Returns:
         Dictionary of the `keras_epsanet.data.coco.Annotations` `"train"` and
         `"val"`.
 
     Raises:
-        OSError, ValueError: If a file is missing or is none of COCO's.
+        OSError, ValueError: If a file is missing or has mistakes.
         ValueError: If there is no image to evaluate with.
 
     Example:
 
     >>> from keras_epsanet.data import scenes
-    >>> scenes.write("clothes", num_train=2, num_val=1, image_size=64)
-    >>> len(open_annotations("clothes")["train"].images)
-    2
+    >>> scenes.write("clothes", num_train=5, num_val=1, image_size=64)
+    >>> len(open_annotations("clothes", "run")["train"].images)
+    5
+    >>> file = "clothes/annotations/instances_train.json"
+    >>> import shutil
+    >>> _ = shutil.move("clothes/train", "images"), shutil.move(file, "a.json")
+    >>> opened = open_annotations("a.json", "run")
+    >>> len(opened["train"].images), len(opened["val"].images)
+    (4, 1)
     """
-    annotations = {
-        split: coco.Annotations(
-            f"{folder}/annotations/instances_{split}{year}.json",
-            f"{folder}/{split}{year}",
+    found = find_parts(path)
+    if {"train", "val"} <= set(found):
+        parts = {x: coco.Annotations(*found[x]) for x in ("train", "val")}
+        return {**parts, "val": _not_empty(parts["val"], path)}
+    contents, images = _read(path, found)
+    if "val" not in contents:
+        whole = _one_of(contents, ("train", WHOLE), path)
+        contents["train"], contents["val"] = split_contents(
+            whole, val_share, seed
         )
-        for split in ("train", "val")
+    _one_of(contents, ("train",), path)
+    return {
+        part: _write(contents[part], images, folder, part)
+        for part in ("train", "val")
     }
-    if not annotations["val"].images:
+
+
+def open_part(path, part, folder):
+    """Opens one part of a data set, to evaluate with.
+
+    Args:
+        path, folder: As in `open_annotations`.
+        part: `"train"`, `"val"` or `"test"`. Data of which no part is known
+            are taken as a whole.
+
+    Returns:
+        `keras_epsanet.data.coco.Annotations`.
+
+    Raises:
+        OSError, ValueError: As of `open_annotations`.
+    """
+    found = find_parts(path)
+    pair = found.get(part) or (found.get(WHOLE) if len(found) == 1 else None)
+    if pair is not None:
+        return _not_empty(coco.Annotations(*pair), path)
+    contents, images = _read(path, found)
+    names = (part,) if len(contents) > 1 else (part, WHOLE)
+    chosen = _one_of(contents, names, path)
+    return _not_empty(_write(chosen, images, folder, part), path)
+
+
+def _read(path, found):
+    """Contents of all parts, and the folder in which file names begin."""
+    if found:
+        folders = {images for _, images in found.values()}
+        root = os.path.commonpath(map(os.path.abspath, folders))
+        contents = {}
+        for part, (file, images) in found.items():
+            contents[part] = read_contents(file)
+            inner = os.path.relpath(os.path.abspath(images), root)
+            for image in contents[part]["images"]:
+                name = image.get("file_name")
+                if isinstance(name, str):
+                    name = os.path.normpath(os.path.join(inner, name))
+                    image["file_name"] = name
+        return contents, root
+    if os.path.isdir(path):
+        # First, for there may be notes in YAML beside the others' files.
+        if is_voc(path):
+            return read_voc(path), path
+        if is_yolo(path):
+            return read_yolo(path), path
+    raise ValueError(f"The data must be {FORMS}. Received: {path}")
+
+
+def _one_of(contents, parts, path):
+    for part in parts:
+        if part in contents:
+            return contents[part]
+    raise ValueError(
+        f"The data must be {FORMS}. Received: {path} without {parts[0]}, with "
+        f"{', '.join(contents)}"
+    )
+
+
+def _write(contents, images, folder, part):
+    folder = os.path.join(folder, "annotations")
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, f"instances_{part}.json")
+    write_file(path, json.dumps(contents))
+    return coco.Annotations(path, images)
+
+
+def _not_empty(annotations, path):
+    if not annotations.images:
         raise ValueError(
             "There must be an image to evaluate with. "
-            f"Received: {folder}, without any"
+            f"Received: {path}, without any"
         )
     return annotations

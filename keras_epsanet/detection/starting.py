@@ -42,10 +42,11 @@ def start(
         model = from_recipe.make_detector(
             recipe, len(names), weights, class_names=names
         )
-        if trained is not None and not training.has_checkpoints(path):
+        goes_on = training.has_checkpoints(path)
+        if trained is not None and not goes_on:
             load_checkpoint(model, read_detector(recipe.detector, trained))
     inherited = None
-    if inherit is not None and not training.has_checkpoints(path):
+    if inherit is not None and not goes_on:
         inherited = _inherit(model, inherit, annotations, recipe)
     with strategy.scope():
         from_recipe.compile_detector(model, recipe, steps_per_epoch)
@@ -53,6 +54,8 @@ def start(
         run = training.open_run(path, recipe)
         if inherited is not None:
             trained_start.note_start(run, inherit, inherited)
+        elif trained is not None and not goes_on:
+            trained_start.note_start(run, trained)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps_per_epoch, average=average)
     return model, run, average, state

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import keras
+
+from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.faster_rcnn import FasterRCNN
 from keras_epsanet.detection.mask_rcnn import MaskRCNN
 from keras_epsanet.detection.mmdet_files import read_mmdet
@@ -108,7 +111,7 @@ def load_trained(source):
     """Makes a detector of a name or a file.
 
     Args:
-        source: As in `describe`.
+        source: As in `describe`, or the path of a `.keras` file.
 
     Returns:
         `RetinaNet`, `FasterRCNN` or `MaskRCNN`, with class names.
@@ -117,14 +120,19 @@ def load_trained(source):
         OSError, ValueError, ImportError: As of `from_pretrained`; or if it is
             no detector of MMDetection.
     """
-    description = describe(source)
-    if description is None:
+    detector = None
+    if str(source).endswith(".keras"):
+        loaded = keras.saving.load_model(source, compile=False)
+        detector = loaded if isinstance(loaded, Detector) else None
+    elif (description := describe(source)) is not None:
+        detector = DETECTORS[description.detector].from_pretrained(source)
+    if detector is None:
         raise ValueError(
             "It must be the name of a public detector, such as "
-            "mask_rcnn_resnet50_fpn_1x_coco, or the file of one of "
-            f"MMDetection's. Received: {source}"
+            "mask_rcnn_resnet50_fpn_1x_coco, the file of one of "
+            "MMDetection's, or the .keras file of one of this package. "
+            f"Received: {source}"
         )
-    detector = DETECTORS[description.detector].from_pretrained(source)
     if detector.class_names is None:
         number = detector.num_classes
         detector.class_names = [f"class {i}" for i in range(number)]

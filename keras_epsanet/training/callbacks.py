@@ -105,7 +105,8 @@ class Checkpointing(keras.callbacks.Callback):
             epoch, and ends with the exit code 75.
         agree: Optional function of a boolean that returns whether it is true
             for any of several workers, which is asked after every step.
-        monitor: Name of the logged value whose highest makes the best epoch.
+        monitor: Name of the logged value whose highest makes the best epoch;
+            NaN is that of an epoch that was not evaluated.
         average: `WeightAverage` of the model, which is saved too, or `None`.
         before_evaluation: Whether the end of an epoch is saved before it is
             evaluated too, so that an evaluation that fails costs no step.
@@ -180,7 +181,8 @@ class Checkpointing(keras.callbacks.Callback):
         self.state.logs = None
         value = logs.get(self.monitor)
         best = self.state.best_value
-        if value is not None and (best is None or value > best):
+        known = value is not None and not np.isnan(value)
+        if known and (best is None or value > best):
             self.state.best_value = float(value)
             self.state.best_step = self.state.step
         self._save([])

@@ -54,6 +54,16 @@ class CocoRecipe(Recipe):
             of this package's RetinaNet, such as `"he_normal"` for trainings
             of a few thousand steps. `None` for MMDetection's, a normal
             distribution with a standard deviation of 0.01.
+        least_image_size: Integer, from which to `image_size` the shorter
+            side is drawn, or `None` for always the latter.
+        crop, photometric: Whether images are cut and their colors change, as
+            in `keras_epsanet.data.coco.Augmentation`.
+        val_share: Float, share of the images that is held out where the
+            data have no part for that.
+        evaluate_every: Integer, epochs from one evaluation to the next; the
+            last is evaluated too.
+        patience: Integer, epochs without a better one after which the
+            training ends, or `None` for all epochs.
         **kwargs: Fields of `Recipe`.
 
     Raises:
@@ -89,6 +99,14 @@ class CocoRecipe(Recipe):
     freeze_stages: int = field(1, kinds.NATURAL)
     norm_eval: bool = field(True, kinds.SWITCH)
     head_initializer: str | None = field(None, kinds.optional(kinds.NAME))
+    least_image_size: int | None = field(
+        None, kinds.optional(kinds.POSITIVE_INTEGER)
+    )
+    crop: bool = field(False, kinds.SWITCH)
+    photometric: bool = field(False, kinds.SWITCH)
+    val_share: float = field(0.2, kinds.FRACTION)
+    evaluate_every: int = field(1, kinds.POSITIVE_INTEGER)
+    patience: int | None = field(None, kinds.optional(kinds.POSITIVE_INTEGER))
 
     def __post_init__(self):
         super().__post_init__()
@@ -102,6 +120,12 @@ class CocoRecipe(Recipe):
             raise ValueError(
                 "`longer_side` must not be less than image_size="
                 f"{self.image_size}. Received: longer_side={self.longer_side}"
+            )
+        if (self.least_image_size or 0) > self.image_size:
+            raise ValueError(
+                "`least_image_size` must not be more than image_size="
+                f"{self.image_size}. "
+                f"Received: least_image_size={self.least_image_size}"
             )
         if self.warm_up_steps is not None and self.warm_up_epochs:
             raise ValueError(

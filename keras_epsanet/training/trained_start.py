@@ -18,6 +18,7 @@ from keras_epsanet.weights.public_resnets import (
 
 # Says in the folder of a training what it started from.
 INITIALIZED_FROM = "initialized_from.txt"
+_WHOLE = "All of it that fits, by --weights."
 # Modules that cannot compute a ResNet's convolutions are fitted to so many
 # images of 224×224 pixels, or fewer larger ones. They take 5 GB of memory.
 MOST_IMAGES, _SIDE = 512, 224
@@ -137,10 +138,11 @@ def check_start(path, recipe, start, options=("--weights", "--inherit")):
     note = os.path.join(path, INITIALIZED_FROM)
     if storage.exists(note):
         with storage.open_file(note) as file:
-            source = file.readline().strip()
+            source, *others = file.read().splitlines()
+        option = "--weights" if _WHOLE in others else "--inherit"
         raise ValueError(
             f"{path} belongs to a training that started from {source} and "
-            f"has no checkpoint yet. Give --inherit {source} again, or take "
+            f"has no checkpoint yet. Give {option} {source} again, or take "
             "another folder. Received: no trained start"
         )
 
@@ -184,13 +186,13 @@ def inherit(model, source, images, recipe, size, verbose=True):
     return inherited
 
 
-def note_start(run, source, inherited):
+def note_start(run, source, inherited=_WHOLE):
     """Says in the folder of a training what it started from.
 
     Args:
         run: `RunFolder`.
-        source: Path or name of the ResNet.
-        inherited: `Inheritance`.
+        source: Path or name of the ResNet, or of the trained model.
+        inherited: `Inheritance`; by default it is all that has a place.
     """
     if run.is_chief:
         path = os.path.join(run.path, INITIALIZED_FROM)

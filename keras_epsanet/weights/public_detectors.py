@@ -121,6 +121,28 @@ def full_name(family, name):
     )
 
 
+def published_ap(name):
+    """Returns what a public detector reached on COCO val2017.
+
+    Args:
+        name: Key of `PUBLIC_DETECTORS`.
+
+    Returns:
+        Dictionary from `"boxes"` and, if there are any, `"masks"` to average
+        precisions, floats from 0 to 1, as MMDetection measured them.
+
+    Example:
+
+    >>> published_ap("mask_rcnn_resnet50_fpn_1x_coco")
+    {'boxes': 0.382, 'masks': 0.347}
+    """
+    family = family_of(name)
+    backbone = name.removeprefix(f"{family}_").removesuffix(f"_{_SCHEDULE}")
+    _, *figures = _FILES[family, backbone]
+    figures = (round(ap / 100, 3) for ap in figures)
+    return dict(zip(("boxes", "masks"), figures))
+
+
 def download_detector(name, timeout=30):
     """Downloads a public file into Keras' cache, as `public_files.download`.
 

@@ -138,27 +138,6 @@ def test_every_file_of_the_results_is_needed(folder, recipe, images):
         assert run_folder.finished_results(folder, run.recipe) is None
 
 
-@pytest.mark.parametrize(
-    "step, best, patience, finished",
-    [
-        (0, None, None, False),
-        (11, 3, None, False),
-        (12, 3, None, True),
-        (6, 3, 1, True),
-        (6, 6, 1, False),
-        (6, 3, 2, False),
-        (8, 3, 1, False),  # In the middle of an epoch.
-        (6, 0, 2, True),
-    ],
-)
-def test_a_training_ends_with_its_epochs_or_its_patience(
-    recipe, step, best, patience, finished
-):
-    state = State(step=step, steps_per_epoch=3, best_step=best)
-    found = run_folder.is_finished(recipe(epochs=4, patience=patience), state)
-    assert found == finished
-
-
 class NoResults:
     def summary(self):
         return {"top1": 0.5}

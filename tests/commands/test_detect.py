@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from keras_epsanet import detection, training
-from keras_epsanet.commands import detect
+from keras_epsanet.commands import detect, options
+from keras_epsanet.data.coco.annotations import load_coco
+from keras_epsanet.detection import evaluate_coco
 from keras_epsanet.detection.detector import Detector
 
 pytest.importorskip("matplotlib")
@@ -13,7 +15,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("images are decoded by TensorFlow", allow_module_level=True)
 
 # Each has a test below.
-OPTIONS = {"images", "run", "weights", "output", "json", "min_score"}
+OPTIONS = {"images", "run", "weights", "output", "json", "csv", "min_score"}
 
 
 class Model:
@@ -118,7 +120,7 @@ def test_a_detector_of_mmdetection_is_made_instead(
         model.image_size = 40, 80
         return model
 
-    monkeypatch.setattr(detect, "load_trained", load_trained)
+    monkeypatch.setattr(options, "load_trained", load_trained)
     name = "mask_rcnn_resnet50_fpn_1x_coco"
     detect.main(["--weights", name, "--output", "found", "image.png"])
     assert model.source == name and not hasattr(model, "path")
@@ -172,31 +174,70 @@ def test_bad_files_are_named_and_skipped(model, tmp_path, capsys):
     ]
     assert pictures(tmp_path / "found") == ["image.png"]
     written = json.loads((tmp_path / "a.json").read_text())
-    assert [entry["file"] for entry in written] == ["image.png"]
+    assert [x["file_name"] for x in written["images"]] == ["image.png"]
 
 
-def test_json_has_what_is_found(model, tmp_path):
+def test_json_is_of_coco_s_form(model, tmp_path):
+    pytest.importorskip("pycocotools")
     run("--json", "a.json", "--min-score", 0.5)
-    pear = {
-        "class": "pear",
-        "score": pytest.approx(0.9),
-        "box": [1, 2, 10, 15],
-    }
-    assert json.loads((tmp_path / "a.json").read_text()) == [
-        {"file": "image.png", "objects": [pear]}
-    ]
+    contents = json.loads((tmp_path / "a.json").read_text())
+    truth = load_coco(contents)
+    assert truth.imgs[1]["file_name"] == "image.png"
+    (pear,) = truth.anns.values()
+    assert truth.cats[pear["category_id"]]["name"] == "pear"
+    assert pear["bbox"] == [1, 2, 9, 13] and pear["area"] == 117
+    assert pear["score"] == pytest.approx(0.9)
+    # And as results, too.
+    found = evaluate_coco(str(tmp_path / "a.json"), contents["annotations"])
+    assert found["AP"] == pytest.approx(1)
 
 
 def test_json_has_masks_as_run_lengths(model, tmp_path, monkeypatch):
     mask = pytest.importorskip("pycocotools.mask")
     probabilities = np.ones((1, 3, 28, 28))
     monkeypatch.setattr(Model, "masks", {"masks": probabilities})
-    run("--json", "a.json")
-    ((entry,),) = [json.loads((tmp_path / "a.json").read_text())]
-    drawn = mask.decode([x["mask"] for x in entry["objects"]])
-    boxes = [x["box"] for x in entry["objects"]]
+    run("--json", "a.json", "--csv", "a.csv")
+    objects = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    drawn = mask.decode([x["segmentation"] for x in objects])
+    boxes = np.array([x["bbox"] for x in objects])
+    boxes[:, 2:] += boxes[:, :2]
     expected = detection.paste_masks(probabilities[0, :2], boxes, 20, 40)
     np.testing.assert_array_equal(np.moveaxis(drawn, -1, 0), expected)
+    assert [x["area"] for x in objects] == expected.sum((1, 2)).tolist()
+
+
+def test_csv_has_a_line_for_each_object(model, tmp_path):
+    run("--csv", "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[0] == "file,class,score,x1,y1,x2,y2"
+    assert [x.split(",")[:2] for x in lines[1:]] == [
+        ["image.png", "pear"],
+        ["image.png", "fig"],
+    ]
+    assert lines[1].split(",")[3:] == ["1.0", "2.0", "10.0", "15.0"]
+
+
+@pytest.mark.parametrize("last_is_bad", [False, True])
+def test_of_many_images_there_is_a_progress_bar(
+    model, tmp_path, capsys, last_is_bad
+):
+    for i in range(11):
+        write_image(tmp_path / f"images/{i:02}.png")
+    if last_is_bad:
+        (tmp_path / "images/99.png").write_text("no image")
+        with pytest.raises(SystemExit, match="1 of 12 images skipped"):
+            run("--csv", "a.csv", images=["images"])
+    else:
+        run("--csv", "a.csv", images=["images"])
+    lines = capsys.readouterr().out.splitlines()
+    number = 12 if last_is_bad else 11
+    assert sum(f"{number}/{number}" in line for line in lines) == 1
+    assert lines[-2:] == [
+        "22 objects in 11 images: pear 11, fig 11",
+        "Saved the pictures of 11 in found",
+    ]
+    assert not any("pear 0.90" in line for line in lines)
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 23
 
 
 @pytest.mark.parametrize(
@@ -205,6 +246,7 @@ def test_json_has_masks_as_run_lengths(model, tmp_path, monkeypatch):
         ("a.png --run none", "none cannot be used: "),
         ("a.png --min-score 2", "2.0 is not from 0 to 1"),
         ("a.png --json a.txt", "a.txt does not end in .json"),
+        ("a.png --csv a.txt", "a.txt does not end in .csv"),
         ("run --run run", "no images in run"),
         ("image.png --run run --output run/recipe.json", "recipe.json"),
         ("image.png --run run --json none/a.json", "none/a.json"),

@@ -1,13 +1,17 @@
 import argparse
+import json
 import pathlib
 import sys
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
+from keras_epsanet import EPSANetBackbone
 from keras_epsanet.classification.models import build_classifier
 from keras_epsanet.commands import export
+from keras_epsanet.detection import RetinaNet
 from keras_epsanet.hub import fronts, tasks, timm_configs
 from keras_epsanet.layers import ClassNames, GroupedConv2D
 from keras_epsanet.training import ClassifierRecipe
@@ -208,7 +212,7 @@ def test_defaults_are_those_of_the_help():
         "format": ["saved_model"],
         "output": None,
         "batch_size": None,
-        "image_size": 224,
+        "image_size": None,
         "fuse": False,
     }
 
@@ -332,3 +336,108 @@ def test_a_model_that_is_not_there_is_named():
 
 def test_every_option_has_a_test(saved):
     assert set(vars(export.parse(["--model", str(saved)]))) == OPTIONS
+
+
+def make_detector(path, **options):
+    keras.utils.set_random_seed(0)
+    backbone = EPSANetBackbone(
+        (1, 1, 1, 1), (16, 16, 16, 16), (3, 5, 7, 9), (1, 4, 4, 4), reduction=4
+    )
+    detector = RetinaNet(
+        backbone,
+        3,
+        class_names=["a", "b", "ü"],
+        image_size=(64, 96),
+        confidence_threshold=0.0,
+        max_detections=5,
+        **options,
+    )
+    detector.save(path)
+    return detector
+
+
+@pytest.mark.large
+def test_a_detector_is_exported_with_its_class_names(tmp_path, capsys):
+    import tensorflow as tf
+
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    make_detector(tmp_path / "mine.keras")
+    formats = ("saved_model", "onnx", "litert")
+    run("--model", tmp_path / "mine.keras", "--format", *formats)
+    lines = capsys.readouterr().out.splitlines()
+    ends = "finds what Keras finds: 5 objects in a scene"
+    assert len(lines) == 3 and all(line.endswith(ends) for line in lines)
+    names = ["a", "b", "ü"]
+    extra = tmp_path / "mine_saved_model/assets.extra/class_names.json"
+    assert json.loads(extra.read_text()) == names
+    model = onnx.load(tmp_path / "mine.onnx")
+    (entry,) = (x for x in model.metadata_props if x.key == "class_names")
+    assert json.loads(entry.value) == names
+    shape = model.graph.input[0].type.tensor_type.shape
+    assert [x.dim_value for x in shape.dim][1:] == [64, 96, 3]
+    path = str(tmp_path / "mine.tflite")
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("class_names.json")) == names
+    (image,) = tf.lite.Interpreter(path).get_input_details()
+    assert image["shape"].tolist() == [1, 64, 96, 3]
+
+
+def test_a_detector_that_finds_something_else_is_not_kept(
+    tmp_path, monkeypatch
+):
+    make_detector(tmp_path / "mine.keras")
+
+    def run_exported(path, form, images):
+        return {
+            "boxes": np.zeros((1, 5, 4)),
+            "labels": np.zeros((1, 5)),
+            "confidence": np.zeros((1, 5)),
+            "num_detections": np.array([5]),
+        }
+
+    def write(detector, path, *arguments):
+        pathlib.Path(path).mkdir()
+
+    monkeypatch.setattr(RetinaNet, "export", write)
+    monkeypatch.setattr(export.exported, "run_exported", run_exported)
+    with pytest.raises(SystemExit, match="saved_model differs from Keras"):
+        run("--model", tmp_path / "mine.keras")
+    assert [x.name for x in tmp_path.iterdir()] == ["mine.keras"]
+
+
+def test_a_varying_number_of_samples_becomes_a_fixed_one(
+    tmp_path, monkeypatch, capsys
+):
+    seen = []
+
+    class Other(RetinaNet):
+        sampling_ratio = 0
+
+        def predict(self, images, verbose):
+            seen.append((self.sampling_ratio, images.shape))
+            raise RuntimeError("seen")
+
+    detector = make_detector(tmp_path / "mine.keras")
+    detector.__class__ = Other
+    monkeypatch.setattr(keras.saving, "load_model", lambda *a, **k: detector)
+    arguments = ("--model", tmp_path / "mine.keras", "--image-size", 40)
+    for formats in (["saved_model"], ["saved_model", "onnx"]):
+        with pytest.raises(SystemExit, match="seen"):
+            run(*arguments, "--batch-size", 2, "--format", *formats)
+    assert seen == [(0, (2, 64, 64, 3)), (2, (2, 64, 64, 3))]
+    assert "sampling_ratio=2 instead of 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--fuse", "--format litert_int8"])
+def test_a_detector_is_exported_as_it_is(tmp_path, option):
+    make_detector(tmp_path / "mine.keras")
+    with pytest.raises(SystemExit, match="Detectors are exported in float32"):
+        run("--model", tmp_path / "mine.keras", *option.split())
+
+
+def test_a_public_detector_is_loaded_by_its_name(monkeypatch):
+    name = "retinanet_resnet50_fpn_1x_coco"
+    monkeypatch.setattr(export, "load_trained", lambda name: {}[name])
+    with pytest.raises(SystemExit, match=f"{name} cannot be used"):
+        run("--model", name)

@@ -108,3 +108,18 @@ def test_a_resnet_that_does_not_fit_is_refused_early(tmp_path):
     # Of a training that goes on none is read.
     (tmp_path / "run/checkpoints/step-00000003").mkdir(parents=True)
     start(tmp_path, make_network=pytest.fail, inherit="gone.pth")
+
+
+def test_a_detector_is_that_of_a_run_or_another(monkeypatch):
+    parser = argparse.ArgumentParser(prog="mine")
+    options.add_detector_options(parser)
+    for name in ("load_trained", "load_detector"):
+        monkeypatch.setattr(options, name, lambda x, name=name: (name, x))
+    for given, expected in (
+        ([], ("load_detector", "runs/detector")),
+        (["--run", "mine"], ("load_detector", "mine")),
+        (["--weights", "a.keras"], ("load_trained", "a.keras")),
+    ):
+        assert options.open_detector(parser.parse_args(given)) == expected
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--run", "mine", "--weights", "a.keras"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet.commands import reporting
+from keras_epsanet.commands.reporting import one_line_errors
 from keras_epsanet.training import ClassifierRecipe, State
 
 RECIPE = ClassifierRecipe(epochs=2)
@@ -176,3 +177,25 @@ def test_no_images_are_no_success():
     with pytest.raises(SystemExit, match="^mine: no images in here, there$"):
         reporting.end_if_no_files("mine", [], ["here", "there"])
     reporting.end_if_no_files("mine", ["a"], ["here"])
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="made of tf.data"
+)
+def test_errors_of_a_pipeline_are_one_line_too(capsys):
+    import tensorflow as tf
+
+    def read(number):
+        raise ValueError(f"More than 1 % of the images are bad: {number}")
+
+    images = tf.data.Dataset.range(3).map(
+        lambda i: tf.numpy_function(read, [i], "int64")
+    )
+    with pytest.raises(SystemExit) as caught, one_line_errors("mine"):
+        list(images)
+    text = "mine: More than 1 % of the images are bad: 0"
+    assert caught.value.code == text
+    # Other errors of TensorFlow are mistakes in the code.
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        with one_line_errors("mine"):
+            tf.reshape([1, 2], [3])

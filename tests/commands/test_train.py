@@ -20,6 +20,7 @@ from keras_epsanet.classification import (
 )
 from keras_epsanet.commands import train
 from keras_epsanet.training import ClassifierRecipe, State, make_average
+from keras_epsanet.training.early_end import is_finished
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the pipeline needs TensorFlow", allow_module_level=True)
@@ -204,9 +205,7 @@ FIELDS = {
     ),
     "patience": (
         "--patience 1",
-        lambda r: run_folder.is_finished(
-            r, State(step=1, steps_per_epoch=1, best_step=0)
-        ),
+        lambda r: is_finished(r, State(step=1, steps_per_epoch=1, best_step=0)),
         True,
     ),
 }

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.util
+import os
 import types
 
 import keras
@@ -12,7 +13,8 @@ import pytest
 from keras_epsanet import EPSANet, detection, training
 from keras_epsanet.commands import train_coco
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import drawing, from_recipe, starting
+from keras_epsanet.detection import demo, drawing, from_recipe, starting
+from keras_epsanet.training.early_end import EndEarly
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("made of tf.data", allow_module_level=True)
@@ -49,6 +51,12 @@ OPTIONS = {
     "longer_side": ("--longer-side 400", 400),
     "freeze_stages": ("--freeze-stages 3", 3),
     "norm_eval": ("--no-norm-eval", False),
+    "least_image_size": ("--least-image-size 300", 300),
+    "crop": ("--crop", True),
+    "photometric": ("--photometric", True),
+    "val_share": ("--val-share 0.5", 0.5),
+    "evaluate_every": ("--evaluate-every 4", 4),
+    "patience": ("--patience 5", 5),
     # These with RetinaNet.
     "optimizer": ("--optimizer adam", "adam"),
     "head_initializer": ("--head-initializer he_normal", "he_normal"),
@@ -166,11 +174,20 @@ USES = {
             "keras_hub" if s.adapted is coco.to_keras_hub else "keras_epsanet"
         ),
     ],
+    **{
+        name: [
+            lambda s, name=name: getattr(s.training["augmentation"], name, None)
+        ]
+        for name in ("least_image_size", "crop", "photometric")
+    },
+    "val_share": [lambda s: s.opened[2]],
+    "evaluate_every": [lambda s: s.evaluator["every"]],
+    "patience": [lambda s: s.callbacks(EndEarly)[0].recipe.patience],
     "optimizer": [lambda s: type(s.optimizer).__name__.lower()],
 }
 
 
-def run(monkeypatch, output, *arguments):
+def run(monkeypatch, output, *arguments, number=NUM_TRAIN):
     """Trains up to the end with data and steps that cost nothing."""
     seen = Seen(adapted=None, deterministic=False)
     monkeypatch.setattr(
@@ -199,7 +216,7 @@ def run(monkeypatch, output, *arguments):
         images[:] = num_train * [image]
 
     def evaluator(batches, annotations, iou_types, **options):
-        seen.evaluated = iou_types
+        seen.evaluated, seen.evaluator = iou_types, options
         return keras.callbacks.Callback()
 
     def fit(model, batches, **options):
@@ -239,7 +256,7 @@ def run(monkeypatch, output, *arguments):
         lambda model, source, *_: setattr(seen, "inherit", source) or source,
     )
     image = types.SimpleNamespace(labels=[0], height=192)
-    images = NUM_TRAIN * [image]
+    images = number * [image]
     annotations = types.SimpleNamespace(
         images=images,
         images_with_masks=images,
@@ -247,11 +264,12 @@ def run(monkeypatch, output, *arguments):
         class_names=["a", "b"],
     )
 
-    def read(file, images):
-        seen.read = file
-        return annotations
+    def open_annotations(*arguments):
+        seen.opened = arguments
+        return dict.fromkeys(("train", "val"), annotations)
 
-    monkeypatch.setattr(coco, "Annotations", read)
+    for module in (train_coco.sources, demo):
+        monkeypatch.setattr(module, "open_annotations", open_annotations)
     monkeypatch.setattr(coco, "load", load)
     monkeypatch.setattr(scenes, "write", write)
     monkeypatch.setattr(detection, "CocoEvaluator", evaluator)
@@ -309,7 +327,7 @@ def test_every_field_reaches_its_uses(runs, field):
 
 # The options that are no fields: where they arrive.
 OTHERS = {
-    "data": lambda s: s.read,
+    "data": lambda s: s.opened[0],
     "weights": lambda s: s.backbone["weights"],
     "output": lambda s: s.callbacks(training.Checkpointing)[0].run.path,
     "scenes": lambda s: s.scenes,
@@ -327,7 +345,7 @@ def test_every_other_option_reaches_its_use(monkeypatch, tmp_path):
     arguments += " --deterministic"
     seen = run(monkeypatch, tmp_path / "run", *arguments.split())
     expected = {
-        "data": f"{tmp_path}/run/scenes/annotations/instances_val.json",
+        "data": f"{tmp_path}/run/scenes",
         "weights": str(weights),
         "output": f"{tmp_path}/run",
         "scenes": 17,
@@ -390,6 +408,11 @@ def test_a_detector_of_mmdetection_is_trained_further(
     # Once before work starts, once into the detector.
     assert downloaded == [*2 * [("mask_rcnn", TRAINED)], TRAINED]
     downloaded.clear()
+    # It says what it began as, and does not begin as another.
+    note = (tmp_path / "initialized_from.txt").read_text().splitlines()
+    assert note[0] == TRAINED
+    with pytest.raises(ValueError, match=f"Give --weights {TRAINED} again"):
+        run(monkeypatch, tmp_path, *arguments[:-2])
     with monkeypatch.context() as patch:
         patch.setattr(training, "has_checkpoints", lambda path: True)
         run(patch, tmp_path, *arguments)
@@ -450,7 +473,28 @@ def test_a_resnet_that_does_not_fit_leaves_no_folder(tmp_path):
 
 
 def test_data_are_read_from_the_folder_given(runs):
-    assert runs[0].read == "COCO/annotations/instances_val2017.json"
+    path, folder, share, seed = runs[0].opened
+    assert path == "COCO" and os.path.isfile(f"{folder}/recipe.json")
+    assert share == training.COCO.val_share and seed == training.COCO.seed
+
+
+def test_few_images_are_trained_without_an_option_more(
+    monkeypatch, tmp_path, capsys
+):
+    arguments = ("--data", "MY", "--output", str(tmp_path))
+    seen = run(monkeypatch, tmp_path, *arguments, number=50)
+    assert seen.training["batch_size"] == 4 and seen.fit["epochs"] == 42
+    assert "Fitted to 50 images: epochs: 42, not 12" in capsys.readouterr().out
+    # What goes on has the recipe of its folder, and may be given some anew.
+    options = ("--patience", "3", "--evaluate-every", "2")
+    seen = run(monkeypatch, tmp_path, *arguments, *options, number=50)
+    assert seen.training["batch_size"] == 4 and seen.fit["epochs"] == 42
+    assert seen.evaluator["every"] == 2 and seen.evaluator["last"] == 42
+    assert "Fitted" not in capsys.readouterr().out
+    # What is given stays.
+    options = ("--batch-size", "8", "--epochs", "3", "--warm-up-steps", "2")
+    seen = run(monkeypatch, tmp_path / "b", *arguments[:2], *options, number=50)
+    assert seen.training["batch_size"] == 8 and seen.fit["epochs"] == 3
 
 
 @pytest.mark.parametrize("name", ["pycocotools", "matplotlib"])

@@ -38,14 +38,25 @@ def make_coco_contents():
     }
 
 
-def open_coco_contents(folder, contents):
-    """Writes contents and images, white where the boxes are."""
-    from keras_epsanet.data import coco
-
+def write_images(folder):
+    """Writes the images, white where the boxes are."""
     for image in make_coco_contents()["images"]:
         pixels = np.zeros((image["height"], image["width"], 3), "uint8")
         pixels[6:24, 10:30] = 255
         PIL.Image.fromarray(pixels).save(folder / image["file_name"])
+
+
+@pytest.fixture(scope="session")
+def write_coco_images():
+    """Function that writes the images into a folder."""
+    return write_images
+
+
+def open_coco_contents(folder, contents):
+    """Writes contents and images, and opens them."""
+    from keras_epsanet.data import coco
+
+    write_images(folder)
     path = folder / "annotations.json"
     path.write_text(json.dumps(contents))
     return coco.Annotations(path, folder)

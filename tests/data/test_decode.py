@@ -5,7 +5,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from keras_epsanet.data.decode import decode_contents, decode_image
+from keras_epsanet.data.decode import (
+    decode_contents,
+    decode_image,
+    upright_size,
+)
 
 
 def colors():
@@ -128,3 +132,23 @@ def test_photographs_are_turned_upright_unless_told_otherwise():
     np.testing.assert_array_equal(as_stored, stored)
     upright = decode_contents(contents, "a")
     np.testing.assert_array_equal(upright, np.rot90(stored, -1))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_the_upright_size_is_that_of_the_decoded_image(tmp_path, turn, ending):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = turn
+    path = tmp_path / f"a.{ending}"
+    PIL.Image.new("RGB", (60, 40)).save(path, exif=exif)
+    expected = decode_image(path).shape[:2]
+    assert upright_size(path) == tuple(expected)
+    assert expected == ((60, 40) if turn > 4 else (40, 60))
+
+
+@pytest.mark.parametrize("contents", [b"", b"\xff\xd8\xff", b"no image"])
+def test_what_has_no_size_is_named(tmp_path, contents):
+    (tmp_path / "a.jpg").write_bytes(contents)
+    for path in (tmp_path / "a.jpg", tmp_path / "none.jpg"):
+        with pytest.raises(ValueError, match=f"{path} cannot be decoded"):
+            upright_size(path)

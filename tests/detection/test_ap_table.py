@@ -1,7 +1,12 @@
 import pytest
 
 from keras_epsanet.detection import paper_rows
-from keras_epsanet.detection.ap_table import COLUMNS, format_table, is_coco
+from keras_epsanet.detection.ap_table import (
+    COLUMNS,
+    format_table,
+    is_coco,
+    published_rows,
+)
 
 
 def test_the_papers_rows_stand_below_the_result():
@@ -35,3 +40,14 @@ COCO = ["person", *map(str, range(1, 79)), "toothbrush"]
 )
 def test_coco_is_told_by_its_classes(names, expected):
     assert is_coco(names) is expected
+
+
+def test_publishers_rows_stand_beside_coco_alone():
+    rows = published_rows(
+        "mask_rcnn", COCO, "mask_rcnn_resnext101_32x4d_fpn_1x_coco"
+    )
+    assert rows["MMDetection, boxes"] == {"AP": 0.419}
+    assert rows["MMDetection, masks"] == {"AP": 0.375}
+    assert rows["paper, epsanet50_large, masks"]["AP"] == 0.371
+    assert len(published_rows("mask_rcnn", COCO, "a.keras")) == 4
+    assert published_rows("mask_rcnn", ["person"]) == {}

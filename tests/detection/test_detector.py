@@ -246,3 +246,26 @@ def test_an_evaluation_knows_where_images_end(monkeypatch):
     first, second = seen[0]["boxes"].max(axis=1)
     assert first[2] == 50 and first[3] == 40
     assert second[2] == 96 and second[3] == 64
+
+
+def test_single_batches_are_taken_in_every_form():
+    batch = make_batch()
+    images = batch.pop("images")
+    del batch["masks"]
+    forms = (
+        ((images, batch), {}),
+        ((), {"x": images, "y": batch}),
+        (({"images": images, **batch},), {}),
+    )
+    losses = []
+    for arguments, named in forms:
+        detector = make_detector(RetinaNet)
+        detector.compile("sgd", run_eagerly=True)
+        losses.append(detector.train_on_batch(*arguments, **named))
+        # The step has changed it; it can be evaluated in the same way.
+        losses.append(detector.test_on_batch(*arguments, **named))
+    losses = [[float(x) for x in np.ravel(loss)] for loss in losses]
+    assert np.isfinite(losses).all()
+    for after in (0, 1):
+        for other in losses[2 + after :: 2]:
+            np.testing.assert_allclose(other, losses[after], rtol=1e-4)

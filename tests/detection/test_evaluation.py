@@ -342,3 +342,26 @@ def test_results_take_the_place_of_former_ones_when_they_are_whole(
     evaluator.evaluate(Blind())
     assert seen == [path] and path.read_text() == "[]"
     assert sorted(os.listdir(tmp_path)) == ["results.json", "truth.json"]
+
+
+@pytest.mark.parametrize(
+    "every, last, expected",
+    [(1, None, [0, 1, 2, 3, 4]), (2, None, [1, 3]), (2, 5, [1, 3, 4])],
+)
+def test_epochs_between_evaluations_have_no_number(
+    tmp_path, monkeypatch, every, last, expected
+):
+    evaluator = make_evaluator(tmp_path, every=every, last=last)
+    monkeypatch.setattr(evaluator, "evaluate", lambda: {"AP": 0.5, "AP50": 1})
+    evaluated = []
+    for epoch in range(5):
+        logs = {"loss": 1}
+        evaluator.on_epoch_end(epoch, logs)
+        assert logs["loss"] == 1 and "val_AP" in logs
+        if logs["val_AP"] == 0.5:
+            evaluated.append(epoch)
+        else:
+            # The columns of the log are there from the first epoch on.
+            names = {f"val_{x}" for x in COLUMNS}
+            assert names <= set(logs) and np.isnan(logs["val_APL"])
+    assert evaluated == expected

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import types
 
 import keras
@@ -64,13 +65,22 @@ def train(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fitting, "make_batches", make_batches)
 
-    def run(name, interruption=Never, interval=99, fails_after=(), ema=None):
+    def run(
+        name,
+        interruption=Never,
+        interval=99,
+        fails_after=(),
+        ema=None,
+        **changes,
+    ):
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
         model.compile(
             training.make_optimizer(RECIPE, STEPS), "mse", run_eagerly=True
         )
-        folder = training.RunFolder(tmp_path / name, RECIPE)
+        evaluator = changes.pop("evaluator", Evaluator(fails_after))
+        recipe = dataclasses.replace(RECIPE, **changes)
+        folder = training.RunFolder(tmp_path / name, recipe)
         average = training.WeightAverage(model, ema) if ema else None
         state = folder.restore(model, STEPS, average=average)
         parts = [types.SimpleNamespace(bad=names) for names in BAD]
@@ -84,7 +94,7 @@ def train(tmp_path, monkeypatch):
                 {"train": parts[0], "val": parts[1]},
                 folder,
                 state,
-                Evaluator(fails_after),
+                evaluator,
                 interruption,
                 interval,
             )
@@ -208,3 +218,42 @@ def test_objects_without_masks_count_where_masks_are_not_learnt(
     recipe = training.CocoRecipe(detector=detector, batch_size=1)
     truth = annotations(1, 1, 2, with_masks=(1, 0, 1))
     assert fitting.count_steps(truth, recipe) == steps
+
+
+class Listed(keras.callbacks.Callback):
+    """Logs one number after the other."""
+
+    def __init__(self, *values):
+        super().__init__()
+        self.values = values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_AP"] = self.values[epoch]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "values, patience, epochs, best",
+    [
+        ((0.1, 0.2, 0.15, 0.1, 0.9), None, 5, 5),
+        ((0.1, 0.2, 0.15, 0.1, 0.9), 2, 4, 2),
+        ((0.1, 0.2, 0.15, 0.3, 0.1), 2, 5, 4),
+        # Epochs that are not evaluated are not better ones.
+        ((NAN, 0.2, NAN, 0.3, NAN), 2, 5, 4),
+        ((NAN, 0.2, NAN, 0.1, 0.9), 2, 4, 2),
+        ((NAN, NAN, NAN, NAN, 0.1), 1, 5, 5),
+    ],
+)
+def test_a_training_that_gets_no_better_ends(
+    train, values, patience, epochs, best
+):
+    options = {"epochs": 5, "patience": patience}
+    run = train("run", evaluator=Listed(*values), **options)
+    assert run.state.step == epochs * STEPS and len(log(run)) == epochs
+    assert run.state.best_step == best * STEPS
+    assert run.folder.steps()[-1] <= best * STEPS
+    # It has ended: the same command does not train it again.
+    again = train("run", evaluator=Listed(), **options)
+    assert again.state.step == epochs * STEPS and len(log(again)) == epochs

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import keras
@@ -83,7 +84,15 @@ def test_batches_are_those_of_the_recipe(monkeypatch, detector):
         "masks": detector == "mask_rcnn",
         "seed": 5,
         "first_step": 7,
+        "augmentation": None,
     }
+    changed = dataclasses.replace(recipe, crop=True, least_image_size=40)
+    from_recipe.make_batches("truth", changed, training=True)
+    from_recipe.make_batches("truth", changed)
+    augmentations = [options["augmentation"] for _, options in seen[1:]]
+    expected = from_recipe.coco.Augmentation(crop=True, least_image_size=40)
+    # An evaluation sees images as they are.
+    assert augmentations == [expected, None]
 
 
 @pytest.mark.parametrize("names", [None, ("cat", "dog")])

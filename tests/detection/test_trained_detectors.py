@@ -1,8 +1,10 @@
 import argparse
 
+import keras
 import numpy as np
 import pytest
 from mmdet_golden import FAMILIES, make_state
+from small_detectors import make_backbone
 
 from keras_epsanet.detection import (
     FasterRCNN,
@@ -107,7 +109,21 @@ def test_the_class_is_that_of_the_name(family, cls, monkeypatch):
     assert found.class_names == ["class 0", "class 1"]
 
 
-def test_what_is_no_detector_is_refused(monkeypatch):
-    with pytest.raises(ValueError, match="Received: model.keras$"):
-        load_trained("model.keras")
+def test_what_is_no_detector_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Received: model.h5$"):
+        load_trained("model.h5")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="Received: .*model.keras$"):
+        load_trained(str(tmp_path / "model.keras"))
+    with pytest.raises(ValueError, match="none.keras"):
+        load_trained("none.keras")
     assert set(trained_detectors.DETECTORS) == set(FAMILIES)
+
+
+def test_a_file_of_this_package_is_loaded(tmp_path):
+    detector = RetinaNet(make_backbone(), 2)
+    detector.save(tmp_path / "model.keras")
+    found = load_trained(str(tmp_path / "model.keras"))
+    assert isinstance(found, RetinaNet)
+    assert found.class_names == ("class 0", "class 1")

@@ -154,3 +154,9 @@ def test_the_libraries_have_retinanet_alone():
     assert CocoRecipe(library="keras_cv").detector == "retinanet"
     with pytest.raises(ValueError, match="Received: detector=mask_rcnn"):
         CocoRecipe(library="keras_cv", detector="mask_rcnn")
+
+
+def test_the_least_size_is_below_the_size():
+    assert CocoRecipe(least_image_size=640).least_image_size == 640
+    with pytest.raises(ValueError, match="Received: least_image_size=801"):
+        CocoRecipe(least_image_size=801)

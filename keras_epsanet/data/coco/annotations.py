@@ -98,7 +98,7 @@ class Annotations:
         check_pycocotools()
         self.path = os.fspath(path)
         contents = read_contents(self.path)
-        _check_names(contents)
+        _check_names(contents, self.path)
         categories = sorted(contents["categories"], key=lambda x: x["id"])
         self.category_ids = [category["id"] for category in categories]
         self.class_names = [category["name"] for category in categories]
@@ -121,11 +121,29 @@ class Annotations:
             self.images.append(_to_image(image, images, found, labels))
         for annotations in objects.values():
             skipped["unknown image"] += [x["id"] for x in annotations]
-        _check_files(self.images, images)
+        self._check_files(images)
         self.bad_images = BadImages(len(self.images))
         self.skipped = {}
         for reason, ids in skipped.items():
             self._skip(reason, ids)
+
+    def _check_files(self, folder):
+        folders = {os.path.dirname(image.path) for image in self.images}
+        present = {
+            os.path.join(path, name)
+            for path in folders
+            if storage.isdir(path)
+            for name in storage.listdir(path)
+        }
+        missing = [x for x in self.images if x.path not in present]
+        if missing:
+            raise ValueError(
+                "`images` must hold all images of the annotations. Received: "
+                f"images={folder} without {len(missing)} of "
+                f"{len(self.images)}, the first is image {missing[0].id}, "
+                f"{os.path.relpath(missing[0].path, folder)!r}, in "
+                f"annotations={self.path}"
+            )
 
     @property
     def bad(self):
@@ -177,17 +195,30 @@ def name_some(ids):
     return named + (", ..." if len(ids) > _NAMED else "")
 
 
-def _check_names(contents):
+def _check_names(contents, path):
     for kind, entries, name in (
         ("image", contents["images"], "file_name"),
         ("category", contents["categories"], "name"),
     ):
         for entry in entries:
-            if not isinstance(entry.get(name), str):
-                raise ValueError(
-                    f"Each {kind} must have a {name}. "
-                    f"Received: {kind} {entry['id']} without {name}"
-                )
+            value = entry.get(name)
+            if isinstance(value, str) and _is_text(value):
+                continue
+            fault = f"without {name}"
+            if value is not None:
+                fault = f"with {name}={value!r}"
+            raise ValueError(
+                f"Each {kind} must have a {name}. "
+                f"Received: {kind} {entry['id']} {fault}, in annotations={path}"
+            )
+
+
+def _is_text(value):
+    """Whether a file can be named so; JSON can hold halves of characters."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _fault(annotation, image):
@@ -223,20 +254,3 @@ def _to_image(image, folder, objects, labels):
         [x.get("segmentation") for x in objects],
         [x["id"] for x in objects],
     )
-
-
-def _check_files(images, folder):
-    folders = {os.path.dirname(image.path) for image in images}
-    present = {
-        os.path.join(path, name)
-        for path in folders
-        if storage.isdir(path)
-        for name in storage.listdir(path)
-    }
-    missing = [image.path for image in images if image.path not in present]
-    if missing:
-        raise ValueError(
-            "`images` must hold all images of the annotations. Received: "
-            f"images={folder} without {len(missing)} of {len(images)}, the "
-            f"first is {os.path.basename(missing[0])}"
-        )

@@ -16,6 +16,10 @@ import numpy as np
 
 from keras_epsanet.data.coco.annotations import Annotations, name_some
 from keras_epsanet.data.coco.aspect_ratio_groups import grouped_order
+from keras_epsanet.data.coco.augmentation import (
+    check_augmentation,
+    distort_colors,
+)
 from keras_epsanet.data.coco.table import Table
 from keras_epsanet.data.coco.transforms import (
     FORMATS,
@@ -25,7 +29,12 @@ from keras_epsanet.data.coco.transforms import (
     resized_size,
     transform,
 )
-from keras_epsanet.data.keys import CROP, INT64_MAX, random_key
+from keras_epsanet.data.keys import (
+    AUGMENTATION,
+    CROP,
+    INT64_MAX,
+    random_key,
+)
 
 __all__ = [
     "Annotations",
@@ -48,6 +57,7 @@ def load(
     seed=0,
     first_step=0,
     shard=(0, 1),
+    augmentation=None,
 ):
     """Makes batches of the images and objects of a COCO data set.
 
@@ -78,9 +88,10 @@ def load(
         bounding_box_format: `"xyxy"`, `"yxyx"`, `"xywh"` or
             `"center_xywh"`, as in `keras.utils.bounding_boxes`.
         seed: Integer from 0 to 2**31 - 1, decides order and flips.
-        first_step: Integer, number of the first batch in training.
+        first_step: Integer, number of the first batch.
         shard: Pair of integers, the number of this worker and of all, for
             training.
+        augmentation: `Augmentation`, for training, or `None`.
 
     Returns:
         A `tf.data.Dataset` of dictionaries:
@@ -112,8 +123,10 @@ def load(
         chosen = training_images(annotations, masks)
     else:
         chosen = annotations.images_with_masks if masks else annotations.images
-    _check(batch_size, image_size, pad_to, shard, len(chosen), training)
+    _check(batch_size, image_size, pad_to, shard)
+    _check_number(annotations.path, batch_size, len(chosen), training)
     _check_format(bounding_box_format)
+    check_augmentation(augmentation, training, image_size, pad_to)
     sizes = [resized_size((x.height, x.width), image_size) for x in chosen]
     _check_sizes(sizes, pad_to)
     _warn_of_many(annotations.path, chosen, max_objects)
@@ -126,14 +139,23 @@ def load(
         replace=training,
     )
 
-    def read(index, flip):
-        element = table.read(index, flip, masks)
+    def read(index, flip, number):
+        if augmentation is None:
+            element = table.read(index, flip, masks)
+        else:
+            changes = augmentation.changes(image_size, pad_to, seed)
+            place = index, flip, number
+            element = table.read_augmented(*place, masks, changes)
+            if augmentation.photometric:
+                key = random_key(seed, AUGMENTATION, number)
+                element["images"] = distort_colors(element["images"], key)
         return transform(element, flip, bounding_box_format)
 
     if training:
         numbers = _training_order(sizes, batch_size, seed, first_step, shard)
     else:
-        numbers = tf.data.Dataset.range(len(chosen)).map(lambda i: (i, False))
+        numbers = tf.data.Dataset.range(first_step * batch_size, len(chosen))
+        numbers = numbers.map(lambda i: (i, False, i))
     dataset = numbers.map(
         read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
@@ -158,8 +180,9 @@ def _training_order(sizes, batch_size, seed, first_step, shard):
         position += shard[0] * per_batch + number % per_batch
         epoch, index = position // per_epoch, position % per_epoch
         index = order(epoch, index)
-        key = random_key(seed, CROP, epoch * len(sizes) + index)
-        return index, tf.random.stateless_uniform((), key) < 0.5
+        number = epoch * len(sizes) + index
+        key = random_key(seed, CROP, number)
+        return index, tf.random.stateless_uniform((), key) < 0.5, number
 
     first = first_step * per_batch
     return tf.data.Dataset.range(first, INT64_MAX).map(locate)
@@ -217,7 +240,7 @@ def to_keras_hub(batch):
     return batch["images"], targets
 
 
-def _check(batch_size, image_size, pad_to, shard, num_images, training):
+def _check(batch_size, image_size, pad_to, shard):
     if batch_size < 1 or batch_size % shard[1]:
         raise ValueError(
             "`batch_size` must be a positive multiple of the number of "
@@ -232,14 +255,17 @@ def _check(batch_size, image_size, pad_to, shard, num_images, training):
         raise ValueError(
             f"`pad_to` must be positive. Received: pad_to={pad_to}"
         )
+
+
+def _check_number(path, batch_size, num_images, training):
     if training and num_images < batch_size:
         raise ValueError(
             "There must be a batch of images with objects at least. Received: "
-            f"batch_size={batch_size}, {num_images} images"
+            f"batch_size={batch_size}, {num_images} images in {path}"
         )
     if not num_images:
         raise ValueError(
-            "There must be an image to evaluate. Received: 0 images"
+            f"There must be an image to evaluate. Received: 0 images in {path}"
         )
 
 

@@ -10,6 +10,9 @@ import os
 from keras_epsanet import storage
 from keras_epsanet.data.coco.masks import encode, has_mask
 
+# A mask of them takes a gigabyte while it is drawn.
+_MOST_PIXELS = 2**30
+
 
 def read_contents(path):
     """Reads a COCO annotation file, whose contents are then complete.
@@ -25,20 +28,18 @@ def read_contents(path):
         ValueError: If the file is no such JSON, or as in `complete`.
     """
     try:
-        with storage.open_file(path, encoding="utf-8") as file:
+        # Editors of Windows begin files with a byte order mark.
+        with storage.open_file(path, encoding="utf-8-sig") as file:
             contents = json.load(file)
-        missing = {"images", "annotations", "categories"} - contents.keys()
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"`annotations` must be a JSON file of COCO's form: {error}. "
             f"Received: annotations={path}"
         ) from error
-    if missing:
-        raise ValueError(
-            "`annotations` must have images, annotations and categories. "
-            f"Received: annotations={path} without {', '.join(missing)}"
-        )
-    return complete(contents)
+    try:
+        return complete(contents)
+    except ValueError as error:
+        raise ValueError(f"{error}, in annotations={path}") from None
 
 
 def load_coco(annotations):
@@ -111,10 +112,10 @@ def complete(contents):
     >>> contents["annotations"][0]["id"], contents["annotations"][0]["area"]
     (1, 400.0)
     """
+    _check_lists(contents)
     images = _by_id(contents["images"], "image")
     for image in images.values():
-        for name in ("width", "height"):
-            _check_side(image, name)
+        _check_size(image)
     categories = _by_id(contents["categories"], "category")
     annotations = contents["annotations"]
     for annotation in annotations:
@@ -126,11 +127,34 @@ def complete(contents):
             added["id"] = number
         if annotation.get("iscrowd") is None:
             added["iscrowd"] = 0
-        if not isinstance(annotation.get("area"), (int, float)):
+        if not _is_area(annotation.get("area")):
             image = images.get(annotation["image_id"])
             added["area"] = _area(annotation, image)
         completed.append({**annotation, **added} if added else annotation)
     return {**contents, "annotations": completed}
+
+
+def _check_lists(contents):
+    kinds = ("images", "annotations", "categories")
+    missing = kinds
+    if isinstance(contents, dict):
+        missing = [kind for kind in kinds if kind not in contents]
+    if missing:
+        raise ValueError(
+            "Annotations must have images, annotations and categories. "
+            f"Received: {type(contents).__name__} without {', '.join(missing)}"
+        )
+    for kind in kinds:
+        if not isinstance(contents[kind], list):
+            raise ValueError(
+                f"`{kind}` must be a list. Received: {kind}={contents[kind]!r}"
+            )
+        for i, entry in enumerate(contents[kind]):
+            if not isinstance(entry, dict):
+                raise ValueError(
+                    f"Each of the {kind} must be a dictionary. "
+                    f"Received: {kind}[{i}]={entry!r}"
+                )
 
 
 def _by_id(entries, kind):
@@ -147,35 +171,59 @@ def _by_id(entries, kind):
 
 
 def _is_integer(value):
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether it is an integer that arrays can hold."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and -(2**63) <= value < 2**63
 
 
-def _check_side(image, name):
-    if not _is_integer(image.get(name)) or image[name] < 1:
+def _is_number(value):
+    """Whether it is a number, or none in the sense of IEEE 754."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**1023  # More are no floats.
+    return isinstance(value, float)
+
+
+def _is_area(value):
+    return _is_number(value) and math.isfinite(value) and value >= 0
+
+
+def _check_size(image):
+    for name in ("width", "height"):
+        if not _is_integer(image.get(name)) or image[name] < 1:
+            raise ValueError(
+                f"An image must have a {name} in pixels. Received: image "
+                f"{image['id']} with {name}={image.get(name)!r}"
+            )
+    if image["width"] * image["height"] > _MOST_PIXELS:
         raise ValueError(
-            f"An image must have a {name} in pixels. "
-            f"Received: image {image['id']} with {name}={image.get(name)}"
+            f"An image must not have more than {_MOST_PIXELS:,} pixels. "
+            f"Received: image {image['id']} with width={image['width']}, "
+            f"height={image['height']}"
         )
 
 
 def _check_annotation(annotation, categories):
-    box, category = annotation.get("bbox"), annotation.get("category_id")
-    if "image_id" not in annotation:
+    box, crowd = annotation.get("bbox"), annotation.get("iscrowd")
+    numbers = [annotation.get(x) for x in ("image_id", "category_id")]
+    if numbers[0] is None:
         fault = "no image_id"
+    elif not _is_integer(numbers[0]):
+        fault = f"image_id={numbers[0]!r}, which is no integer"
     elif (
         not isinstance(box, (list, tuple))
         or len(box) != 4
-        or not all(isinstance(x, (int, float)) for x in box)
+        or not all(map(_is_number, box))
     ):
         fault = f"bbox={box}, which are not four numbers"
-    elif category not in categories:
-        fault = f"category_id={category}, which is no category's"
+    elif not _is_integer(numbers[1]) or numbers[1] not in categories:
+        fault = f"category_id={numbers[1]!r}, which is no category's"
+    elif not (crowd is None or (isinstance(crowd, int) and crowd in (0, 1))):
+        fault = f"iscrowd={crowd!r}, which is neither 0 nor 1"
     else:
         return
     raise ValueError(
         "An annotation must have an image, a box and a category. Received: "
-        f"annotation {annotation.get('id')} of image "
-        f"{annotation.get('image_id')} with {fault}"
+        f"annotation {annotation.get('id')} of image {numbers[0]} with {fault}"
     )
 
 

@@ -38,8 +38,8 @@ def has_mask(segmentation, height, width):
         return bool(_polygons(segmentation))
     if not isinstance(segmentation, dict):
         return False
-    counts = segmentation.get("counts")
-    if list(segmentation.get("size", ())) != [height, width]:
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    if not isinstance(size, (list, tuple)) or [*size] != [height, width]:
         return False
     if isinstance(counts, list):
         return (
@@ -69,6 +69,38 @@ def encode(segmentation, height, width):
     if isinstance(segmentation["counts"], list):
         return pycocotools.mask.frPyObjects(segmentation, height, width)
     return segmentation
+
+
+def draw_planes(segmentations, height, width):
+    """Draws the masks of the objects of an image.
+
+    Args:
+        segmentations: List of what `has_mask` accepts.
+        height, width: Integers, size of the image in pixels.
+
+    Returns:
+        Array uint8 `(objects, height, width)`, 0 or 1.
+    """
+    import pycocotools.mask
+
+    planes = np.zeros((len(segmentations), height, width), "uint8")
+    for plane, segmentation in zip(planes, segmentations):
+        plane[:] = pycocotools.mask.decode(encode(segmentation, height, width))
+    return planes
+
+
+def encode_planes(planes):
+    """Makes of masks what `has_mask` accepts.
+
+    Args:
+        planes: Array uint8 `(objects, height, width)`, 0 or 1.
+
+    Returns:
+        List of dictionaries of COCO's run lengths.
+    """
+    import pycocotools.mask
+
+    return [pycocotools.mask.encode(np.asfortranarray(x)) for x in planes]
 
 
 def crop_objects(segmentations, original_size, size, padded, flip, rows):
@@ -143,7 +175,7 @@ def _are_near(coordinates):
         return math.isfinite(sum(coordinates)) and all(
             abs(x) <= _FURTHEST for x in (min(coordinates), max(coordinates))
         )
-    except TypeError:
+    except (OverflowError, TypeError):
         return False
 
 

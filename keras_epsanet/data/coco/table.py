@@ -4,7 +4,12 @@ import numpy as np
 
 from keras_epsanet import storage
 from keras_epsanet.data.bad_images import ATTEMPTS
-from keras_epsanet.data.coco.masks import SIDE, crop_objects
+from keras_epsanet.data.coco.masks import (
+    SIDE,
+    crop_objects,
+    draw_planes,
+    encode_planes,
+)
 from keras_epsanet.data.decode import decode_contents
 from keras_epsanet.data.exif import TURNS, orientation, turn_upright
 from keras_epsanet.data.file_names import printable
@@ -67,6 +72,68 @@ class Table:
             element["mask_grids"].set_shape((self._max_objects, 2, SIDE + 1))
         return element
 
+    def read_augmented(self, index, flip, number, masks, augment):
+        """What `read` returns, of an image that was changed at random.
+
+        Args:
+            index, flip, masks: As in `read`.
+            number: Int64 tensor, another one for every image and epoch.
+            augment: Function of an array uint8, boxes, labels, masks or
+                `None` and `number` that returns the first four and the size
+                after resizing and after padding.
+        """
+        import tensorflow as tf
+
+        kinds = ["uint8", "float32", "int32", "int64", "int32", "int32"]
+        shapes = [(None, None, 3), (self._max_objects, 4), (self._max_objects,)]
+        shapes += [(), (2,), (2,)]
+        names = ["images", "boxes", "labels", "image_id"]
+        names += ["original_size", "image_size"]
+        if masks:
+            kinds += ["uint8", "float32"]
+            shapes += [(self._max_objects, SIDE, SIDE)]
+            shapes += [(self._max_objects, 2, SIDE + 1)]
+            names += ["masks", "mask_grids"]
+
+        def change(index, flip, number):
+            return self._augmented(index, flip, number, masks, augment)
+
+        found = tf.numpy_function(change, [index, flip, number], kinds)
+        for tensor, shape in zip(found, shapes):
+            tensor.set_shape(shape)
+        return dict(zip(names, found))
+
+    def _augmented(self, index, flip, number, masks, augment):
+        pixels, index, _ = self._decode(index)
+        image = self._images[index]
+        rows = self._max_objects
+        planes = None
+        if masks:
+            size = image.height, image.width
+            planes = draw_planes(image.segmentations[:rows], *size)
+        pixels, boxes, labels, planes, size, padded = augment(
+            pixels, image.boxes[:rows], image.labels[:rows], planes, number
+        )
+        more = rows - len(labels)
+        result = [
+            np.ascontiguousarray(pixels),
+            np.pad(boxes, ((0, more), (0, 0)), constant_values=-1),
+            np.pad(labels, (0, more), constant_values=-1),
+            np.int64(image.id),
+            np.array(pixels.shape[:2], "int32"),
+            np.array(size, "int32"),
+        ]
+        if masks:
+            result += crop_objects(
+                encode_planes(planes),
+                pixels.shape[:2],
+                size,
+                padded,
+                flip,
+                rows,
+            )
+        return result
+
     def _decode(self, index):
         """The image, its place in the table, and whether there is one."""
         for number in range(index, index + (ATTEMPTS if self._replace else 1)):
@@ -81,7 +148,7 @@ class Table:
                 "There must be a good image among so many. Received: "
                 f"{ATTEMPTS} bad ones in a row, up to {printable(image.path)}"
             )
-        nothing = np.zeros((image.height, image.width, 3), "uint8")
+        nothing = np.zeros((1, 1, 3), "uint8")  # It is resized.
         return nothing, np.int64(number), np.False_
 
     def _objects(self, index, good):

@@ -123,7 +123,7 @@ def test_a_missing_image_is_named_before_work_starts(coco_contents, open_coco):
     coco_contents["images"].append(
         {"id": 9, "file_name": "9.png", "height": 9, "width": 9}
     )
-    with pytest.raises(ValueError, match="1 of 6.* 9.png"):
+    with pytest.raises(ValueError, match="1 of 6.*image 9, '9.png'"):
         open_coco(coco_contents)
 
 

@@ -1,0 +1,243 @@
+"""YOLO's text files, read as contents of COCO's form."""
+
+import json
+import os
+
+from keras_epsanet.atomic import write_file
+from keras_epsanet.data.bad_images import BadImages
+from keras_epsanet.data.coco.layouts import PARTS, WHOLE
+from keras_epsanet.data.decode import upright_size
+from keras_epsanet.data.image_files import list_files
+
+_NAMES = {"val": ("val", "valid")}
+
+
+def write_from_yolo(path, folder, part=WHOLE):
+    """Writes a COCO annotation file of a folder in YOLO's form.
+
+        folder/data.yaml            names, and where train and val are
+        folder/images/train/1.jpg ...
+        folder/labels/train/1.txt ...
+
+    The images stay where they are: they are those of `folder` for
+    `Annotations`. A line of a text file is a class and the center, width and
+    height of a box, or the corners of a polygon, in shares of the image. The
+    text files may also be beside the images, and the names in `classes.txt`.
+    An image without a text file has no objects; one that cannot be read is
+    left out, with a warning.
+
+    Args:
+        path: Path of the JSON file that is written.
+        folder: Path of the folder.
+        part: `"train"`, `"val"`, `"test"`, or `"all"` where there are no
+            parts.
+
+    Raises:
+        ImportError: If there is a .yaml file, and PyYAML is not installed.
+        ValueError: If it is no such folder, has no such part, a file, which
+            is named with the line, has mistakes, or more than 1 % of the
+            images, and more than three, cannot be read.
+    """
+    parts = read_yolo(folder)
+    if part not in parts:
+        raise ValueError(
+            f"`part` must be one of {', '.join(parts)}. Received: part={part}"
+        )
+    write_file(path, json.dumps(parts[part]))
+
+
+def is_yolo(folder):
+    """Whether a folder is in YOLO's form.
+
+    Args:
+        folder: Path.
+    """
+    return bool(_yaml_file(folder)) or os.path.isfile(
+        os.path.join(folder, "classes.txt")
+    )
+
+
+def read_yolo(folder):
+    """Reads a folder in YOLO's form.
+
+    Args:
+        folder: Path.
+
+    Returns:
+        Dictionary from the parts to contents in COCO's form, whose file names
+        begin in `folder`; of `"all"` where there are no parts.
+
+    Raises:
+        ImportError, ValueError: As of `write_from_yolo`.
+    """
+    folder = os.fspath(folder)
+    names, parts = _describe(folder)
+    return {
+        part: _contents(folder, files, names) for part, files in parts.items()
+    }
+
+
+def _yaml_file(folder):
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    files = [x for x in names if x.endswith((".yaml", ".yml"))]
+    return os.path.join(folder, files[0]) if files else None
+
+
+def _describe(folder):
+    """The names of the classes, and the image files of each part."""
+    path = _yaml_file(folder)
+    if path is not None:
+        return _read_yaml(folder, path)
+    path = os.path.join(folder, "classes.txt")
+    if not os.path.isfile(path):
+        raise ValueError(
+            "`folder` must have a .yaml file or classes.txt with the names of "
+            f"the classes. Received: folder={folder}"
+        )
+    with open(path, encoding="utf-8-sig") as file:
+        names = [line.strip() for line in file if line.strip()]
+    parts = {part: _part(folder, part) for part in PARTS}
+    parts = {part: files for part, files in parts.items() if files}
+    return names, parts or {WHOLE: list_files([folder])}
+
+
+def _read_yaml(folder, path):
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError(
+            "YOLO's .yaml files need PyYAML: "
+            "pip install keras-epsanet[detection]"
+        ) from error
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            contents = yaml.safe_load(file)
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} cannot be read as YAML: {error}") from error
+    names = contents.get("names") if isinstance(contents, dict) else None
+    if isinstance(names, dict):
+        names = [names.get(i) for i in range(len(names))]
+    if not names or not all(isinstance(x, (str, int, float)) for x in names):
+        raise ValueError(
+            "A .yaml file must have `names`, a list or a dictionary from "
+            f"numbers from 0 on. Received: {path} with names={names}"
+        )
+    base = os.path.join(folder, str(contents.get("path") or ""))
+    parts = {}
+    for part in PARTS:
+        listed = contents.get(part) or []
+        listed = [listed] if isinstance(listed, str) else listed
+        files = [x for y in listed for x in _listed(folder, base, y, path)]
+        files = files or _part(folder, part)
+        if files:
+            parts[part] = files
+    return [str(x) for x in names], parts or {WHOLE: list_files([folder])}
+
+
+def _listed(folder, base, value, path):
+    """Image files of a folder or of a list, wherever that is counted from."""
+    # Some programs write `../train/images` for `train/images`.
+    inner = os.path.join(folder, value.removeprefix("../"))
+    for place in (
+        os.path.join(base, value),
+        os.path.join(folder, value),
+        inner,
+    ):
+        if os.path.isdir(place):
+            return list_files([place])
+        if os.path.isfile(place):
+            with open(place, encoding="utf-8") as file:
+                lines = [x.strip() for x in file if x.strip()]
+            root = os.path.dirname(place)
+            return [os.path.normpath(os.path.join(root, x)) for x in lines]
+    raise ValueError(
+        f"A .yaml file must name folders that there are. Received: {path} "
+        f"with {value}, which is not there"
+    )
+
+
+def _part(folder, part):
+    for name in _NAMES.get(part, (part,)):
+        for inner in (
+            os.path.join("images", name),
+            os.path.join(name, "images"),
+        ):
+            path = os.path.join(folder, inner)
+            if os.path.isdir(path):
+                return list_files([path])
+    return []
+
+
+def _contents(folder, files, names):
+    images, annotations, bad = [], [], BadImages(len(files))
+    for number, path in enumerate(files, start=1):
+        try:
+            height, width = upright_size(path)
+        except ValueError as error:
+            bad.add(path, error)
+            continue
+        images.append(
+            {
+                "id": number,
+                "file_name": os.path.relpath(path, folder),
+                "width": width,
+                "height": height,
+            }
+        )
+        for entry in _read_labels(path, width, height, len(names)):
+            entry |= {"id": len(annotations) + 1, "image_id": number}
+            annotations.append({**entry, "iscrowd": 0})
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [
+            {"id": i, "name": name} for i, name in enumerate(names, start=1)
+        ],
+    }
+
+
+def _read_labels(path, width, height, num_classes):
+    stem = os.path.splitext(path)[0]
+    head, middle, tail = stem.rpartition(f"{os.sep}images{os.sep}")
+    places = [f"{head}{os.sep}labels{os.sep}{tail}"] if middle else []
+    for place in [*places, stem]:
+        if os.path.isfile(f"{place}.txt"):
+            with open(f"{place}.txt", encoding="utf-8-sig") as file:
+                lines = list(enumerate(file, start=1))
+            return [
+                _read_line(line, width, height, num_classes, place, number)
+                for number, line in lines
+                if line.strip()
+            ]
+    return []
+
+
+def _read_line(line, width, height, num_classes, place, number):
+    try:
+        label, *values = map(float, line.split())
+        is_box = len(values) == 4
+        is_polygon = len(values) >= 6 and len(values) % 2 == 0
+        if not (label in range(num_classes) and (is_box or is_polygon)):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"A line must be a class from 0 to {num_classes - 1} and a box of "
+            "four numbers or a polygon of six and more. "
+            f"Received: {line.strip()!r} in line {number} of {place}.txt"
+        ) from None
+    xs, ys = (
+        [side * value for value in values[i::2]]
+        for i, side in enumerate((width, height))
+    )
+    entry = {"category_id": int(label) + 1}
+    if is_box:
+        (x, w), (y, h) = xs, ys
+        box = [x - w / 2, y - h / 2, w, h]
+    else:
+        box = [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+        outline = [value for pair in zip(xs, ys) for value in pair]
+        entry["segmentation"] = [outline]
+    # Of an outline the area is that of its mask.
+    return {**entry, "bbox": box} | (
+        {"area": box[2] * box[3]} if is_box else {}
+    )

@@ -1,0 +1,185 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epsanet import EPSANetBackbone
+from keras_epsanet.commands import evaluate_coco
+from keras_epsanet.data import scenes
+from keras_epsanet.data.fashion_mnist import CLASS_NAMES
+from keras_epsanet.detection import RetinaNet, evaluation_folder
+from keras_epsanet.detection.ap_table import COLUMNS
+
+pytest.importorskip("pycocotools")
+pytest.importorskip("matplotlib")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("images are decoded by TensorFlow", allow_module_level=True)
+
+# Each has a test below.
+OPTIONS = {"data", "part", "run", "weights", "output", "batch_size"}
+
+
+def make_backbone():
+    return EPSANetBackbone(
+        (1, 1, 1, 1), (16, 16, 16, 16), (3, 5, 7, 9), (1, 4, 4, 4), reduction=4
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Scenes, and a detector of their classes in a file."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    scenes.write(folder / "coco", 3, 2, image_size=64)
+    detector = RetinaNet(
+        make_backbone(),
+        10,
+        class_names=CLASS_NAMES,
+        image_size=(64, 64),
+        confidence_threshold=0.0,
+        max_detections=2,
+    )
+    detector.save(folder / "model.keras")
+    detector.class_names = None
+    (folder / "run").mkdir()
+    detector.save(folder / "run/model.keras")
+    return folder
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """Shapes of batches, in which every object of the truth is found."""
+    shapes = []
+
+    def predict(model, batches):
+        (batch,) = batches
+        shapes.append(batch["images"].shape)
+        return {
+            "boxes": np.tile([[[1.0, 2, 30, 40]]], (shapes[-1][0], 2, 1)),
+            "labels": np.tile([0, 1], (shapes[-1][0], 1)),
+            "confidence": np.tile([0.9, 0.5], (shapes[-1][0], 1)),
+            "num_detections": np.full(shapes[-1][0], 2),
+        }
+
+    monkeypatch.setattr(evaluation_folder, "predict", predict)
+    return shapes
+
+
+def run(folder, output, *options, weights="model.keras"):
+    arguments = ["--data", folder / "coco", "--output", output, *options]
+    if weights is not None:
+        arguments += ["--weights", folder / weights]
+    evaluate_coco.main(list(map(str, arguments)))
+
+
+def test_averages_classes_and_curves_are_left(
+    folder, predicted, tmp_path, capsys
+):
+    run(folder, tmp_path / "out")
+    assert len(predicted) == 2
+    names = {x.name for x in (tmp_path / "out").iterdir()}
+    assert names == {*evaluate_coco.RESULTS, "parts"}
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert list(metrics) == list(COLUMNS)
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert len(results) == 4 and results[0]["score"] == 0.9
+    lines = (tmp_path / "out/classes.csv").read_text().splitlines()
+    assert [x.split(",")[0] for x in lines[1:]] == list(CLASS_NAMES)
+    printed = capsys.readouterr().out
+    assert "| boxes | " in printed and f"| {CLASS_NAMES[3]} | " in printed
+    # The paper has no figures for other classes than COCO's.
+    assert "paper" not in printed
+    head = (tmp_path / "out/precision_recall.png").read_bytes()[:4]
+    assert head[1:] == b"PNG"
+
+
+def test_the_same_command_goes_on(folder, predicted, tmp_path, capsys):
+    run(folder, tmp_path)
+    first = (tmp_path / "metrics.json").read_text()
+    predicted.clear()
+    capsys.readouterr()
+    run(folder, tmp_path)
+    assert predicted == []
+    assert "2 of 2 images were done before" in capsys.readouterr().out
+    assert (tmp_path / "metrics.json").read_text() == first
+    # Not that of another detector.
+    run(folder, tmp_path, "--batch-size", 2)
+    assert predicted == [(2, 64, 64, 3)]
+
+
+def test_another_part_is_evaluated(folder, predicted, tmp_path):
+    run(folder, tmp_path, "--part", "train")
+    assert len(predicted) == 3
+
+
+def test_the_detector_of_a_run_is_read(folder, predicted, tmp_path):
+    from keras_epsanet.training import CocoRecipe
+
+    recipe = CocoRecipe(image_size=32, longer_side=64)
+    (folder / "run/recipe.json").write_text(recipe.to_json())
+    names = json.dumps(list(CLASS_NAMES))
+    (folder / "run/class_names.json").write_text(names)
+    run(folder, tmp_path, "--run", folder / "run", weights=None)
+    assert predicted == 2 * [(1, 32, 32, 3)]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda names: [*names[:9], "hat"], "'hat' as class 9, not"),
+        (lambda names: names[:9], "a detector with 9 classes, not 10"),
+    ],
+)
+def test_a_detector_of_other_classes_is_refused(
+    folder, tmp_path, change, message
+):
+    names = change(list(CLASS_NAMES))
+    detector = RetinaNet(make_backbone(), len(names), class_names=names)
+    detector.save(tmp_path / "other.keras")
+    with pytest.raises(SystemExit, match=message):
+        run(folder, tmp_path, weights=tmp_path / "other.keras")
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize(
+    "weights", ["none.keras", "none.pth", "mask_rcnn_resnet5"]
+)
+def test_weights_that_are_none_are_named(folder, tmp_path, weights):
+    with pytest.raises(SystemExit, match=f"{weights} cannot be used: "):
+        evaluate_coco.main(
+            ["--data", str(folder / "coco"), "--weights", weights]
+        )
+
+
+def test_data_that_are_none_are_named(folder, tmp_path):
+    (tmp_path / "coco").mkdir()
+    with pytest.raises(SystemExit, match="Received: .*coco$"):
+        run(tmp_path, tmp_path, weights=folder / "model.keras")
+
+
+def test_ctrl_c_says_that_it_goes_on(folder, tmp_path, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation_folder, "predict", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        run(folder, tmp_path)
+    assert caught.value.code == 130
+    assert "goes on after the last images" in capsys.readouterr().err
+
+
+def test_the_paper_stands_beside_coco(folder, predicted, tmp_path, monkeypatch):
+    seen = []
+
+    def published_rows(*arguments):
+        seen.append(arguments)
+        return {"paper, epsanet50_small, boxes": {"AP": 0.382}}
+
+    monkeypatch.setattr(evaluate_coco, "published_rows", published_rows)
+    run(folder, tmp_path)
+    weights = str(folder / "model.keras")
+    assert seen == [("retinanet", list(CLASS_NAMES), weights)]
+
+
+def test_every_option_has_a_test():
+    assert set(vars(evaluate_coco.parse(["--data", "x"]))) == OPTIONS

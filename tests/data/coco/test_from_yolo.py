@@ -1,0 +1,183 @@
+import keras
+import numpy as np
+import PIL.Image
+import pytest
+
+from keras_epsanet.data import coco
+from keras_epsanet.data.coco.from_yolo import is_yolo, read_yolo
+
+pytest.importorskip("pycocotools")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("images are decoded by TensorFlow", allow_module_level=True)
+
+
+def write_image(path, size=(40, 60), exif=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = PIL.Image.fromarray(np.zeros((*size, 3), "uint8"))
+    options = {}
+    if exif:
+        options["exif"] = PIL.Image.Exif()
+        options["exif"][0x0112] = exif
+    picture.save(path, **options)
+
+
+def write(folder, images, labels, name, text):
+    write_image(folder / images / f"{name}.jpg")
+    if text is not None:
+        (folder / labels).mkdir(parents=True, exist_ok=True)
+        (folder / labels / f"{name}.txt").write_text(text)
+
+
+BOX = "1 0.5 0.5 0.5 0.25\n"
+POLYGON = "0 0 0 0.5 0 0.5 1\n"
+NAMES = "names: [fig, pear]\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part in ("train", "val"):
+        write(tmp_path, f"images/{part}", f"labels/{part}", f"{part}1", BOX)
+    write(
+        tmp_path, "images/train", "labels/train", "both", POLYGON + "\n" + BOX
+    )
+    write(tmp_path, "images/train", "labels/train", "none", None)
+    text = f"path: {tmp_path}\ntrain: images/train\nval: images/val\n"
+    (tmp_path / "data.yaml").write_text(text + "names:\n  0: fig\n  1: pear\n")
+    return tmp_path
+
+
+def test_shares_become_pixels(folder):
+    parts = read_yolo(folder)
+    assert set(parts) == {"train", "val"}
+    names = [x["file_name"] for x in parts["train"]["images"]]
+    assert names == [
+        f"images/train/{x}.jpg" for x in ("both", "none", "train1")
+    ]
+    polygon, box, other = parts["train"]["annotations"]
+    assert box["bbox"] == other["bbox"] == [15, 15, 30, 10]
+    assert box["area"] == 300 and "segmentation" not in box
+    assert polygon["bbox"] == [0, 0, 30, 40]
+    assert polygon["segmentation"] == [[0, 0, 30, 0, 30, 40]]
+    assert [x["image_id"] for x in parts["train"]["annotations"]] == [1, 1, 3]
+    categories = [x["name"] for x in parts["val"]["categories"]]
+    assert categories == ["fig", "pear"]
+    assert [polygon["category_id"], box["category_id"]] == [1, 2]
+
+
+def test_what_is_written_is_read_as_coco(folder, tmp_path):
+    path = tmp_path / "train.json"
+    coco.write_from_yolo(path, folder, "train")
+    annotations = coco.Annotations(path, folder)
+    assert [len(x.labels) for x in annotations.images] == [2, 0, 1]
+    batches = coco.load(annotations, 1, image_size=(40, 60))
+    assert sum(1 for _ in batches) == 3 and annotations.bad == []
+    with pytest.raises(ValueError, match="train, val. Received: part=all"):
+        coco.write_from_yolo(path, folder)
+
+
+@pytest.mark.parametrize(
+    "images, labels, yaml",
+    [
+        ("train/images", "train/labels", "train: ../train/images\n"),
+        ("train/images", "train/labels", "train: train/images\n"),
+        ("images/train", "labels/train", ""),
+        ("images/train", "images/train", ""),
+        ("pictures", "pictures", "train: [pictures]\n"),
+        (
+            "images/train",
+            "labels/train",
+            "path: elsewhere\ntrain: images/train\n",
+        ),
+    ],
+)
+def test_folders_of_several_programs(tmp_path, images, labels, yaml):
+    write(tmp_path, images, labels, "a", BOX)
+    (tmp_path / "my.yml").write_text(NAMES + yaml)
+    assert is_yolo(tmp_path)
+    (box,) = read_yolo(tmp_path)["train"]["annotations"]
+    assert box["bbox"] == [15, 15, 30, 10]
+
+
+def test_a_list_of_images_may_be_named(tmp_path):
+    write(tmp_path, "images", "labels", "a", BOX)
+    write(tmp_path, "images", "labels", "b", BOX)
+    (tmp_path / "train.txt").write_text("./images/b.jpg\n")
+    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    (image,) = read_yolo(tmp_path)["train"]["images"]
+    assert image["file_name"] == "images/b.jpg"
+
+
+def test_without_parts_there_is_one_of_all_images(tmp_path):
+    write(tmp_path, "", "", "a", BOX)
+    write(tmp_path, "", "", "b", "")
+    (tmp_path / "classes.txt").write_text("fig\npear\n")
+    assert is_yolo(tmp_path)
+    (contents,) = read_yolo(tmp_path).values()
+    assert len(contents["images"]) == 2 and len(contents["annotations"]) == 1
+
+
+def test_shares_are_those_of_the_upright_image(tmp_path):
+    write_image(tmp_path / "a.jpg", exif=6)
+    (tmp_path / "a.txt").write_text(BOX)
+    (tmp_path / "classes.txt").write_text("fig\npear\n")
+    contents = read_yolo(tmp_path)["all"]
+    (image,) = contents["images"]
+    assert (image["width"], image["height"]) == (40, 60)
+    assert contents["annotations"][0]["bbox"] == [10, 22.5, 20, 15]
+    coco.write_from_yolo(tmp_path / "a.json", tmp_path)
+    annotations = coco.Annotations(tmp_path / "a.json", tmp_path)
+    (batch,) = coco.load(annotations, 1, image_size=(40, 60))
+    assert tuple(batch["image_size"][0].numpy()) == (60, 40)
+    assert annotations.bad == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2 0.5 0.5 0.5 0.5",
+        "-1 0.5 0.5 0.5 0.5",
+        "0.5 0.5 0.5 0.5 0.5",
+        "0 0.5 0.5 0.5",
+        "0 0.5 0.5 0.5 0.5 0.5",
+        "0 0 0 1 1 0.5 0.5 1",
+        "fig 0.5 0.5 0.5 0.5",
+        "0",
+        "nan 0.5 0.5 0.5 0.5",
+    ],
+)
+def test_mistakes_are_named_with_their_line(folder, line):
+    path = folder / "labels/val/val1.txt"
+    path.write_text(f"{BOX}{line}\n")
+    with pytest.raises(ValueError) as caught:
+        read_yolo(folder)
+    assert str(caught.value).endswith(f"Received: '{line}' in line 2 of {path}")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "names=None"),
+        ("names: {1: fig}", "names="),
+        ("names: []", "names="),
+        ("- 1", "names=None"),
+        ("a: [", "cannot be read as YAML"),
+        (NAMES + "train: none", "none, which is not there"),
+    ],
+)
+def test_mistakes_of_the_yaml_file_are_named(folder, text, message):
+    (folder / "data.yaml").write_text(text)
+    with pytest.raises(ValueError, match=f"data.yaml.*{message}"):
+        read_yolo(folder)
+
+
+def test_an_image_that_cannot_be_read_is_left_out(folder):
+    (folder / "images/train/none.jpg").write_text("no image")
+    with pytest.warns(UserWarning, match="An image is skipped.*none.jpg"):
+        contents = read_yolo(folder)["train"]
+    assert len(contents["images"]) == 2
+
+
+def test_other_folders_are_none(tmp_path):
+    assert not is_yolo(tmp_path)
+    with pytest.raises(ValueError, match="Received: folder="):
+        read_yolo(tmp_path)

@@ -1,0 +1,59 @@
+import json
+
+import numpy as np
+import pytest
+
+from keras_epsanet.data.coco.class_names import COCO_CLASSES
+from keras_epsanet.detection.findings import Findings
+
+
+def found(*labels, **more):
+    number = len(labels)
+    return {
+        "boxes": np.tile([1.0, 2.0, 5.0, 10.0], (number, 1)),
+        "labels": np.array(labels, "int32"),
+        "scores": np.full(number, 0.5, "float32"),
+        **more,
+    }
+
+
+def test_coco_s_classes_have_coco_s_numbers():
+    findings = Findings(COCO_CLASSES)
+    findings.add("a.jpg", (20, 30), found(0, 79))
+    contents = json.loads(findings.to_json())
+    numbers = [x["category_id"] for x in contents["annotations"]]
+    assert numbers == [1, 90]
+    names = {x["id"]: x["name"] for x in contents["categories"]}
+    assert names[90] == "toothbrush" and len(names) == 80
+
+
+def test_objects_belong_to_their_images():
+    findings = Findings(["fig", "pear"])
+    findings.add("a, b.jpg", (20, 30), found(1))
+    findings.add("ü.jpg", (40, 60), found())
+    findings.add("c.jpg", (40, 60), found(0, 1))
+    assert len(findings) == 3
+    assert list(findings.counts().items()) == [("pear", 2), ("fig", 1)]
+    contents = json.loads(findings.to_json())
+    assert [x["image_id"] for x in contents["annotations"]] == [1, 3, 3]
+    assert [x["id"] for x in contents["annotations"]] == [1, 2, 3]
+    assert contents["images"][1] == {
+        "id": 2,
+        "file_name": "ü.jpg",
+        "width": 60,
+        "height": 40,
+    }
+    lines = findings.to_csv().splitlines()
+    assert lines[1] == '"a, b.jpg",pear,0.5,1.0,2.0,5.0,10.0'
+    assert len(lines) == 4
+
+
+def test_the_area_is_that_of_the_mask():
+    pytest.importorskip("pycocotools")
+    findings = Findings(["fig"])
+    masks = np.zeros((1, 20, 30), bool)
+    masks[0, 4:6, 2:5] = True
+    findings.add("a.jpg", (20, 30), found(0, masks=masks))
+    (entry,) = json.loads(findings.to_json())["annotations"]
+    assert entry["area"] == 6
+    assert entry["segmentation"]["size"] == [20, 30]
