@@ -28,6 +28,7 @@ import tensorflow as tf
 
 import keras_epsanet
 from keras_epsanet import atomic
+from keras_epsanet.ops.processor import vector_lanes
 
 
 def main():
@@ -42,6 +43,9 @@ def main():
     )
     # Without BatchNorms, which some runtimes cannot fold away by themselves.
     models = [keras_epsanet.fuse(model) for model in (epsanet, resnet)]
+    for_onnx = [
+        keras_epsanet.fuse(model, vector_lanes()) for model in (epsanet, resnet)
+    ]
     batches = load_batches("test", shape, 64)
     expected = np.stack([epsanet.predict_on_batch(x) for x in batches])
 
@@ -54,7 +58,8 @@ def main():
             for network in ("epsanet50_small", "resnet50")
         ]
         try:
-            paths = [export(*pair, shape) for pair in zip(models, paths)]
+            exported = for_onnx if name == "ONNX Runtime" else models
+            paths = [export(*pair, shape) for pair in zip(exported, paths)]
             runs = [load(path, shape) for path in paths]
         except ImportError as error:
             print(f"{name:16} needs {error.name}")

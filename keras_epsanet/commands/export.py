@@ -20,6 +20,7 @@ from keras_epsanet.detection import exported
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.trained_detectors import load_trained
 from keras_epsanet.hub.published import WRITERS, open_published
+from keras_epsanet.ops.processor import vector_lanes
 from keras_epsanet.weights.public_detectors import family_of
 
 IMAGE_SIZE = 224
@@ -64,8 +65,6 @@ def main(arguments=None, program="export"):
         if isinstance(model, Detector):
             export_detector(model, args)
             return
-        if args.fuse:
-            model = keras_epsanet.fuse(model)
         args.image_size = args.image_size or IMAGE_SIZE
         images = make_images(model, args)
         for name in args.format:
@@ -173,6 +172,10 @@ def make_images(model, args):
 
 def export(model, images, name, args):
     """Writes one format, if it is as the model, and returns its path."""
+    if args.fuse:
+        # ONNX Runtime's fast kernels take whole vectors of channels.
+        channels = vector_lanes() if name == "onnx" else 8
+        model = keras_epsanet.fuse(model, channels)
     path = path_of(name, args)
     # Batches, the last filled up with the first images.
     size = args.batch_size or 2

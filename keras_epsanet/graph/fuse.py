@@ -20,10 +20,9 @@ from keras_epsanet.graph.visit import (
     visit_calls,
 )
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
-from keras_epsanet.ops.processor import vector_lanes
 
 
-def fuse(model):
+def fuse(model, group_channels=8):
     """Copies a model for inference, with each BatchNorm folded away.
 
     In inference a BatchNorm multiplies and shifts every channel by constants
@@ -38,6 +37,10 @@ def fuse(model):
         model: Functional or built `Sequential` `keras.Model`, such as an
             EPSANet, an `EPSANetBackbone` or a model of your own with `PSA`
             layers. It is not changed.
+        group_channels: Positive integer, the fewest input channels of a
+            group of a `PSA`: narrower groups are merged, with zeros in the
+            kernel. ONNX Runtime is much slower with fewer than 8, or than 16
+            with AVX-512; TensorFlow is slower with 16.
 
     Returns:
         A `FusedModel` of the same inputs and outputs, which are equal to
@@ -47,7 +50,8 @@ def fuse(model):
 
     Raises:
         ValueError: If `model` is not functional, has a `call` of its own or
-            has a layer that cannot be copied.
+            has a layer that cannot be copied, or if `group_channels` is not
+            positive.
 
     Example:
 
@@ -58,6 +62,11 @@ def fuse(model):
     ['image', 'conv', 'psa']
     """
     check_functional(model)
+    if not group_channels > 0:
+        raise ValueError(
+            "`group_channels` must be positive. "
+            f"Received: group_channels={group_channels}"
+        )
     host_of = _find_hosts(model)
     norm_of = {host: norm for norm, host in host_of.items()}
     copies = {}
@@ -65,7 +74,7 @@ def fuse(model):
     def clone(layer):
         if layer in host_of:
             return layer  # For `call`, which leaves it out.
-        copies[layer] = _copy(layer, layer in norm_of)
+        copies[layer] = _copy(layer, layer in norm_of, group_channels)
         return copies[layer]
 
     def call(layer, *args, **kwargs):
@@ -95,12 +104,12 @@ def fuse(model):
     return fused
 
 
-def _copy(layer, with_bias):
+def _copy(layer, with_bias, group_channels):
     """Returns a new layer, whose weights are not yet those of the layer."""
     if is_functional(layer):
-        return fuse(layer)
+        return fuse(layer, group_channels)
     if with_bias:
-        return _with_bias(layer)
+        return _with_bias(layer, group_channels)
     copy = copy_layer(layer)
     if _is_stateful(layer) and not layer.weights:
         # Tables of words must be there before the first call.
@@ -186,23 +195,26 @@ def _can_take(layer, axis, tensor):
     )
 
 
-def _with_bias(layer):
+def _with_bias(layer, group_channels):
     """Returns a new layer, without its weights, that also has a bias."""
     config = config_without_lora(layer)
     if isinstance(layer, PSA):
-        groups = [_merged_groups(conv) for conv in layer.spc.convolutions]
+        groups = [
+            _merged_groups(conv, group_channels)
+            for conv in layer.spc.convolutions
+        ]
         return FusedPSA.from_config({**config, "groups": groups})
     return layer.__class__.from_config({**config, "use_bias": True})
 
 
-def _merged_groups(convolution):
-    """Number of groups, each with a vector of channels of the input if it can.
+def _merged_groups(convolution, group_channels):
+    """Number of groups, each with so many channels of the input if it can.
 
     ONNX Runtime leaves its fast layout where they have fewer, which costs it
     more than the products with zeros in the kernel of merged groups.
     """
     groups, channels = convolution.groups, convolution.kernel.shape[2]
-    while groups % 2 == 0 and channels < vector_lanes():
+    while groups % 2 == 0 and channels < group_channels:
         groups, channels = groups // 2, channels * 2
     return groups
 

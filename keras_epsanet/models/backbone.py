@@ -28,29 +28,9 @@ class EPSANetBackbone(ResNetBackbone):
         stackwise_num_blocks, stackwise_num_filters: As in `EPSANet`.
         kernel_sizes, groups, reduction, split_input: As there.
         synchronized, expansion: As there.
-        norm_eval: Whether BatchNorm uses its moving statistics in training
-            too, as detectors do; scale and shift still train.
-        freeze_stages: Integer, number of stages that do not train: 0 none,
-            1 the stem and the first stage, 2 the second too, and so on.
-            Their BatchNorms are fixed altogether. They train again when
-            `trainable` of every layer is set; that of the backbone is true
-            already, and setting it again does nothing on TensorFlow.
-        weights: As in `EPSANet50Small`; a classifier in the file is
-            ignored.
-        image_shape: Shape of one image, such as `(512, 512, 3)`; height and
-            width may be `None`. `None` means `(None, None, 3)`.
-        input_tensor: Optional Keras tensor to use as the image input. The
-            layers that it comes from become layers of the backbone.
-        data_format: `"channels_last"` or `"channels_first"`; `None` means
-            `keras.config.image_data_format()`.
-        dtype: Dtype policy of the model and of every layer; `None` means
-            the global one.
-        prefix: As in `EPSANet`; the names in `pyramid_level_inputs` have it
-            too.
-        name: Name of the model.
-        trainable: Whether it trains, as if `trainable` was set afterwards.
-        **kwargs: `layers`, as `get_config` returns it. An unknown argument
-            is an error that names the one that may be meant.
+        norm_eval, freeze_stages, weights, image_shape, input_tensor: As in
+            `ResNetBackbone`.
+        data_format, dtype, prefix, name, trainable, **kwargs: As there.
 
     Attributes:
         data_format: `"channels_last"` or `"channels_first"`.

@@ -1,3 +1,5 @@
+import pathlib
+
 import pytest
 
 from keras_epsanet.detection import finishing
@@ -67,6 +69,7 @@ def test_the_best_epoch_is_left(tmp_path, monkeypatch, capsys, best, events):
 
         def save(self, path):
             seen.append("save")
+            pathlib.Path(path).touch()
 
         def swap_in(self):
             seen.append("swap")

@@ -5,7 +5,6 @@ from keras import layers
 
 from keras_epsanet import EPSANet, EPSANetBackbone, fuse
 from keras_epsanet.detection.detector import Detector
-from keras_epsanet.graph import fuse as fuse_module
 from keras_epsanet.graph.fuse import _merge_groups, _merged_groups
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 
@@ -273,7 +272,7 @@ def test_a_quantized_layer_keeps_its_norm(randomize):
 
 
 @pytest.mark.parametrize(
-    "groups, channels, lanes, merged",
+    "groups, channels, fewest, merged",
     [
         (16, 64, 8, 8),  # Of 4 channels each.
         (16, 64, 16, 4),
@@ -287,18 +286,41 @@ def test_a_quantized_layer_keeps_its_norm(randomize):
         (6, 12, 8, 3),
     ],
 )
-def test_groups_are_merged_up_to_a_vector_of_channels(
-    monkeypatch, groups, channels, lanes, merged
+def test_groups_are_merged_up_to_so_many_channels(
+    groups, channels, fewest, merged
 ):
-    monkeypatch.setattr(fuse_module, "vector_lanes", lambda: lanes)
     layer = GroupedConv2D(2 * groups, 3, groups=groups)
     layer.build((1, 5, 6, channels))
-    assert _merged_groups(layer) == merged
+    assert _merged_groups(layer, fewest) == merged
     other = GroupedConv2D(2 * groups, 3, groups=merged)
     other.build((1, 5, 6, channels))
     kernel = keras.ops.convert_to_numpy(layer.kernel)
     other.kernel.assign(_merge_groups(kernel, groups, merged))
     assert_same_calls(other, layer, image(1, 5, 6, channels))
+
+
+@pytest.mark.parametrize("fewest, groups", [(8, 2), (16, 1)])
+def test_a_psa_has_groups_of_so_many_channels(fewest, groups):
+    inputs = keras.Input((8, 8, 16))
+    x = PSA(16, (3, 5), (1, 4), reduction=4, name="psa")(inputs)
+    model = keras.Model(inputs, layers.BatchNormalization()(x))
+    within = keras.Model(inputs, model(inputs))  # In a model in it too.
+    for each, find in (
+        (model, lambda fused: fused.get_layer("psa")),
+        (within, lambda fused: fused.layers[-1].get_layer("psa")),
+    ):
+        fused = fuse(each, group_channels=fewest)
+        assert find(fused).groups == (1, groups)
+        assert_same_calls(fused, each, image(3, 8, 8, 16))
+
+
+@pytest.mark.parametrize("channels", [0, -8])
+def test_groups_need_channels(channels):
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(2)])
+    with pytest.raises(
+        ValueError, match=f"Received: group_channels={channels}"
+    ):
+        fuse(model, group_channels=channels)
 
 
 class Doubled(layers.BatchNormalization):

@@ -146,7 +146,9 @@ def test_annotations_and_images_are_read_from_a_storage(
         np.testing.assert_array_equal(ours[name], array, err_msg=name)
     assert not annotations.bad
     tf.io.gfile.remove(annotations.images[1].path)
-    with pytest.raises(ValueError, match="without 1 of 5, the first is 1.png"):
+    with pytest.raises(
+        ValueError, match="without 1 of 5, the first is image 101, .1.png"
+    ):
         coco.Annotations(path, remote)
     with pytest.raises(ValueError, match="No such file|not find.* Received: "):
         coco.Annotations(f"{remote}/none.json", remote)
