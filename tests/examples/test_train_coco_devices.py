@@ -17,7 +17,6 @@ SCRIPT = pathlib.Path(__file__).with_name("tiny_train_coco.py")
 # One device of three has no image of the last batch of an evaluation.
 OPTIONS = "--scenes 13 --epochs 2 --batch-size 6 --image-size 64 "
 OPTIONS += "--longer-side 64 --norm-eval --num-samples 16"
-APS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 
 
 def train(output, devices, detector):
@@ -33,9 +32,11 @@ def train(output, devices, detector):
 
 @pytest.mark.large
 @pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn", "mask_rcnn"])
-def test_13_images_have_their_losses_and_aps_on_any_devices(tmp_path, detector):
+def test_13_images_have_their_losses_on_any_devices(tmp_path, detector):
+    # After so few steps average precisions are next to 0, where the order of
+    # two nearly equal scores decides. That each image's predictions are the
+    # same is tested in detection/test_uneven_batches.py.
     expected = train(tmp_path / "1", 1, detector)
-    assert expected[0]["val_AP"] > 0
     losses = [name for name in expected[0] if name.endswith("loss")]
     assert len(losses) > 2
     for devices in (2, 3):
@@ -43,5 +44,3 @@ def test_13_images_have_their_losses_and_aps_on_any_devices(tmp_path, detector):
         for ours, theirs in zip(found, expected, strict=True):
             for name in losses:
                 np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
-            for name in (f"val_{name}" for name in APS):
-                np.testing.assert_allclose(ours[name], theirs[name], atol=1e-4)
