@@ -13,6 +13,7 @@ import os
 
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import remove_unfinished, sha256, write_file
 from keras_epsanet.data import coco
 from keras_epsanet.detection.evaluation import to_results
@@ -45,7 +46,7 @@ def evaluate_images(detector, annotations, batch_size, folder, on_images=None):
     """
     settings = describe(detector, annotations, batch_size)
     parts = os.path.join(folder, "parts", settings["hash"][:16])
-    os.makedirs(parts, exist_ok=True)
+    storage.makedirs(parts, exist_ok=True)
     remove_unfinished(parts)
     path = os.path.join(parts, "settings.json")
     write_file(path, json.dumps(settings, indent=1) + "\n")
@@ -96,7 +97,7 @@ def describe(detector, annotations, batch_size):
         "weights": weights.hexdigest(),
         "precision": detector.dtype_policy.name,
         "annotations": sha256(annotations.path),
-        "images": os.path.abspath(os.path.dirname(annotations.images[0].path)),
+        "images": storage.abspath(os.path.dirname(annotations.images[0].path)),
         "batch_size": batch_size,
         **{
             name: value
@@ -114,7 +115,8 @@ def _read(parts, number):
     results, bad, first = [], [], 0
     while True:
         try:
-            with open(os.path.join(parts, f"{first:08d}.json")) as file:
+            path = os.path.join(parts, f"{first:08d}.json")
+            with storage.open_file(path) as file:
                 part = json.load(file)
             found, names = part["results"], part["bad"]
         except (FileNotFoundError, KeyError, TypeError, ValueError):

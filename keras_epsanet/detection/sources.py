@@ -3,6 +3,7 @@
 import json
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.data import coco
 from keras_epsanet.data.coco.contents import read_contents
@@ -96,24 +97,32 @@ def _read(path, found):
     """Contents of all parts, and the folder in which file names begin."""
     if found:
         folders = {images for _, images in found.values()}
-        root = os.path.commonpath(map(os.path.abspath, folders))
+        root = _common_folder(folders)
         contents = {}
         for part, (file, images) in found.items():
             contents[part] = read_contents(file)
-            inner = os.path.relpath(os.path.abspath(images), root)
+            inner = os.path.relpath(storage.abspath(images), root)
             for image in contents[part]["images"]:
                 name = image.get("file_name")
                 if isinstance(name, str):
                     name = os.path.normpath(os.path.join(inner, name))
                     image["file_name"] = name
         return contents, root
-    if os.path.isdir(path):
+    if storage.isdir(path):
         # First, for there may be notes in YAML beside the others' files.
         if is_voc(path):
             return read_voc(path), path
         if is_yolo(path):
             return read_yolo(path), path
     raise ValueError(f"The data must be {FORMS}. Received: {path}")
+
+
+def _common_folder(folders):
+    folders = [storage.abspath(folder) for folder in folders]
+    common = os.path.commonpath(folders)
+    if storage.is_remote(folders[0]):  # Of two slashes one is left.
+        return common.replace(":/", "://", 1)
+    return common
 
 
 def _one_of(contents, parts, path):
@@ -128,7 +137,7 @@ def _one_of(contents, parts, path):
 
 def _write(contents, images, folder, part):
     folder = os.path.join(folder, "annotations")
-    os.makedirs(folder, exist_ok=True)
+    storage.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"instances_{part}.json")
     write_file(path, json.dumps(contents))
     return coco.Annotations(path, images)

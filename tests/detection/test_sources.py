@@ -147,6 +147,31 @@ def test_other_forms_hold_the_same_objects(convert, tmp_path):
     assert pathlib.Path(val.path).is_relative_to(tmp_path / "b")
 
 
+@pytest.mark.parametrize("form", ["coco", "train alone", "voc", "yolo"])
+def test_data_are_opened_in_a_storage(form, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    scenes.write(tmp_path / "coco", 3, 2, image_size=64)
+    local = tmp_path / ("coco" if form == "train alone" else form)
+    if form == "train alone":
+        (local / "annotations/instances_val.json").unlink()
+    elif form != "coco":
+        {"voc": to_voc, "yolo": to_yolo}[form](tmp_path / "coco", local)
+    remote = f"ram://test_sources/{tmp_path.name}"
+    for file in filter(pathlib.Path.is_file, local.rglob("*")):
+        there = f"{remote}/{file.relative_to(local).as_posix()}"
+        tf.io.gfile.makedirs(there.rpartition("/")[0])
+        tf.io.gfile.copy(str(file), there)
+    for folder in (str(tmp_path / "run"), f"{remote}/run"):
+        ours = sources.open_annotations(remote, folder)
+        theirs = sources.open_annotations(local, tmp_path / "run")
+        for part in ("train", "val"):
+            names = [x.path for x in theirs[part].images]
+            for mine, name in zip(ours[part].images, names, strict=True):
+                inner = pathlib.Path(name).relative_to(local).as_posix()
+                assert mine.path == f"{remote}/{inner}"
+                assert tf.io.gfile.exists(mine.path)
+
+
 def test_no_data_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     for path in ("empty", "none"):

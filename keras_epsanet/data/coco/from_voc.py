@@ -4,6 +4,7 @@ import json
 import os
 import xml.etree.ElementTree as ElementTree
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.data.class_folders import ENDINGS
 from keras_epsanet.data.coco.layouts import PARTS, WHOLE
@@ -87,7 +88,7 @@ def _xml_files(folder):
     """The folder of the XML files, and their names without the ending."""
     for where in ("Annotations", ""):
         path = os.path.join(folder, where)
-        names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+        names = sorted(storage.listdir(path)) if storage.isdir(path) else []
         names = [x.removesuffix(".xml") for x in names if x.endswith(".xml")]
         if names:
             return path, names
@@ -98,9 +99,9 @@ def _parts(folder, names):
     parts = {}
     for part in PARTS:
         path = os.path.join(folder, "ImageSets", "Main", f"{part}.txt")
-        if not os.path.isfile(path):
+        if not storage.isfile(path):
             continue
-        with open(path, encoding="utf-8") as file:
+        with storage.open_file(path, encoding="utf-8") as file:
             parts[part] = file.read().split()
         missing = [x for x in parts[part] if x not in names]
         if missing:
@@ -115,7 +116,8 @@ def _read_file(folder, where, name, number):
     """An image in COCO's form, and its objects: class, box, difficult."""
     path = os.path.join(where, f"{name}.xml")
     try:
-        root = ElementTree.parse(path).getroot()
+        with storage.open_file(path, "rb") as file:
+            root = ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, OSError, UnicodeError) as error:
         raise ValueError(f"{path} cannot be read as XML: {error}") from error
     file_name = _find_image(folder, where, name, root.findtext("filename"))
@@ -146,7 +148,7 @@ def _find_image(folder, where, name, file_name):
     for place in places:
         for stem in filter(None, stems):
             path = os.path.join(place, stem)
-            if os.path.isfile(path):
+            if storage.isfile(path):
                 return os.path.relpath(path, folder)
     return None
 

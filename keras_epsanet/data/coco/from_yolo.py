@@ -3,6 +3,7 @@
 import json
 import os
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.data.bad_images import BadImages
 from keras_epsanet.data.coco.layouts import PARTS, WHOLE
@@ -52,7 +53,7 @@ def is_yolo(folder):
     Args:
         folder: Path.
     """
-    return bool(_yaml_file(folder)) or os.path.isfile(
+    return bool(_yaml_file(folder)) or storage.isfile(
         os.path.join(folder, "classes.txt")
     )
 
@@ -78,7 +79,7 @@ def read_yolo(folder):
 
 
 def _yaml_file(folder):
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    names = sorted(storage.listdir(folder)) if storage.isdir(folder) else []
     files = [x for x in names if x.endswith((".yaml", ".yml"))]
     return os.path.join(folder, files[0]) if files else None
 
@@ -89,12 +90,12 @@ def _describe(folder):
     if path is not None:
         return _read_yaml(folder, path)
     path = os.path.join(folder, "classes.txt")
-    if not os.path.isfile(path):
+    if not storage.isfile(path):
         raise ValueError(
             "`folder` must have a .yaml file or classes.txt with the names of "
             f"the classes. Received: folder={folder}"
         )
-    with open(path, encoding="utf-8-sig") as file:
+    with storage.open_file(path, encoding="utf-8-sig") as file:
         names = [line.strip() for line in file if line.strip()]
     parts = {part: _part(folder, part) for part in PARTS}
     parts = {part: files for part, files in parts.items() if files}
@@ -110,7 +111,7 @@ def _read_yaml(folder, path):
             "pip install keras-epsanet[detection]"
         ) from error
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with storage.open_file(path, encoding="utf-8-sig") as file:
             contents = yaml.safe_load(file)
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read as YAML: {error}") from error
@@ -143,10 +144,10 @@ def _listed(folder, base, value, path):
         os.path.join(folder, value),
         inner,
     ):
-        if os.path.isdir(place):
+        if storage.isdir(place):
             return list_files([place])
-        if os.path.isfile(place):
-            with open(place, encoding="utf-8") as file:
+        if storage.isfile(place):
+            with storage.open_file(place, encoding="utf-8") as file:
                 lines = [x.strip() for x in file if x.strip()]
             root = os.path.dirname(place)
             return [os.path.normpath(os.path.join(root, x)) for x in lines]
@@ -163,7 +164,7 @@ def _part(folder, part):
             os.path.join(name, "images"),
         ):
             path = os.path.join(folder, inner)
-            if os.path.isdir(path):
+            if storage.isdir(path):
                 return list_files([path])
     return []
 
@@ -201,8 +202,10 @@ def _read_labels(path, width, height, num_classes):
     head, middle, tail = stem.rpartition(f"{os.sep}images{os.sep}")
     places = [f"{head}{os.sep}labels{os.sep}{tail}"] if middle else []
     for place in [*places, stem]:
-        if os.path.isfile(f"{place}.txt"):
-            with open(f"{place}.txt", encoding="utf-8-sig") as file:
+        if storage.isfile(f"{place}.txt"):
+            with storage.open_file(
+                f"{place}.txt", encoding="utf-8-sig"
+            ) as file:
                 lines = list(enumerate(file, start=1))
             return [
                 _read_line(line, width, height, num_classes, place, number)

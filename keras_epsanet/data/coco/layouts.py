@@ -2,6 +2,8 @@
 
 import os
 
+from keras_epsanet import storage
+
 # What stands behind the names of the parts; COCO's own first.
 YEARS = ("2017", "", "2014")
 # Of other programs: the folder of the part that one evaluates with.
@@ -37,17 +39,17 @@ def find_parts(path):
     ('clothes/annotations/instances_val.json', 'clothes/val')
     """
     path = os.fspath(path)
-    if os.path.isfile(path):
+    if storage.isfile(path):
         if not path.endswith(".json"):
             return {}
         return {WHOLE: (path, _images_of(path))}
-    if not os.path.isdir(path):
+    if not storage.isdir(path):
         raise ValueError(f"There is no data set. Received: {path}")
     found = {part: pair for part in PARTS if (pair := _find(path, part))}
     if found:
         return found
     for folder in (path, os.path.join(path, "annotations")):
-        names = os.listdir(folder) if os.path.isdir(folder) else []
+        names = storage.listdir(folder) if storage.isdir(folder) else []
         files = [name for name in names if name.endswith(".json")]
         if len(files) == 1:
             file = os.path.join(folder, files[0])
@@ -58,25 +60,25 @@ def find_parts(path):
 def _find(path, part):
     for year in YEARS:
         file = os.path.join(path, "annotations", f"instances_{part}{year}.json")
-        if os.path.isfile(file):
+        if storage.isfile(file):
             folders = [
                 os.path.join(path, *above, part + year)
                 for above in ((), ("images",))
             ]
             # An error names the first if there is none.
-            return file, next(filter(os.path.isdir, folders), folders[0])
+            return file, next(filter(storage.isdir, folders), folders[0])
     for name in _NAMES.get(part, (part,)):
         folder = os.path.join(path, name)
         file = os.path.join(folder, "_annotations.coco.json")
-        if os.path.isfile(file):
+        if storage.isfile(file):
             return file, folder
     return None
 
 
 def _images_of(file):
-    folder = os.path.dirname(os.path.abspath(file))
+    folder = os.path.dirname(storage.abspath(file))
     if os.path.basename(folder) == "annotations":
         folder = os.path.dirname(folder)
     inner = os.path.join(folder, "images")
     inner_default = os.path.join(inner, "default")
-    return next(filter(os.path.isdir, (inner_default, inner)), folder)
+    return next(filter(storage.isdir, (inner_default, inner)), folder)
