@@ -3,6 +3,8 @@
 import importlib
 import os
 
+from keras_epsanet import storage
+
 _CLIENTS = {"hf": "huggingface_hub", "kaggle": "kagglehub"}
 
 
@@ -46,6 +48,15 @@ def find_file(source, name):
             f"{source} has no file {name}, or it cannot be reached. "
             f"Received: source={source}"
         ) from error
+
+
+def check_local(folder):
+    """Raises a `ValueError` if a folder to be published is in a storage."""
+    if storage.is_remote(folder):
+        raise ValueError(
+            "What is published is written to a folder of this machine. "
+            f"Received: folder={folder}"
+        )
 
 
 def _import_client(scheme, source):

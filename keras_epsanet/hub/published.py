@@ -2,6 +2,7 @@
 
 from keras_epsanet.classification.inference import resizing
 from keras_epsanet.hub.class_names import class_names_of, write_class_names
+from keras_epsanet.hub.files import check_local
 from keras_epsanet.hub.fronts import read_front
 from keras_epsanet.hub.tasks import image_classifier
 from keras_epsanet.hub.timm_folders import load_timm, save_timm
@@ -17,7 +18,8 @@ def save_preset(model, folder):
 
     Raises:
         ImportError: If KerasHub is missing.
-        ValueError: As of `image_classifier`.
+        ValueError: As of `image_classifier`, or if the folder is in a
+            storage.
 
     Example:
 
@@ -28,6 +30,7 @@ def save_preset(model, folder):
     >>> task.num_classes
     5
     """
+    check_local(folder)
     image_classifier(model).save_to_preset(folder)
     names = class_names_of(model)
     if names:

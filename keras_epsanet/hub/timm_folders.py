@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_epsanet.atomic import write_file
-from keras_epsanet.hub.files import find_file
+from keras_epsanet.hub.files import check_local, find_file
 from keras_epsanet.hub.timm_configs import (
     CONFIG,
     describe,
@@ -126,7 +126,7 @@ def save_timm(model, folder, **kwargs):
         ImportError: If safetensors is missing.
         ValueError: If the network is none of timm and no EPSANet, or has
             another number of channels than 3 and neither a normalization of
-            its own nor `mean` and `std`.
+            its own nor `mean` and `std`, or if the folder is in a storage.
 
     Example:
 
@@ -135,6 +135,7 @@ def save_timm(model, folder, **kwargs):
     >>> read_timm_config("published")["architecture"]
     'resnet50'
     """
+    check_local(folder)
     config, network = describe(model, kwargs)
     if "mean" not in config["pretrained_cfg"]:
         channels = config["pretrained_cfg"]["input_size"][0]

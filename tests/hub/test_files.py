@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from keras_epsanet import hub
 from keras_epsanet.hub import files
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -73,3 +74,10 @@ def test_a_missing_client_is_named_with_its_command(
 def test_other_addresses_are_refused():
     with pytest.raises(ValueError, match="hf:// or kaggle://.*source=s3://a/b"):
         files.find_file("s3://a/b", "a.json")
+
+
+@pytest.mark.parametrize("save", ["save_preset", "save_timm"])
+def test_what_is_published_is_written_to_this_machine(save):
+    save = getattr(hub, save)
+    with pytest.raises(ValueError, match="Received: folder=gs://bucket/a"):
+        save(None, "gs://bucket/a")
