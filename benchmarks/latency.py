@@ -166,6 +166,33 @@ def serve(connection, args):
             connection.send("done")
 
 
+def runs_against(args, model):
+    """The name of what a model is compared with, and the same of that."""
+    if args.against == "reference":
+        other = f"authors' PyTorch ({args.layout})"
+        return other, reference_runs(args.reference, args.model, args)
+    if args.against == "tensorflow":
+        return "TensorFlow", runs_elsewhere(args, KERAS_BACKEND="tensorflow")
+    if args.against == "no_onednn":
+        other = "without oneDNN"
+        return other, runs_elsewhere(args, TF_ENABLE_ONEDNN_OPTS="0")
+    if args.against == "plain":
+        return "unfused", keras_runs(model, args.batch_size)
+    if args.against == "resnet":
+        other = f"ResNet{args.model[7:].split('_')[0]}"
+        network = build_model(other, args.image_size)
+        if args.fused:
+            network = keras_epsanet.fuse(network)
+    elif args.against == "stock":
+        other = "stock convolutions"
+        network = build_model(args.model, args.image_size)
+        use_stock_convolutions(network)
+    else:
+        other = "224×224"
+        network = build_model(args.model, 224)
+    return other, keras_runs(network, args.batch_size)
+
+
 def measure_ratios(runs, repeats):
     """Times two functions in turns and returns the ratios of the times."""
     for run in runs:
@@ -185,9 +212,7 @@ def measure_ratios(runs, repeats):
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--all", action="store_true", help="print the whole table"
-    )
+    parser.add_argument("--all", action="store_true", help="print the table")
     parser.add_argument(
         "--model", choices=MODEL_CONFIGS, default="epsanet50_small"
     )
@@ -246,37 +271,10 @@ def main():
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(args.dtype)
     model = build_model(args.model, args.image_size)
-    if args.fused:
+    other, theirs = runs_against(args, model)
+    if args.fused or args.against == "plain":
         model = keras_epsanet.fuse(model)
-    runs = [keras_runs(model, args.batch_size)]
-    if args.against == "resnet":
-        other = f"ResNet{args.model[7:].split('_')[0]}"
-        network = build_model(other, args.image_size)
-        if args.fused:
-            network = keras_epsanet.fuse(network)
-    elif args.against == "stock":
-        other = "stock convolutions"
-        network = build_model(args.model, args.image_size)
-        use_stock_convolutions(network)
-    elif args.against == "plain":
-        other = "unfused"
-        network = model
-        runs = [keras_runs(keras_epsanet.fuse(model), args.batch_size)]
-    elif args.against == "size":
-        other = "224×224"
-        network = build_model(args.model, 224)
-    if args.against == "reference":
-        other = f"authors' PyTorch ({args.layout})"
-        runs.append(reference_runs(args.reference, args.model, args))
-    elif args.against == "tensorflow":
-        other = "TensorFlow"
-        runs.append(runs_elsewhere(args, KERAS_BACKEND="tensorflow"))
-    elif args.against == "no_onednn":
-        other = "without oneDNN"
-        runs.append(runs_elsewhere(args, TF_ENABLE_ONEDNN_OPTS="0"))
-    else:
-        runs.append(keras_runs(network, args.batch_size))
-
+    runs = keras_runs(model, args.batch_size), theirs
     print(
         f"{args.model} / {other}, {keras.backend.backend()}, {args.dtype}, "
         f"batch {args.batch_size}, {args.image_size}×{args.image_size}"

@@ -9,6 +9,7 @@ here: that is for `atomic.whole`.
 import contextlib
 import io
 import os
+import posixpath
 import re
 import shutil
 import tempfile
@@ -125,6 +126,15 @@ def getsize(path):
 def abspath(path):
     """Returns the path of a file from whatever folder."""
     return with_slashes(path) if is_remote(path) else os.path.abspath(path)
+
+
+def normpath(path):
+    """Returns a path without `.` and `..`, a string."""
+    if not is_remote(path):
+        return os.path.normpath(path)
+    # Of two slashes `os.path` would leave one.
+    scheme, _, rest = with_slashes(path).partition("://")
+    return f"{scheme}://{posixpath.normpath(rest)}"
 
 
 def listdir(path):

@@ -120,6 +120,12 @@ def test_a_path_from_whatever_folder(tmp_path, monkeypatch):
     assert storage.abspath("gs://bucket\\runs") == "gs://bucket/runs"
 
 
+def test_a_path_loses_its_dots_but_no_slash():
+    path = os.path.join("a", ".", "b", "..", "c")
+    assert storage.normpath(path) == os.path.join("a", "c")
+    assert storage.normpath("gs://bucket/a/./b/../c") == "gs://bucket/a/c"
+
+
 @pytest.mark.parametrize(
     "path", ["ftp://host/a", "http://a", "file:///a", pathlib.Path("gs://a/b")]
 )

@@ -86,7 +86,7 @@ class DoubleAttention(ImageLayer):
         pixels, channels = (1, 2) if self.is_last else (2, 1)
         gather = ops.softmax(gather, axis=pixels)
         distribute = _softmax(distribute, channels)
-        # An `einsum` of these takes TensorFlow twice as long.
+        # TensorFlow takes twice as long for the same as an `einsum`.
         if self.is_last:
             descriptors = ops.matmul(ops.swapaxes(gather, 1, 2), features)
             mixtures = ops.matmul(distribute, descriptors)

@@ -116,7 +116,12 @@ class ImageLayer(CompositeLayer):
         return self.unbiased(self.variance(inputs), inputs)
 
     def unbiased(self, variance, inputs):
-        """Returns the unbiased variance, `(N, C)`, of images and theirs."""
+        """Returns the unbiased variance, `(N, C)`, of the biased one.
+
+        Args:
+            variance: Tensor `(N, C)`, mean of the squares.
+            inputs: Images that it is of.
+        """
         height, width = (ops.shape(inputs)[axis] for axis in self.pixel_axes)
         pixels = height * width
         if isinstance(pixels, int):
@@ -141,7 +146,7 @@ class ImageLayer(CompositeLayer):
         return ops.reshape(inputs, (shape[0], channels, -1))
 
     def attend(self, queries, keys, values):
-        """Returns for every pixel the mean of all values, by likeness.
+        """Returns for every pixel a weighted mean of the values of all.
 
         The weights are a softmax of the products of its query with all keys.
 
@@ -150,8 +155,7 @@ class ImageLayer(CompositeLayer):
                 first two of equally many channels, the last two of equally
                 many pixels.
         """
-        # As products of matrices, for TensorFlow's `einsum` turns its
-        # operands first.
+        # Products of matrices: TensorFlow's `einsum` transposes first.
         if self.is_last:
             logits = ops.matmul(queries, ops.swapaxes(keys, 1, 2))
             return ops.matmul(ops.softmax(logits, axis=-1), values)

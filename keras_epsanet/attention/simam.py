@@ -61,7 +61,7 @@ class SimAM(ImageLayer):
     def call(self, inputs):
         centered = inputs - self.spread(self.mean(inputs))
         if self.compute_dtype == "float16":
-            # Squared last, for it holds the square of no large deviation.
+            # Squared last: the square of a large deviation is infinite there.
             variance = self.unbiased_variance(inputs)
             factor = 0.5 * ops.rsqrt(variance + self.regularization)
             energy = ops.square(centered * self.spread(factor))

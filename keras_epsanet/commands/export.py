@@ -25,7 +25,7 @@ from keras_epsanet.weights.public_detectors import family_of
 
 IMAGE_SIZE = 224
 
-# What is written with and run by packages of an extra.
+# The extra of a format, and the packages that write it and run it.
 NEEDED = {
     "onnx": ("export", "onnx", "tf2onnx", "onnxruntime"),
     "preset": ("hub", "keras_hub"),

@@ -81,11 +81,11 @@ def sum_over_replicas(tensors):
 
 
 def replica():
-    """Returns the number of the replica that runs this code, and of all.
+    """Returns which replica runs this code, and how many there are.
 
     Returns:
-        Pair of an integer, or an int32 scalar, and an integer; `(0, 1)` where
-        one code is for all.
+        Pair of an integer, or an int32 scalar, from 0 on and an integer;
+        `(0, 1)` where one program computes the whole batch.
     """
     if keras.backend.backend() != "tensorflow":
         return 0, 1

@@ -5,7 +5,8 @@ import os
 
 import keras
 
-from keras_epsanet.atomic import whole
+from keras_epsanet import storage
+from keras_epsanet.atomic import write_file
 from keras_epsanet.ops.forms import Forms
 from keras_epsanet.ops.processor import processor_name, vector_lanes
 from keras_epsanet.weights.downloads import cache_folder
@@ -84,15 +85,13 @@ def write(path, entries):
         (name, {**forms._asdict(), "forward": forward, "step": step})
         for name, (forms, forward, step) in entries.items()
     )
-    with whole(path) as temporary:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
+    write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _load(path):
-    if not os.path.exists(path):
+    if not storage.exists(path):
         return {}
-    with open(path, encoding="utf-8") as file:
+    with storage.open_file(path, encoding="utf-8") as file:
         return json.load(file)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 
+from keras_epsanet import storage
 from keras_epsanet.atomic import sha256, write_file
 
 CARD, SUMS = "README.md", "SHA256SUMS"
@@ -76,7 +77,7 @@ def model_card(run, folder, license, name=None, repository=None, dataset=None):
     kind = _kind_of(folder)
     place = f"hf://{repository}" if repository else "hf://USER/NAME"
     name = name or (repository or results["recipe"]["model"]).split("/")[-1]
-    dataset = dataset or os.path.basename(images["source"].rstrip("/\\"))
+    dataset = dataset or _last_part(images["source"])
     sums = _sums(folder)
     text = "\n".join(
         [
@@ -102,7 +103,7 @@ def _read_run(run):
     for name in ("results.json", "images.json"):
         path = os.path.join(run, name)
         try:
-            with open(path, encoding="utf-8") as file:
+            with storage.open_file(path, encoding="utf-8") as file:
                 contents.append(json.load(file))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ValueError(
@@ -120,8 +121,8 @@ def _read_run(run):
 def _kind_of(folder):
     """Returns the library that a folder is for."""
     path = os.path.join(folder, "config.json")
-    if os.path.isfile(path):
-        with open(path, encoding="utf-8") as file:
+    if storage.isfile(path):
+        with storage.open_file(path, encoding="utf-8") as file:
             config = json.load(file)
         for key, kind in (
             ("registered_name", "keras-hub"),
@@ -129,7 +130,7 @@ def _kind_of(folder):
         ):
             if key in config:
                 return kind
-    if os.path.isfile(os.path.join(folder, "model.keras")):
+    if storage.isfile(os.path.join(folder, "model.keras")):
         return "keras"
     raise ValueError(
         "`folder` must hold a preset of KerasHub, a model of timm or "
@@ -141,12 +142,12 @@ def _sums(folder):
     """Returns sizes and SHA-256 by the names of the files in a folder."""
     paths = [
         os.path.relpath(os.path.join(parent, file), folder).replace("\\", "/")
-        for parent, _, files in os.walk(folder)
+        for parent, _, files in storage.walk(folder)
         for file in files
     ]
     return {
         path: (
-            os.path.getsize(os.path.join(folder, path)),
+            storage.getsize(os.path.join(folder, path)),
             sha256(os.path.join(folder, path)),
         )
         for path in sorted(paths)
@@ -228,9 +229,9 @@ def _results(run, dataset, results, images):
         "| --- | --- |\n" + "\n".join(rows) + "\n"
     )
     path = os.path.join(run, "classes.csv")
-    if len(images["class_names"]) > _MOST_CLASSES or not os.path.isfile(path):
+    if len(images["class_names"]) > _MOST_CLASSES or not storage.isfile(path):
         return text
-    with open(path, encoding="utf-8", newline="") as file:
+    with storage.open_file(path, encoding="utf-8", newline="") as file:
         classes = list(csv.DictReader(file))
     rows = [
         f"| {_cell(row['class'])} | {row['right']} of {row['images']} "
@@ -243,6 +244,11 @@ def _results(run, dataset, results, images):
     )
 
 
+def _last_part(path):
+    """What a card says of a path on the machine of the training."""
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
 def _cell(text):
     return text.replace("|", "\\|").replace("\n", " ")
 
@@ -252,9 +258,10 @@ def _training(run, results):
     # The path of a file on the machine of the training.
     recipe["teacher"] = recipe.get("teacher") and "another classifier"
     path = os.path.join(run, "initialized_from.txt")
-    if os.path.isfile(path):
-        with open(path, encoding="utf-8") as file:
-            recipe["started from"] = file.read().strip()
+    if storage.isfile(path):
+        with storage.open_file(path, encoding="utf-8") as file:
+            source, *others = file.read().strip().splitlines()
+        recipe["started from"] = "\n".join([_last_part(source), *others])
     rows = [
         f"| {key} | {_cell(str(value))} |"
         for key, value in recipe.items()

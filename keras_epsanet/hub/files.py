@@ -23,7 +23,8 @@ def find_file(source, name):
 
     Raises:
         ImportError: If the client of the hub is missing.
-        ValueError: If there is no such folder or file.
+        ValueError: If there is no such folder, repository or file.
+        OSError: If Kaggle has no such model, or a hub refuses.
 
     Example:
 
@@ -43,7 +44,10 @@ def find_file(source, name):
         return client.model_download(handle, name)
     try:
         return client.hf_hub_download(handle, name)
-    except client.errors.EntryNotFoundError as error:
+    except (
+        client.errors.EntryNotFoundError,
+        client.errors.RepositoryNotFoundError,
+    ) as error:
         raise ValueError(
             f"{source} has no file {name}, or it cannot be reached. "
             f"Received: source={source}"

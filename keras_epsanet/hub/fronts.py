@@ -85,7 +85,7 @@ def read_front(model):
                 "be described to others, and no other layer. Received: "
                 f"{layer.name} ({type(layer).__name__})"
             )
-    mean, std = _normalization(rescaling, tensor)
+    mean, std = _normalization(rescaling, channels_of(model))
     return Front(
         _size_of(model, resizing),
         mean,
@@ -95,8 +95,10 @@ def read_front(model):
     )
 
 
-def _channels(tensor, data_format):
-    return tensor.shape[-1 if data_format == "channels_last" else 1]
+def channels_of(model):
+    """Returns the number of channels of the images that a network takes."""
+    is_last = data_format_of(model) == "channels_last"
+    return stem_input(model).shape[-1 if is_last else 1]
 
 
 def data_format_of(model):
@@ -105,10 +107,9 @@ def data_format_of(model):
     return next(iter(layers.values())).data_format
 
 
-def _normalization(rescaling, tensor):
+def _normalization(rescaling, channels):
     if rescaling is None:
-        is_rgb = 3 in (tensor.shape[1], tensor.shape[-1])
-        return (IMAGENET_MEAN, IMAGENET_STD) if is_rgb else (None, None)
+        return (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else (None, None)
     scale = np.ravel(rescaling.scale)
     offset = np.ravel(rescaling.offset)
     scale, offset = np.broadcast_arrays(scale, offset)

@@ -5,10 +5,11 @@ import json
 from keras_epsanet.hub.backbones import backbone_like
 from keras_epsanet.hub.class_names import class_names_of
 from keras_epsanet.hub.files import find_file
-from keras_epsanet.hub.fronts import read_front, stem_input
+from keras_epsanet.hub.fronts import channels_of, read_front
 from keras_epsanet.hub.timm_networks import (
     ANY_EPSANET,
     NETWORKS,
+    TIMM_NETWORKS,
     architecture_of,
     pyramid_network,
 )
@@ -95,8 +96,7 @@ def describe(model, changes):
             normalization is not known.
     """
     layers = network_layers(model)
-    stem = stem_input(model)
-    channels = stem.shape[-1 if _is_last(layers) else 1]
+    channels = channels_of(model)
     config = {"architecture": architecture_of(model)}
     arguments = {} if channels == 3 else {"in_chans": channels}
     if config["architecture"] is None:
@@ -119,16 +119,12 @@ def describe(model, changes):
     return config | {"pretrained_cfg": preset}, network_of(config)
 
 
-def _is_last(layers):
-    return next(iter(layers.values())).data_format == "channels_last"
-
-
 def _arguments_of(model):
     backbone = backbone_like(model)
     if not isinstance(backbone, EPSANetBackbone):
         raise ValueError(
             "The network must be an EPSANet or one that timm has: "
-            f"{', '.join(NETWORKS)}. Received: the model {model.name}"
+            f"{', '.join(TIMM_NETWORKS)}. Received: the model {model.name}"
         )
     config = backbone.network_config()
     return {name: config[name] for name in _ARGUMENTS}

@@ -13,7 +13,7 @@ from keras_epsanet.training.checkpoints import add_to_metrics, read_metrics
 
 # EX_TEMPFAIL of sysexits.h: try again.
 PREEMPTED = 75
-# A graph of a large network takes minutes, the evaluation of ImageNet too.
+# The graph of a large network takes minutes, and so may a checkpoint.
 HANG_SECONDS = 1800
 
 
@@ -213,9 +213,10 @@ class Watchdog(keras.callbacks.Callback):
     workers may wait for one another at their end too.
 
     Args:
-        seconds: Number, from the end of a step, the beginning or the end of
-            an evaluation or of an epoch to the next of these; `None` for half
-            an hour.
+        seconds: Number, the longest time without progress: to the end of
+            the next batch of training or of evaluation, or to the beginning
+            or the end of an epoch or of an evaluation. `None` means half an
+            hour.
     """
 
     def __init__(self, seconds=None):
@@ -226,7 +227,8 @@ class Watchdog(keras.callbacks.Callback):
         faulthandler.dump_traceback_later(self.seconds, exit=True)
 
     on_train_begin = on_epoch_begin = on_train_batch_end = _restart
-    on_test_begin = on_test_end = on_epoch_end = _restart
+    on_test_begin = on_test_batch_end = on_test_end = _restart
+    on_epoch_end = _restart
 
     def on_train_end(self, logs=None):
         faulthandler.cancel_dump_traceback_later()

@@ -62,8 +62,8 @@ class CocoRecipe(Recipe):
             data have no part for that.
         evaluate_every: Integer, epochs from one evaluation to the next; the
             last is evaluated too.
-        patience: Integer, epochs without a better one after which the
-            training ends, or `None` for all epochs.
+        patience: Integer from `evaluate_every`, epochs without a better one
+            after which the training ends, or `None` for all epochs.
         **kwargs: Fields of `Recipe`.
 
     Raises:
@@ -126,6 +126,12 @@ class CocoRecipe(Recipe):
                 "`least_image_size` must not be more than image_size="
                 f"{self.image_size}. "
                 f"Received: least_image_size={self.least_image_size}"
+            )
+        if self.patience is not None and self.patience < self.evaluate_every:
+            raise ValueError(
+                "`patience` must not end before the next evaluation, by "
+                f"evaluate_every={self.evaluate_every}. "
+                f"Received: patience={self.patience}"
             )
         if self.warm_up_steps is not None and self.warm_up_epochs:
             raise ValueError(

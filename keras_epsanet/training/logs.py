@@ -99,7 +99,7 @@ def csv_logger(path):
     """Makes the callback that adds a line of each epoch to a CSV file.
 
     Args:
-        path: Path of the file, which is that of a storage too.
+        path: Path of the file, on this machine or in a storage.
 
     Returns:
         `keras.callbacks.CSVLogger`.

@@ -26,7 +26,7 @@ from keras_epsanet.atomic import (
     write_file,
 )
 from keras_epsanet.training import checkpoints, teacher
-from keras_epsanet.training.checkpoints import State
+from keras_epsanet.training.checkpoints import SUMS, State
 from keras_epsanet.training.claim import check_claim, claim_folder
 
 FOLDER = "checkpoints"
@@ -78,36 +78,39 @@ class RunFolder:
         self.keep = keep
         self.is_chief = is_chief
         self._checkpoints = os.path.join(self.path, FOLDER)
+        # Before the claim, which in a storage ends the training of the folder.
+        self._check_recipe()
         storage.makedirs(self._checkpoints, exist_ok=True)
-        self._claimed = claim_folder(self.path) if is_chief else None
-        self._claim()
+        self._claim = claim_folder(self.path) if is_chief else None
         if is_chief:
+            # Again, for another process may have written one meanwhile.
+            if not self._check_recipe():
+                self._write_recipe()
             remove_unfinished(self.path)
             remove_unfinished(self._checkpoints)
             checkpoints.remove_halves(self._checkpoints)
 
-    def _claim(self):
-        """Writes the recipe, or compares it with the one that is there."""
+    def _check_recipe(self):
+        """Raises if another recipe is there; returns whether one is."""
         path = os.path.join(self.path, "recipe.json")
         self._noted = self.recipe
-        if storage.exists(path):
-            with storage.open_file(path) as file:
-                self._noted = type(self.recipe).from_json(file.read())
-            differences = self.recipe.differences(
-                teacher.respelled(self.path, self._noted, self.recipe)
+        if not storage.exists(path):
+            return False
+        with storage.open_file(path) as file:
+            self._noted = type(self.recipe).from_json(file.read())
+        differences = self.recipe.differences(
+            teacher.respelled(self.path, self._noted, self.recipe)
+        )
+        if differences:
+            raise ValueError(
+                f"{self.path} belongs to a training with another recipe. "
+                "Take another folder, or the recipe in recipe.json. "
+                f"Received: {'; '.join(differences)}"
             )
-            if differences:
-                raise ValueError(
-                    f"{self.path} belongs to a training with another recipe. "
-                    "Take another folder, or the recipe in recipe.json. "
-                    f"Received: {'; '.join(differences)}"
-                )
-        elif self.is_chief:
-            self._write_recipe()
+        return True
 
     def _write_recipe(self):
-        path = os.path.join(self.path, "recipe.json")
-        write_file(path, self.recipe.to_json())
+        write_file(f"{self.path}/recipe.json", self.recipe.to_json())
 
     def _note(self):
         """Writes what a training goes on with, which nothing has refused."""
@@ -178,7 +181,7 @@ class RunFolder:
             network.save(archive)
             if not self.is_chief:
                 return None
-            check_claim(self._claimed)
+            check_claim(self._claim)
             with zipfile.ZipFile(archive) as file, whole(path) as temporary:
                 # As `save_weights` would have written it.
                 with (
@@ -191,7 +194,7 @@ class RunFolder:
         return digits
 
     def _note_sum(self, digits, name):
-        path = os.path.join(self.path, checkpoints.SUMS)
+        path = os.path.join(self.path, SUMS)
         lines = []
         if storage.exists(path):
             with storage.open_file(path) as file:
@@ -201,9 +204,9 @@ class RunFolder:
     def _write(self, model, state, average):
         folder = self.folder(state.step)
         try:
-            check_claim(self._claimed)
+            check_claim(self._claim)
             # There may be a damaged one, or this one before its evaluation.
-            with whole(folder, True, checkpoints.SUMS) as temporary:
+            with whole(folder, replace_folder=True, last=SUMS) as temporary:
                 checkpoints.write(temporary, model, state, self.recipe, average)
         except OSError as error:
             kept = [step for step in self.steps() if step != state.step]
@@ -236,7 +239,7 @@ class RunFolder:
         # Those of later steps are damaged: this training began before them.
         for step in steps:
             if step not in keep:
-                remove_folder(self.folder(step), checkpoints.SUMS)
+                remove_folder(self.folder(step), SUMS)
 
     def restore(self, model, steps_per_epoch, step=None, average=None):
         """Loads the last checkpoint that is intact, if there is any.

@@ -1,5 +1,6 @@
 import json
 
+import keras
 import pytest
 
 from keras_epsanet.graph import form_file
@@ -45,6 +46,9 @@ def test_a_machine_is_its_processor_threads_versions_and_settings(monkeypatch):
     with monkeypatch.context() as other:
         other.setattr(form_file.os, "cpu_count", lambda: 99)
         assert "99 CPUs" in form_file.machine()
+    if keras.backend.backend() == "tensorflow":
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "7")
+        assert "oneDNN 7" in form_file.machine()
 
 
 def test_a_convolution_is_described_by_all_that_it_depends_on():
@@ -53,6 +57,16 @@ def test_a_convolution_is_described_by_all_that_it_depends_on():
         "5×3 of 4 groups, strides 2×1, 32 to 32 channels, 28×27 out, "
         "batch 16, bfloat16"
     )
+
+
+def test_entries_in_a_storage_are_added_to(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    folder = f"ram://test_form_file/{tmp_path.name}"
+    tf.io.gfile.makedirs(folder)
+    path = f"{folder}/forms.json"
+    form_file.write(path, {"a": ENTRY})
+    form_file.write(path, {"b": ENTRY})
+    assert form_file.read(path) == {"a": ENTRY, "b": ENTRY}
 
 
 @pytest.mark.parametrize(
@@ -78,8 +92,6 @@ def test_other_files_are_refused(tmp_path, content):
         form_file.read(str(path))
 
 
-def test_the_file_is_in_keras_cache_unless_another_is_given(
-    tmp_path, monkeypatch
-):
+def test_the_file_is_in_keras_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert form_file.default_path().startswith(str(tmp_path))

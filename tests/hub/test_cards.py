@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 import re
 
 import pytest
@@ -63,11 +64,14 @@ def test_what_is_on_the_machine_of_the_training_stays_there(run_folder, folder):
     results = json.loads((run_folder / "results.json").read_text())
     results["recipe"]["teacher"] = "/home/somebody/secret/teacher.keras"
     (run_folder / "results.json").write_text(json.dumps(results))
-    (run_folder / "initialized_from.txt").write_text("--inherit resnext\n")
+    (run_folder / "initialized_from.txt").write_text(
+        "/home/somebody/secret/resnet.keras\nInitialized from ResNet-8: all\n"
+    )
     text = card(run_folder, folder)
     assert "secret" not in text
     assert "| teacher | another classifier |" in text
-    assert "| started from | --inherit resnext |" in text
+    start = "| started from | resnet.keras Initialized from ResNet-8: all |"
+    assert start in text
     assert "trained on Cats" in card(run_folder, folder, dataset="Cats")
 
 
@@ -116,6 +120,23 @@ def test_many_classes_are_left_out(run_folder, folder):
     (run_folder / "images.json").write_text(json.dumps(images))
     text = card(run_folder, folder)
     assert "21 classes" in text and "taken for" not in text
+
+
+def test_a_training_and_a_folder_may_be_in_a_storage(
+    run_folder, folder, tmp_path
+):
+    tf = pytest.importorskip("tensorflow")
+    remote = f"ram://test_cards/{tmp_path.name}"
+    for source in (run_folder, folder):
+        for file in filter(pathlib.Path.is_file, source.rglob("*")):
+            target = f"{remote}/{file.relative_to(tmp_path).as_posix()}"
+            tf.io.gfile.makedirs(target.rpartition("/")[0])
+            tf.io.gfile.copy(str(file), target)
+    cards.model_card(f"{remote}/runs/mine", f"{remote}/published", "mit")
+    card(run_folder, folder)
+    for name in ("README.md", "SHA256SUMS"):
+        with tf.io.gfile.GFile(f"{remote}/published/{name}") as file:
+            assert file.read() == (folder / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("license", ["", "My license", "MIT\n- a: b"])

@@ -411,11 +411,14 @@ class Slow(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         time.sleep(seconds[batch])
 
+    on_test_batch_begin = on_train_batch_begin
+
 model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse", run_eagerly=keras.backend.backend() != "jax")
 x = np.ones((3, 1))
 for seconds in (1.2, 1.2, 1.2), (0, 60, 0):
-    model.fit(x, x, 1, verbose=0, callbacks=[Watchdog(2.5), Slow()])
+    callbacks = [Watchdog(2.5), Slow()]
+    model.fit(x, x, 1, verbose=0, callbacks=callbacks, validation_data=(x, x))
     time.sleep(3)
     print("trained", flush=True)
 """

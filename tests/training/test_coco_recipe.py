@@ -156,6 +156,12 @@ def test_the_libraries_have_retinanet_alone():
         CocoRecipe(library="keras_cv", detector="mask_rcnn")
 
 
+def test_an_epoch_is_evaluated_before_patience_ends():
+    assert CocoRecipe(evaluate_every=3, patience=3).patience == 3
+    with pytest.raises(ValueError, match="Received: patience=2"):
+        CocoRecipe(evaluate_every=3, patience=2)
+
+
 def test_the_least_size_is_below_the_size():
     assert CocoRecipe(least_image_size=640).least_image_size == 640
     with pytest.raises(ValueError, match="Received: least_image_size=801"):

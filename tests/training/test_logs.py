@@ -205,7 +205,7 @@ def test_devices_share_batches_whose_wait_is_measured(run_python):
     output = run_python(
         """
 import numpy as np, keras, tensorflow as tf
-from keras_epsanet import storage, training
+from keras_epsanet import training
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2

@@ -265,9 +265,16 @@ def test_a_training_goes_on_from_a_storage(remote):
         np.testing.assert_array_equal(ours, theirs)
     names = [".lock", "SHA256SUMS", "checkpoints", "last.weights.h5"]
     assert sorted(storage.listdir(remote)) == [*names, "recipe.json"]
-    with pytest.raises(ValueError, match="belongs to a training with another"):
-        with pytest.warns(UserWarning):
+
+
+def test_a_training_that_is_refused_takes_no_folder_over(remote):
+    run, model = quiet_run(remote), train(make_model())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="a training with another recipe"):
             RunFolder(remote, Recipe(epochs=7))
+    save(run, model, 1)
+    assert run.steps() == [1]
 
 
 def test_a_training_whose_folder_was_taken_over_ends(remote):

@@ -59,7 +59,7 @@ class Folder:
         self.description = description
         self._check()
         storage.makedirs(self.path, exist_ok=True)
-        self._claimed = claim_folder(self.path)
+        self._claim = claim_folder(self.path)
 
     def _check(self):
         theirs, description = self._read("comparison.json"), self.description
@@ -117,6 +117,6 @@ class Folder:
             return None
 
     def _write(self, name, content):
-        check_claim(self._claimed)
+        check_claim(self._claim)
         text = json.dumps(content, indent=1) + "\n"
         write_file(os.path.join(self.path, name), text)

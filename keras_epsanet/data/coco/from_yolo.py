@@ -150,7 +150,7 @@ def _listed(folder, base, value, path):
             with storage.open_file(place, encoding="utf-8") as file:
                 lines = [x.strip() for x in file if x.strip()]
             root = os.path.dirname(place)
-            return [os.path.normpath(os.path.join(root, x)) for x in lines]
+            return [storage.normpath(os.path.join(root, x)) for x in lines]
     raise ValueError(
         f"A .yaml file must name folders that there are. Received: {path} "
         f"with {value}, which is not there"

@@ -107,6 +107,20 @@ def test_a_list_of_images_may_be_named(tmp_path):
     assert image["file_name"] == "images/b.jpg"
 
 
+def test_a_list_of_images_in_a_storage_may_be_named(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    write(tmp_path, "images", "labels", "b", BOX)
+    (tmp_path / "train.txt").write_text("./images/b.jpg\n")
+    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    remote = f"ram://test_from_yolo/{tmp_path.name}"
+    for name in ("images/b.jpg", "labels/b.txt", "train.txt", "data.yaml"):
+        tf.io.gfile.makedirs(f"{remote}/{name}".rpartition("/")[0])
+        tf.io.gfile.copy(f"{tmp_path}/{name}", f"{remote}/{name}")
+    contents = read_yolo(remote)["train"]
+    assert [x["file_name"] for x in contents["images"]] == ["images/b.jpg"]
+    assert len(contents["annotations"]) == 1
+
+
 def test_without_parts_there_is_one_of_all_images(tmp_path):
     write(tmp_path, "", "", "a", BOX)
     write(tmp_path, "", "", "b", "")
