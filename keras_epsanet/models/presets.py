@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_epsanet import storage
+
 
 class PresetModel(keras.Model):
     """A backbone that KerasHub saves and loads as one of its own.
@@ -49,7 +51,13 @@ class PresetModel(keras.Model):
 
         Raises:
             ImportError: If KerasHub is missing.
+            ValueError: If the folder is in a storage, such as `gs://`.
         """
+        if storage.is_remote(preset_dir):
+            raise ValueError(
+                "A preset is written to a folder of this machine. "
+                f"Received: preset_dir={preset_dir}"
+            )
         save = import_keras_hub().models.Backbone.save_to_preset
         save(self, preset_dir, max_shard_size)
 

@@ -165,6 +165,12 @@ def test_a_folder_without_preset_is_named(hub, tmp_path):
         EPSANetBackbone.from_preset("nowhere")
 
 
+def test_a_storage_is_refused(hub):
+    backbone = ResNetBackbone((1,), (16,), expansion=2)
+    with pytest.raises(ValueError, match="Received: preset_dir=gs://bucket/a"):
+        backbone.save_to_preset("gs://bucket/a")
+
+
 def test_without_kerashub_the_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     command = r"needs keras_hub: pip install keras-epsanet\[hub\]"
