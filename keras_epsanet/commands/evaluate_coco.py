@@ -52,7 +52,9 @@ def main(arguments=None, program="evaluate_coco"):
     with one_line_errors(program, ADVICE):
         check_one_process("An evaluation")
         check_installed(PACKAGES, "An evaluation", "detection")
-        annotations = sources.open_part(args.data, args.part, args.output)
+        annotations = sources.open_part(
+            args.data, args.part, args.output, args.run
+        )
         strategy = training.make_strategy()
         with strategy.scope(), usable(program, args.weights or args.run):
             detector = open_detector(args)

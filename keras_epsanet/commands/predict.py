@@ -65,7 +65,7 @@ def predict(args, program):
             found.append((path, classes))
             if args.output is None:
                 show(path, classes)
-    if args.output is not None:
+    if args.output is not None and found:
         try:
             write(args.output, found)
         except OSError as error:

@@ -30,13 +30,6 @@ def one_line_errors(program, advice=None):
 
     Raises:
         SystemExit: With a message after an error, 130 after Ctrl-C.
-
-    Example:
-
-    >>> with one_line_errors("keras-epsanet predict"):
-    ...     raise ValueError("There is no image")
-    Traceback (most recent call last):
-    SystemExit: keras-epsanet predict: There is no image
     """
     try:
         yield
@@ -88,6 +81,12 @@ def usable(program, path):
         yield
     except (KeyError, OSError, TypeError, ValueError) as error:
         sys.exit(f"{program}: {path} cannot be used: {error}")
+    except Exception as error:
+        # Those of TensorFlow's file systems, which Keras passes through.
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        reason = " ".join(str(error).split())
+        sys.exit(f"{program}: {path} cannot be used: {reason}")
 
 
 def check_installed(packages, what, extra):

@@ -17,6 +17,7 @@ from keras_epsanet.detection import (
     sources,
     starting,
     trained_detectors,
+    training_data,
 )
 from keras_epsanet.detection.pretrained import read_detector
 from keras_epsanet.distribution.cluster import check_one_process
@@ -119,6 +120,7 @@ def train(args, program="train_coco"):
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
     annotations = open_data(args, recipe)
+    training_data.check_same_data(args.output, annotations)
     recipe = fit_recipe(args, recipe, annotations["train"], strategy)
     steps = fitting.count_steps(annotations["train"], recipe)
     names = annotations["train"].class_names
@@ -131,6 +133,7 @@ def train(args, program="train_coco"):
         strategy,
         steps,
     )
+    training_data.note_data(args.output, annotations)
     report_start(recipe, strategy, annotations, state)
     evaluation = from_recipe.make_batches(annotations["val"], recipe)
     evaluator = make_evaluator(run, evaluation, annotations["val"])

@@ -106,10 +106,11 @@ def check_class_names(names, num_classes):
         isinstance(names, str)
         or len(names) != num_classes
         or not all(isinstance(name, str) for name in names)
+        or len(set(names)) < len(names)
     ):
         raise ValueError(
-            f"`class_names` must be {num_classes} strings, one for each "
-            f"class. Received: class_names={names}"
+            f"`class_names` must be {num_classes} different strings, one for "
+            f"each class. Received: class_names={names}"
         )
     return tuple(names)
 

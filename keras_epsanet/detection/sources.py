@@ -37,7 +37,8 @@ def open_annotations(path, folder, val_share=0.2, seed=0):
 
     Raises:
         OSError, ValueError: If a file is missing or has mistakes.
-        ValueError: If there is no image to evaluate with.
+        ValueError: If there is no image to evaluate with, or the folder has
+            annotation files of other data.
 
     Example:
 
@@ -63,19 +64,23 @@ def open_annotations(path, folder, val_share=0.2, seed=0):
             whole, val_share, seed
         )
     _one_of(contents, ("train",), path)
+    for part in ("train", "val"):
+        _check_unwritten(contents[part], folder, part)
     return {
         part: _write(contents[part], images, folder, part)
         for part in ("train", "val")
     }
 
 
-def open_part(path, part, folder):
+def open_part(path, part, folder, run=None):
     """Opens one part of a data set, to evaluate with.
 
     Args:
         path, folder: As in `open_annotations`.
         part: `"train"`, `"val"` or `"test"`. Data of which no part is known
             are taken as a whole.
+        run: Folder of the training of the detector, or `None`. Of data
+            without the part, it is what that training held out.
 
     Returns:
         `keras_epsanet.data.coco.Annotations`.
@@ -84,9 +89,14 @@ def open_part(path, part, folder):
         OSError, ValueError: As of `open_annotations`.
     """
     found = find_parts(path)
-    pair = found.get(part) or (found.get(WHOLE) if len(found) == 1 else None)
-    if pair is not None:
-        return _not_empty(coco.Annotations(*pair), path)
+    if part in found:
+        return _not_empty(coco.Annotations(*found[part]), path)
+    held_out = _written(run, part) if run else None
+    if held_out and storage.isfile(held_out):
+        _, images = _read(path, found)
+        return _not_empty(coco.Annotations(held_out, images), path)
+    if len(found) == 1 and WHOLE in found:
+        return _not_empty(coco.Annotations(*found[WHOLE]), path)
     contents, images = _read(path, found)
     names = (part,) if len(contents) > 1 else (part, WHOLE)
     chosen = _one_of(contents, names, path)
@@ -135,10 +145,26 @@ def _one_of(contents, parts, path):
     )
 
 
+def _written(folder, part):
+    return os.path.join(folder, "annotations", f"instances_{part}.json")
+
+
+def _check_unwritten(contents, folder, part):
+    """Raises if a folder has a file of other data, which a training needs."""
+    path = _written(folder, part)
+    if not storage.isfile(path):
+        return
+    with storage.open_file(path, encoding="utf-8") as file:
+        if file.read() != json.dumps(contents):
+            raise ValueError(
+                f"{folder} belongs to a training on other data. Take another "
+                f"folder. Received: other contents than those of {path}"
+            )
+
+
 def _write(contents, images, folder, part):
-    folder = os.path.join(folder, "annotations")
-    storage.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, f"instances_{part}.json")
+    path = _written(folder, part)
+    storage.makedirs(os.path.dirname(path), exist_ok=True)
     write_file(path, json.dumps(contents))
     return coco.Annotations(path, images)
 

@@ -140,6 +140,15 @@ def test_a_folder_without_images_is_no_success(model, tmp_path):
     assert output.read_text() == "of before"
 
 
+def test_predictions_of_before_are_not_replaced_by_none(model, tmp_path):
+    output = tmp_path / "found.csv"
+    output.write_text("of before")
+    options = ["--model", model, "--output", str(output)]
+    with pytest.raises(SystemExit):
+        predict.main([str(tmp_path / "none.png"), *options])
+    assert output.read_text() == "of before"
+
+
 def test_images_of_one_shape_go_together_without_a_resizing_layer():
     images = [(i, np.zeros((int(x), 4, 3))) for i, x in enumerate("333345")]
     found = list(predict.same_shapes(images, 3, lambda x: x))

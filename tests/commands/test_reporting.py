@@ -56,6 +56,19 @@ def test_a_file_that_cannot_be_used_is_named(error):
             raise error("reason")
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="an error of TensorFlow"
+)
+def test_a_storage_that_cannot_be_reached_is_named():
+    import tensorflow as tf
+
+    with pytest.raises(SystemExit, match="^mine: gs://a cannot be used: no b"):
+        with reporting.usable("mine", "gs://a"):
+            raise tf.errors.FailedPreconditionError(None, None, "no\tb\nc")
+    with pytest.raises(AttributeError), reporting.usable("mine", "gs://a"):
+        raise AttributeError
+
+
 def test_ctrl_c_ends_with_130_and_advice(capsys):
     for context, text in (
         (reporting.one_line_errors("mine"), "\nmine: interrupted\n"),

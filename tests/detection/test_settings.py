@@ -120,8 +120,10 @@ def test_what_is_no_shorter_and_longer_side_is_refused(value):
 def test_every_class_has_a_name_or_none_has():
     assert check_class_names(None, 2) is None
     assert check_class_names(["hat", "bag"], 2) == ("hat", "bag")
-    for names in (["hat"], "ab", ["hat", 1]):
-        with pytest.raises(ValueError, match="2 strings.*class_names="):
+    for names in (["hat"], "ab", ["hat", 1], ["hat", "hat"]):
+        with pytest.raises(
+            ValueError, match="2 different.*class_names="
+        ):
             check_class_names(names, 2)
 
 

@@ -147,6 +147,31 @@ def test_other_forms_hold_the_same_objects(convert, tmp_path):
     assert pathlib.Path(val.path).is_relative_to(tmp_path / "b")
 
 
+def test_annotations_of_another_training_are_kept(tmp_path):
+    for name, number in (("coco", 5), ("more", 6)):
+        scenes.write(tmp_path / name, number, 2, image_size=64)
+        to_yolo(tmp_path / name, tmp_path / f"{name}_yolo")
+    first, second = tmp_path / "coco_yolo", tmp_path / "more_yolo"
+    run = tmp_path / "run"
+    sources.open_annotations(first, run)
+    before = (run / "annotations/instances_train.json").read_bytes()
+    with pytest.raises(ValueError, match="run belongs to a training on other"):
+        sources.open_annotations(second, run)
+    assert (run / "annotations/instances_train.json").read_bytes() == before
+    sources.open_annotations(first, run)  # It goes on with its own.
+
+
+def test_what_a_training_held_out_is_evaluated(single, tmp_path):
+    trained = sources.open_annotations(single, tmp_path / "run")
+    assert len(trained["val"].images) < len(trained["train"].images)
+    found = sources.open_part(single, "val", tmp_path / "e", tmp_path / "run")
+    theirs = [image.id for image in trained["val"].images]
+    assert [image.id for image in found.images] == theirs
+    # Without a training all images are taken.
+    whole = sources.open_part(single, "val", tmp_path / "e")
+    assert len(whole.images) > len(found.images)
+
+
 @pytest.mark.parametrize("form", ["coco", "train alone", "voc", "yolo"])
 def test_data_are_opened_in_a_storage(form, tmp_path):
     tf = pytest.importorskip("tensorflow")

@@ -73,6 +73,12 @@ def read_yolo(folder):
     """
     folder = os.fspath(folder)
     names, parts = _describe(folder)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            "Each class must have a name of its own. "
+            f"Received: {folder} with {', '.join(twice)} twice"
+        )
     return {
         part: _contents(folder, files, names) for part, files in parts.items()
     }

@@ -195,3 +195,12 @@ def test_other_folders_are_none(tmp_path):
     assert not is_yolo(tmp_path)
     with pytest.raises(ValueError, match="Received: folder="):
         read_yolo(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["data.yaml", "classes.txt"])
+def test_a_class_twice_is_refused(tmp_path, file):
+    write(tmp_path, "images", "labels", "a", BOX)
+    text = "names: [fig, fig]\n" if file == "data.yaml" else "fig\nfig\n"
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match="Received: .* with fig twice"):
+        read_yolo(tmp_path)
