@@ -77,13 +77,14 @@ def autotune(
 
     Example:
 
+    >>> from keras_epsanet.layers import GroupedConv2D
     >>> inputs = keras.Input((12, 12, 8))
-    >>> x = layers.GroupedConv2D(4, 5, groups=4)(inputs)
+    >>> x = GroupedConv2D(4, 5, groups=4)(inputs)
     >>> model = keras.Model(inputs, x)
-    >>> tuning = keras_epsanet.autotune(
+    >>> tuning = autotune(
     ...     model, batch_size=1, seconds=0.1, file="forms.json", verbose=0
     ... )
-    >>> again = keras_epsanet.autotune(model, batch_size=1, file="forms.json")
+    >>> again = autotune(model, batch_size=1, file="forms.json")
     >>> again == tuning
     True
     """

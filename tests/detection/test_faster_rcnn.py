@@ -122,7 +122,7 @@ def test_training_looks_at_more_anchors_than_prediction(monkeypatch):
     propose, numbers = region_proposal.propose, []
 
     def note(*args):
-        numbers.append(args[4:])
+        numbers.append(args[4:6])
         return propose(*args)
 
     monkeypatch.setattr(region_proposal, "propose", note)

@@ -7,16 +7,12 @@ from mmdet_golden import GOLDEN
 
 from keras_epsanet.data.coco.transforms import resized_size
 from keras_epsanet.detection import boxes as box_ops
+from keras_epsanet.detection.anchors import AnchorGenerator
 from keras_epsanet.detection.mask_head import paste_masks
 from keras_epsanet.detection.nms import non_max_suppression
 from keras_epsanet.detection.pictures import prepare, resize
 from keras_epsanet.detection.region_proposal import ANCHORS
-from keras_epsanet.detection.retinanet import (
-    LEVELS,
-    RATIOS,
-    SCALES,
-    AnchorGenerator,
-)
+from keras_epsanet.detection.retinanet import LEVELS, RATIOS, SCALES
 from keras_epsanet.detection.roi_align import roi_align
 
 

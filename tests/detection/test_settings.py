@@ -121,9 +121,7 @@ def test_every_class_has_a_name_or_none_has():
     assert check_class_names(None, 2) is None
     assert check_class_names(["hat", "bag"], 2) == ("hat", "bag")
     for names in (["hat"], "ab", ["hat", 1], ["hat", "hat"]):
-        with pytest.raises(
-            ValueError, match="2 different.*class_names="
-        ):
+        with pytest.raises(ValueError, match="2 different.*class_names="):
             check_class_names(names, 2)
 
 

@@ -138,5 +138,5 @@ def test_data_that_is_not_there_is_named(tmp_path):
         [sys.executable, SCRIPT, *options], capture_output=True, text=True
     )
     assert result.returncode == 1
-    assert f"{tmp_path}/none/annotations" in result.stderr
+    assert f"Received: {tmp_path}/none" in result.stderr
     assert "Traceback" not in result.stderr

@@ -44,7 +44,10 @@ def find_parts(path):
             return {}
         return {WHOLE: (path, _images_of(path))}
     if not storage.isdir(path):
-        raise ValueError(f"There is no data set. Received: {path}")
+        raise ValueError(
+            "The data set must be a folder, or a .json file of COCO's form, "
+            f"that exists. Received: {path}"
+        )
     found = {part: pair for part in PARTS if (pair := _find(path, part))}
     if found:
         return found
