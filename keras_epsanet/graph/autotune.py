@@ -72,8 +72,8 @@ def autotune(
         `Tuning`, which prints as a table.
 
     Raises:
-        ValueError: If the sizes are not known, the model cannot take them,
-            or `file` is another one.
+        ValueError: If the sizes are not known, the model cannot take them or
+            is none, or `file` is another one.
 
     Example:
 
@@ -89,6 +89,11 @@ def autotune(
     True
     """
     _check_positive(batch_size=batch_size, seconds=seconds)
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "`model` must be a model; `keras.saving.load_model` reads one "
+            f"from a file. Received: model={model}"
+        )
     path = os.fspath(file) if file else form_file.default_path()
     known = form_file.read(path)
     image_shape = _image_shape(model, input_shape)
@@ -132,8 +137,9 @@ def _convolutions_of(model, shape):
                 keras.KerasTensor(shape, dtype=model.input_dtype)
             )
         except ValueError as error:
-            # Keras says why behind words of its own.
-            reason = str(error).strip().splitlines()[-1]
+            # Keras says why between words of its own.
+            before, _, behind = str(error).partition("Error encountered:")
+            reason = (behind or before).strip().splitlines()[0]
             raise ValueError(
                 "`input_shape` must be one that the model takes. Received: "
                 f"input_shape={shape[1:]} ({reason})"

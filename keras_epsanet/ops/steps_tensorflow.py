@@ -22,6 +22,9 @@ def compile_steps(convolve, image, kernel, upstream):
         return tape.gradient(outputs, operands, upstream)
 
     forward = tf.function(convolve, autograph=False, jit_compile=False)
+    # Traced here, for TensorFlow warns of functions of one name in a loop.
+    forward = forward.get_concrete_function(*operands)
+    gradients = gradients.get_concrete_function(operands, upstream)
     # A number of the result is waited for.
     return (
         lambda: forward(*operands)[0, 0, 0, 0].numpy(),

@@ -134,12 +134,15 @@ def test_models_that_have_nothing_to_choose_are_left_alone(tmp_path):
             r"the model takes. Received: .*8, 8, 5\) \([^C]*5",
         ),
         ({"input_shape": (8.0, 8, 8)}, "Received: input_shape="),
+        ({"model": "m.keras"}, "load_model.*Received: model=m.keras"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, arguments, match):
     path = tmp_path / "f.json"
     with pytest.raises(ValueError, match=match):
-        keras_epsanet.autotune(make_model(), **arguments, file=path)
+        keras_epsanet.autotune(
+            **{"model": make_model(), **arguments}, file=path
+        )
     assert not path.exists()
 
 
