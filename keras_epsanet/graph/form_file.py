@@ -66,7 +66,12 @@ def read(path):
     try:
         known = _load(path).get(machine(), {})
         return {name: _parse(**entry) for name, entry in known.items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        IsADirectoryError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             "`file` must be a file that `autotune` has written, or a new "
             f"one. Received: file={path} ({error})"
@@ -81,6 +86,7 @@ def write(path, entries):
         entries: Dictionary as `read` returns it.
     """
     content = _load(path)
+    storage.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     content.setdefault(machine(), {}).update(
         (name, {**forms._asdict(), "forward": forward, "step": step})
         for name, (forms, forward, step) in entries.items()

@@ -95,3 +95,11 @@ def test_other_files_are_refused(tmp_path, content):
 def test_the_file_is_in_keras_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert form_file.default_path().startswith(str(tmp_path))
+
+
+def test_a_folder_is_no_file_and_is_made_for_one(tmp_path):
+    with pytest.raises(ValueError, match="autotune.*Received: file="):
+        form_file.read(str(tmp_path))
+    path = str(tmp_path / "new/forms.json")
+    form_file.write(path, {"a": ENTRY})
+    assert form_file.read(path) == {"a": ENTRY}
