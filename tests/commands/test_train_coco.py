@@ -262,6 +262,7 @@ def run(monkeypatch, output, *arguments, number=NUM_TRAIN):
         images_with_masks=images,
         bad=[],
         class_names=["a", "b"],
+        path=__file__,
     )
 
     def open_annotations(*arguments):
@@ -611,3 +612,13 @@ def test_several_processes_are_refused(name, value, monkeypatch):
     args = train_coco.parse(["--output", "unused"])
     with pytest.raises(ValueError, match=f"A detector .*Received: {name}="):
         train_coco.check_machine(args)
+
+
+def test_a_folder_goes_on_with_its_own_data_alone(monkeypatch, tmp_path):
+    run(monkeypatch, tmp_path, "--data", "COCO")
+    noted = tmp_path / "data.json"
+    text = noted.read_text()
+    assert '"a"' in text
+    noted.write_text(text.replace('"a"', '"c"'))
+    with pytest.raises(ValueError, match="other data.*'a', 'b'.*'c', 'b'"):
+        run(monkeypatch, tmp_path, "--data", "COCO")
