@@ -85,6 +85,15 @@ def test_each_distinct_convolution_is_timed_once_and_kept(tmp_path, timed):
 
 
 @needs_forms
+def test_a_second_measurement_compares_with_the_table_again(tmp_path, timed):
+    model = make_model()
+    for name in ("a.json", "b.json"):
+        keras_epsanet.autotune(model, file=tmp_path / name, verbose=0)
+    half = len(timed) // 2
+    assert [x[:2] for x in timed[half:]] == [x[:2] for x in timed[:half]]
+
+
+@needs_forms
 def test_a_table_and_lines_say_what_was_found(tmp_path, timed, capsys):
     tuning = keras_epsanet.autotune(make_model(), file=tmp_path / "f.json")
     line = (
