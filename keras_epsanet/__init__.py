@@ -33,7 +33,7 @@ from keras_epsanet.models import (
     preprocess_input,
 )
 from keras_epsanet.moved import keep_former_names
-from keras_epsanet.training import loss_scale, schedule, sgd_l2
+from keras_epsanet.training import adam, loss_scale, schedule, sgd_l2
 from keras_epsanet.weights import (
     inherit_weights,
     load_torch_weights,
@@ -45,7 +45,7 @@ __version__ = "0.1.0"
 keep_former_names()
 # Imported for what they register; all else in their packages, and all of
 # `data`, `explain` and `hub`, is imported when it is first used.
-del branched, faster_rcnn, loss_scale, mask_rcnn, psa_variants, retinanet
+del adam, branched, faster_rcnn, loss_scale, mask_rcnn, psa_variants, retinanet
 del schedule, sgd_l2
 
 __getattr__, _, _ = attach(__name__, {})

@@ -14,6 +14,7 @@ from keras_epsanet.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "adam": ["ScaledAdam"],
         "average": ["WeightAverage"],
         "callbacks": [
             "Checkpointing",
@@ -50,7 +51,6 @@ __getattr__, __dir__, __all__ = attach(
             "resume_recipe",
         ],
         "run_folder": ["RunFolder"],
-        "scaled_rates": ["ScaledAdam"],
         "schedule": ["EpochSchedule"],
         "sgd_l2": ["SGDL2"],
     },

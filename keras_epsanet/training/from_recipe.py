@@ -2,9 +2,9 @@
 
 import keras
 
+from keras_epsanet.training.adam import ScaledAdam
 from keras_epsanet.training.average import WeightAverage
 from keras_epsanet.training.loss_scale import LossScale
-from keras_epsanet.training.scaled_rates import ScaledAdam
 from keras_epsanet.training.schedule import EpochSchedule
 from keras_epsanet.training.sgd_l2 import SGDL2
 
@@ -50,7 +50,7 @@ def make_optimizer(recipe, steps_per_epoch, backbone=()):
             `backbone_rate` multiplies.
 
     Returns:
-        `SGDL2`, or `keras.optimizers.Adam` for a recipe that says so; in a
+        `SGDL2`, or `ScaledAdam` for a recipe that says so; in a
         `LossScale` for `mixed_float16`.
 
     Example:
@@ -66,10 +66,7 @@ def make_optimizer(recipe, steps_per_epoch, backbone=()):
         "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
     }
     if getattr(recipe, "optimizer", "sgd") == "adam":
-        # Keras' own where it serves: any program reads what is saved of it.
-        is_scaled = recipe.backbone_rate != 1.0
-        adam = ScaledAdam if is_scaled else keras.optimizers.Adam
-        optimizer = adam(**options)
+        optimizer = ScaledAdam(**options)
     else:
         optimizer = SGDL2(
             momentum=recipe.momentum,

@@ -2,8 +2,6 @@
 
 import warnings
 
-import keras
-
 from keras_epsanet.training import recipe_fields as kinds
 from keras_epsanet.training.variable_paths import find_by_path, path_of
 
@@ -74,23 +72,3 @@ class ScaledRates:
         optimizer = super().from_config(config, custom_objects=custom_objects)
         optimizer._scaled_rates = tuple(map(tuple, scaled))
         return optimizer
-
-
-@keras.saving.register_keras_serializable(package="keras_epsanet")
-class ScaledAdam(ScaledRates, keras.optimizers.Adam):
-    """`keras.optimizers.Adam` with learning rates of their own for some.
-
-    Args:
-        *args, **kwargs: As of `keras.optimizers.Adam`.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    >>> optimizer = ScaledAdam(0.01)
-    >>> optimizer.scale_rate([model.layers[0].kernel], 0.1)
-    >>> model.compile(optimizer, "mse")
-    """
-
-    def update_step(self, gradient, variable, learning_rate):
-        learning_rate = self.rate_of(variable, learning_rate)
-        super().update_step(gradient, variable, learning_rate)

@@ -6,14 +6,11 @@ import warnings
 import keras
 from keras import ops
 
-from keras_epsanet.distribution.replicas import (
-    assign_on_replicas,
-    sum_over_replicas,
-)
 from keras_epsanet.training import recipe_fields as kinds
 from keras_epsanet.training.recipe_fields import check
 from keras_epsanet.training.scaled_rates import ScaledRates
 from keras_epsanet.training.variable_paths import find_by_path, path_of
+from keras_epsanet.training.whole_batch import WholeBatch, value_of
 
 # Arguments of Keras' own average.
 _AVERAGE = ("use_ema", "ema_momentum", "ema_overwrite_frequency")
@@ -22,7 +19,7 @@ _PARTS = kinds.optional(kinds.POSITIVE_INTEGER)
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
-class SGDL2(ScaledRates, keras.optimizers.SGD):
+class SGDL2(WholeBatch, ScaledRates, keras.optimizers.SGD):
     """`torch.optim.SGD(weight_decay=l2)`, with which the paper was trained.
 
     One step with the gradient g of a parameter w:
@@ -102,11 +99,6 @@ class SGDL2(ScaledRates, keras.optimizers.SGD):
                 "`nesterov` needs a momentum. Received: "
                 f"nesterov={nesterov}, momentum={momentum}"
             )
-        if kwargs.get("use_ema"):
-            raise ValueError(
-                "`use_ema` leaves out BatchNorms' statistics: use "
-                "`WeightAverage`. Received: use_ema=True"
-            )
         if isinstance(learning_rate, int):
             learning_rate = float(learning_rate)
         super().__init__(
@@ -177,62 +169,16 @@ class SGDL2(ScaledRates, keras.optimizers.SGD):
         self._keys_without_l2 = frozenset(excluded)
         super().build(variables)
 
-    def _backend_apply_gradients(self, grads, trainable_variables):
-        """One way for all backends and strategies.
-
-        Keras' own chooses between accumulation and update with `cond`, in
-        which replicas cannot meet. Here both are computed, and `where`
-        chooses, which costs a few passes over the weights.
-        """
-        grads = [
-            ops.cast(gradient, variable.dtype)
-            for gradient, variable in zip(
-                sum_over_replicas(grads), trainable_variables
-            )
-        ]
-        steps = self.gradient_accumulation_steps
-        if steps:
-            accumulators = [
-                self._accumulated_gradients[self._get_variable_index(v)]
-                for v in trainable_variables
-            ]
-            sums = [g + _value(a) for g, a in zip(grads, accumulators)]
-            grads = [total / steps for total in sums]
-        grads = self._clip_gradients(grads)
-        updates = self._stepped(grads, trainable_variables)
-        if steps:
-            due = ops.equal((self._iterations + 1) % steps, 0)
-            updates = [
-                (variable, ops.where(due, value, _value(variable)))
-                for variable, value in updates
-            ] + [
-                (accumulator, ops.where(due, ops.zeros_like(total), total))
-                for accumulator, total in zip(accumulators, sums)
-            ]
-        assign_on_replicas(updates)
-
-    def _clip_gradients(self, grads):
-        if self.global_clipnorm is None:
-            return super()._clip_gradients(grads)
-        dtypes = {keras.backend.standardize_dtype(g.dtype) for g in grads}
-        dtype = "float64" if "float64" in dtypes else "float32"
-        norm = ops.sqrt(
-            sum(ops.sum(ops.square(ops.cast(g, dtype))) for g in grads)
-        )
-        # PyTorch adds the millionth to avoid a division by 0.
-        factor = ops.clip(self.global_clipnorm / (norm + 1e-6), 0, 1)
-        return [g * ops.cast(factor, g.dtype) for g in grads]
-
-    def _stepped(self, grads, variables):
-        """Pairs of velocities and weights and their values after a step."""
+    def stepped(self, grads, variables):
+        """See `WholeBatch`."""
         updates = []
         for gradient, variable in zip(grads, variables):
-            weight = _value(variable)
+            weight = value_of(variable)
             if self.l2 and self._var_key(variable) not in self._keys_without_l2:
                 gradient = gradient + weight * self.l2
             if self.momentum:
                 velocity = self.momentums[self._get_variable_index(variable)]
-                new_velocity = _value(velocity) * self.momentum + gradient
+                new_velocity = value_of(velocity) * self.momentum + gradient
                 updates.append((velocity, new_velocity))
                 if self.nesterov:
                     gradient = gradient + new_velocity * self.momentum
@@ -270,8 +216,3 @@ class SGDL2(ScaledRates, keras.optimizers.SGD):
             key: tuple(values) for key, values in exclusions.items()
         }
         return optimizer
-
-
-def _value(variable):
-    """A variable's value, which PyTorch does not follow for gradients."""
-    return ops.stop_gradient(ops.convert_to_tensor(variable))

@@ -9,6 +9,7 @@ from keras_epsanet.training import (
     COCO,
     CocoRecipe,
     LossScale,
+    ScaledAdam,
     make_optimizer,
     make_schedule,
 )
@@ -93,7 +94,7 @@ def test_a_recipe_in_epochs_is_read_as_it_was():
 def test_adam_takes_clipping_and_accumulation_too():
     recipe = CocoRecipe(optimizer="adam", clipnorm=3, accumulation_steps=2)
     optimizer = make_optimizer(recipe, 4 * STEPS)
-    assert type(optimizer) is keras.optimizers.Adam
+    assert type(optimizer) is ScaledAdam
     assert optimizer.global_clipnorm == 3
     assert optimizer.gradient_accumulation_steps == 2
     half = dataclasses.replace(recipe, precision="mixed_float16")
