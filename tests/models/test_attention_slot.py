@@ -124,3 +124,10 @@ def test_it_replaces_the_convolution_with_its_norm_too():
     slot = AttentionSlot(layer, "convolution_norm_relu")
     copy = slot.make(place(strides=2), "some")
     assert (copy.filters, copy.strides) == (32, (2, 2))
+
+
+def test_what_a_layer_does_not_take_is_left_out():
+    copy = AttentionSlot(keras.layers.ReLU()).make(
+        place(), "some", data_format="channels_first"
+    )
+    assert copy.name == "some" and "data_format" not in copy.get_config()
