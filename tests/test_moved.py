@@ -38,6 +38,46 @@ def test_the_warning_names_the_line_of_the_user(line):
     assert "__warningregistry__" in names
 
 
+# Something that is in the module of each former name alone.
+CONTENTS = {
+    "data.augmentation": "Augmentations",
+    "data.coco_annotations": "name_some",
+    "data.coco_contents": "read_contents",
+    "data.coco_masks": "draw_planes",
+    "data.coco_table": "Table",
+    "data.coco_tfds": "write_from_tfds",
+    "data.coco_transforms": "padded_size",
+    "data.crops": "random_crop",
+    "data.decoding": "decoded_batches",
+    "data.image_sources": "Slots",
+    "data.imagenet_source": "open_source",
+    "data.record_blocks": "to_blocks",
+    "data.record_split": "RecordSplit",
+    "data.shape_groups": "grouped_order",
+    "data.shard_writer": "write_shards",
+    "data.splits": "list_tree",
+    "data.tfrecords": "convert",
+    "detection.coco_evaluator": "CocoEvaluator",
+    "detection.sampler": "random_keys",
+    "models.imagenet": "decode_predictions",
+    "models.layer_names": "network_layers",
+    "models.weights": "check_weights",
+    "torch_checkpoint": "read_content",
+    "torch_weights": "write_entries",
+    "training.durable": "is_whole",
+    "training.replicas": "num_replicas",
+    "training.strategy": "make_strategy",
+}
+
+
+def test_a_new_name_is_that_of_the_same_module():
+    former = {x.removeprefix("keras_epsanet."): x for x in MOVED}
+    assert former.keys() == CONTENTS.keys()
+    for name, content in CONTENTS.items():
+        module = importlib.import_module(MOVED[former[name]])
+        assert vars(module)[content].__module__ == module.__name__
+
+
 def test_one_finder_is_enough():
     number = len(sys.meta_path)
     keep_former_names()

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import types
 
 import pytest
 
@@ -38,6 +39,15 @@ def test_a_file_is_read_from_any_place(folder):
                 b"b\n",
             )
     assert storage.getsize(path) == 15
+
+
+def test_a_file_has_the_seconds_of_its_last_change(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("five!")
+    os.utime(tmp_path / "a.txt", (3, 7.5))
+    assert storage.stat(tmp_path / "a.txt") == (5, 7.5)
+    found = types.SimpleNamespace(length=4, mtime_nsec=2_500_000_000)
+    monkeypatch.setattr(storage, "call", lambda name, path: found)
+    assert storage.stat("gs://bucket/a.txt") == (4, 2.5)
 
 
 def test_files_and_folders_are_told_apart(folder):

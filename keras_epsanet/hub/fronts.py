@@ -110,9 +110,10 @@ def data_format_of(model):
 def _normalization(rescaling, channels):
     if rescaling is None:
         return (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else (None, None)
-    scale = np.ravel(rescaling.scale)
-    offset = np.ravel(rescaling.offset)
-    scale, offset = np.broadcast_arrays(scale, offset)
+    scale, offset = (
+        np.broadcast_to(np.ravel(x), channels)
+        for x in (rescaling.scale, rescaling.offset)
+    )
     std = 1 / (255 * scale)
     # Without what is left of the two divisions.
     return tuple(tuple(np.round(x, 9).tolist()) for x in (-offset * std, std))

@@ -44,7 +44,7 @@ def _aa(place):
     size = place.size
     if None in size:
         size = (_SIZES[min(place.stage, len(_SIZES)) - 1],) * 2
-    keys = max(160, 2 * place.channels // 10)
+    keys = max(2 * place.channels // 10 // 8 * 8, 160)
     return layers.AttentionAugmentedConv2D(
         place.channels, keys, values, table_size=size
     )

@@ -1,3 +1,4 @@
+import inspect
 import pathlib
 import sys
 
@@ -9,7 +10,10 @@ from keras.src.backend.common import dtypes
 # For the modules that tests of this folder share.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from arguments import ARGUMENTS  # noqa: E402
 from running import FORMATS, compiled, convert, revert  # noqa: E402
+
+SHAPE = (2, 5, 6, 16)
 
 
 @pytest.fixture
@@ -77,3 +81,73 @@ def pytest_generate_tests(metafunc):
         if keras.backend.backend() != "jax":  # Which compiles each of them.
             cases += [("float32", (6, 6)), ("float64", (9, 7))]
         metafunc.parametrize("dtype, size", cases)
+
+
+@pytest.fixture
+def check_contract():
+    """Function that checks what all layers do with their arguments.
+
+    `check(cls, **defaults)` says what the arguments of a class are by
+    default.
+    """
+
+    def check(cls, **defaults):
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        assert defaults == {
+            x.name: x.default
+            for x in parameters
+            if x.default is not x.empty and x.name != "data_format"
+        }
+        given = ARGUMENTS[cls]
+        config = cls(**given).get_config()
+        copy = cls.from_config(config)
+        for name, value in given.items():
+            assert config[name] == getattr(copy, name) == value, name
+        found = [
+            _counts_and_shapes(cls, data_format) for data_format in FORMATS
+        ]
+        assert found[0] == found[1]
+        _check_sublayers(cls(**given, trainable=False, dtype="mixed_bfloat16"))
+        if cls.has_kernels:
+            layer = cls(**given, kernel_regularizer="l2")
+            layer.build(convert(np.empty(SHAPE), layer.data_format).shape)
+            kernels = [w for w in layer.weights if w.name == "kernel"]
+            assert len(layer.losses) == len(kernels) > 0
+        _check_training(cls(**given, data_format="channels_last"))
+
+    return check
+
+
+def _counts_and_shapes(cls, data_format):
+    """Operations and shapes of channels-last images, whatever the layer's."""
+    layer = cls(**ARGUMENTS[cls], data_format=data_format)
+    shape = convert(np.empty(SHAPE), data_format).shape
+    layer.build(shape)
+    shapes = layer.compute_output_shape(shape)
+    shapes = [shapes] if isinstance(shapes[0], int) else shapes
+    shapes = [revert(np.empty(x), data_format).shape for x in shapes[:1]]
+    return layer.count_operations(shape), shapes
+
+
+def _check_sublayers(layer):
+    layer.build(convert(np.empty(SHAPE), layer.data_format).shape)
+    assert not layer.trainable_weights
+    for part in layer._flatten_layers(include_self=False):
+        assert part.dtype_policy.name == "mixed_bfloat16", part.name
+
+
+def _check_training(layer):
+    """Statistics are those of the batch in training alone."""
+    layer.build(SHAPE)
+    random = np.random.default_rng(1)
+    for weight in layer.trainable_weights:
+        weight.assign(random.standard_normal(weight.shape))
+    moving = [w for w in layer.weights if w.name.startswith("moving_")]
+    before = [keras.ops.convert_to_numpy(w) for w in moving]
+    x = 3 + np.random.default_rng(0).standard_normal(SHAPE).astype("float32")
+    run = [compiled(layer, training=False), compiled(layer, training=True)]
+    for function, changes in zip(run if moving else [], (False, True)):
+        function(x)
+        for weight, former in zip(moving, before):
+            now = keras.ops.convert_to_numpy(weight)
+            assert np.any(now != former) == changes, weight.path

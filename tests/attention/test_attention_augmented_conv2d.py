@@ -60,3 +60,13 @@ def test_the_published_number_of_parameters():
     layer.build((None, 14, 14, 256))
     expected = 9 * 256 * (256 - 24) + 256 * (2 * 160 + 24) + 24**2
     assert layer.count_params() == expected + (2 * 14 + 2 * 14 - 2) * 160 // 8
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(
+        AttentionAugmentedConv2D,
+        kernel_size=3,
+        num_heads=8,
+        strides=1,
+        table_size=None,
+    )

@@ -37,3 +37,7 @@ def test_the_published_number_of_parameters():
     layer.build((None, 14, 14, 2048))
     trainable = sum(np.prod(w.shape) for w in layer.trainable_weights)
     assert trainable == 3_063_098
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(AttentionBranch)

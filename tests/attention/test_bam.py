@@ -48,3 +48,7 @@ def test_convolutions_of_one_seed_start_with_numbers_of_their_own():
     layer.build((None, 4, 4, 16))
     first, second = (values(conv.kernel)[0] for conv in layer.dilated)
     assert first.shape == second.shape and np.all(first != second)
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(BAM, reduction=16, dilation_rate=4)

@@ -42,3 +42,7 @@ def test_the_published_number_of_parameters():
     layer.build((None, 14, 14, 1024))
     trainable = sum(np.prod(w.shape) for w in layer.trainable_weights)
     assert trainable == 2 * 1024**2 // 16 + 64 + 1024 + 98 + 2
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(CBAM, reduction=16, kernel_size=7, use_bias=True)

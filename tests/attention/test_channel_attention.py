@@ -21,3 +21,7 @@ def test_products_over_many_pixels_are_finite_in_16_bits(draw_weights):
     layer.gamma.assign(1.0)
     y = ops.convert_to_numpy(layer(x))
     np.testing.assert_array_equal(y, np.full_like(x, 16.0))
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(ChannelAttention)

@@ -22,3 +22,7 @@ def test_eight_channels_are_left_at_least():
         layer = CoordinateAttention()
         layer.build((None, 4, 4, channels))
         assert layer.fc.units == units
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(CoordinateAttention, reduction=32)

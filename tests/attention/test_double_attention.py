@@ -38,3 +38,7 @@ def test_a_single_descriptor_is_taken_as_it_is(draw_weights):
     draw_weights(layer)
     y = ops.convert_to_numpy(layer(x.astype("float32")))
     np.testing.assert_allclose(y, equation(x, layer), atol=1e-5)
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(DoubleAttention, filters=None, descriptors=None)

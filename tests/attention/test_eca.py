@@ -30,3 +30,7 @@ def test_kernel_by_the_rule_of_the_paper(channels, size):
 def test_parameters_of_the_published_weights(sizes, parameters):
     blocks = (3, 4, 6, 3) if parameters == 80 else (3, 4, 23, 3)
     assert sum(k * n for k, n in zip(sizes, blocks)) == parameters
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(ECA, kernel_size=None)

@@ -43,3 +43,7 @@ def test_parameters_are_those_of_one_group():
     layer = EMA(4)
     layer.build((None, 4, 4, 64))
     assert layer.count_params() == 10 * 16**2 + 4 * 16
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(EMA, groups=32)

@@ -43,3 +43,7 @@ def test_the_published_number_of_parameters():
     layer = FCA(14)
     layer.build((None, 14, 14, 1024))
     assert layer.count_params() == 2 * 1024**2 // 16
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(FCA, grid=7, reduction=16, frequencies=None)

@@ -52,3 +52,7 @@ def test_the_published_number_of_parameters():
     layer.build((None, 14, 14, 1024))
     expected = 2 * 1024**2 // 16 + 2 * 1024 + 3 * 1024 // 16 + 1
     assert layer.count_params() == expected
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(GlobalContext, reduction=16)

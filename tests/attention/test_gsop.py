@@ -42,3 +42,7 @@ def test_parameters_are_those_of_the_docstring():
     trainable = sum(np.prod(w.shape) for w in layer.trainable_weights)
     c, d = 1024, 128
     assert trainable == 5 * c * d + 4 * d**2 + c + 9 * d
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(GSoP, filters=128, strides=1)

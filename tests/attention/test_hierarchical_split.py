@@ -53,3 +53,14 @@ def test_operations_by_hand(chained):
     if not chained:
         counts["pooled"] = 3 * 5 * 7
     assert layer.count_operations((1, 5, 7, 12)) == counts
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(
+        HierarchicalSplit,
+        scales=4,
+        merge="add",
+        kernel_size=3,
+        strides=1,
+        chained=None,
+    )

@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from arguments import ARGUMENTS
 from keras import ops
 from running import FORMATS, compiled, convert, revert
 
@@ -17,10 +18,8 @@ from keras_epsanet.attention import (
     EMA,
     FCA,
     SE,
-    SRM,
     AttentionAugmentedConv2D,
     AttentionBranch,
-    ChannelAttention,
     CoordinateAttention,
     DoubleAttention,
     GlobalContext,
@@ -37,66 +36,6 @@ from keras_epsanet.attention import (
 )
 
 SHAPE = (2, 5, 6, 16)
-# A value for every argument, none of them its default.
-ARGUMENTS = {
-    AttentionBranch: {"classes": 3},
-    HierarchicalSplit: {
-        "scales": 2,
-        "merge": "concat",
-        "kernel_size": 5,
-        "strides": 2,
-        "chained": False,
-    },
-    PyConv2D: {
-        "filters": (4, 6),
-        "kernel_sizes": (3, 5),
-        "groups": (1, 2),
-        "strides": 2,
-    },
-    SelectiveKernel: {
-        "filters": 8,
-        "kernel_size": 5,
-        "dilations": (1, 2, 3),
-        "groups": 4,
-        "reduction": 2,
-        "minimum": 3,
-        "strides": 2,
-    },
-    SplitAttention: {
-        "filters": 12,
-        "kernel_size": 5,
-        "radix": 4,
-        "groups": 2,
-        "reduction": 1,
-        "strides": 2,
-    },
-    AttentionAugmentedConv2D: {
-        "filters": 12,
-        "key_filters": 8,
-        "value_filters": 4,
-        "kernel_size": 5,
-        "num_heads": 2,
-        "strides": 2,
-        "table_size": (4, 2),
-    },
-    BAM: {"reduction": 4, "dilation_rate": 2},
-    CBAM: {"reduction": 4, "kernel_size": 3, "use_bias": False},
-    CoordinateAttention: {"reduction": 4},
-    DoubleAttention: {"filters": 4, "descriptors": 6},
-    ChannelAttention: {},
-    PositionAttention: {"reduction": 4},
-    GSoP: {"filters": 6, "strides": 2},
-    EMA: {"groups": 4},
-    FCA: {"grid": 14, "reduction": 4, "frequencies": ((0, 0), (1, 2))},
-    TripletAttention: {"kernel_size": 3},
-    ECA: {"kernel_size": 5},
-    GlobalContext: {"reduction": 4},
-    NonLocal: {"reduction": 4, "pool_size": 2, "use_norm": False},
-    SE: {"reduction": 4, "use_bias": True},
-    SRM: {},
-    ShuffleAttention: {"groups": 4},
-    SimAM: {"regularization": 0.01},
-}
 LAYER = {
     "name": "some",
     "trainable": False,

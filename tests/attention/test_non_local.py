@@ -57,3 +57,7 @@ def test_the_published_number_of_parameters():
     layer.build((None, 14, 14, 1024))
     trainable = sum(np.prod(w.shape) for w in layer.trainable_weights)
     assert trainable == 2 * 1024**2 + 2.5 * 1024 + 2 * 1024
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(NonLocal, reduction=2, pool_size=1, use_norm=True)

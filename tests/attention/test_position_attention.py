@@ -25,3 +25,7 @@ def test_parameters_are_those_of_the_docstring():
     layer.build((None, 14, 14, 512))
     assert layer.count_params() == 1.25 * 512**2 + 1.25 * 512 + 1
     assert not np.any(values(layer.gamma))
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(PositionAttention, reduction=8)

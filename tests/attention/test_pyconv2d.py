@@ -36,3 +36,9 @@ def test_operations_by_hand():
     assert layer.count_params() == kernels
     counts = layer.count_operations((1, 5, 7, 8))
     assert counts["macs"] == 5 * 7 * kernels
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(
+        PyConv2D, kernel_sizes=(3, 5, 7, 9), groups=(1, 4, 8, 16), strides=1
+    )

@@ -35,3 +35,7 @@ def test_the_published_number_of_parameters():
     layer = SE(use_bias=True)
     layer.build((None, 14, 14, 1024))
     assert layer.count_params() == 2 * 1024**2 // 16 + 64 + 1024
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(SE, reduction=16, use_bias=False)

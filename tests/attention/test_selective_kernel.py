@@ -47,3 +47,15 @@ def test_operations_by_hand():
         "pooled": elements,
         "products": 2 * elements,
     }
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(
+        SelectiveKernel,
+        kernel_size=3,
+        dilations=(1, 2),
+        groups=32,
+        reduction=16,
+        minimum=32,
+        strides=1,
+    )

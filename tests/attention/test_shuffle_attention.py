@@ -43,3 +43,7 @@ def test_the_published_number_of_parameters():
 def test_groups_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="divide .* 192. Received: groups=64"):
         ShuffleAttention().build((None, 4, 4, 192))
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(ShuffleAttention, groups=64)

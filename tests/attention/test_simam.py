@@ -32,3 +32,7 @@ def test_large_deviations_are_squared_within_float16():
 def test_regularization_must_be_positive(value):
     with pytest.raises(ValueError, match=f"Received: regularization={value}"):
         SimAM(value)
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(SimAM, regularization=0.0001)

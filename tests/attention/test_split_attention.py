@@ -56,3 +56,9 @@ def test_biases_start_as_pytorchs(groups):
         (bias,) = values(dense.bias)
         bound = (inputs // groups) ** -0.5
         assert 0.95 * bound < np.abs(bias).max() <= bound
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(
+        SplitAttention, kernel_size=3, radix=2, groups=1, reduction=4, strides=1
+    )

@@ -37,3 +37,7 @@ def test_the_published_number_of_parameters():
     layer.build((None, 14, 14, 1024))
     sizes = [np.prod(weight.shape) for weight in layer.trainable_weights]
     assert sum(sizes) == 4 * 1024
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(SRM)

@@ -33,3 +33,7 @@ def test_the_published_number_of_parameters():
     layer.build((None, 14, 14, 1024))
     trainable = sum(np.prod(w.shape) for w in layer.trainable_weights)
     assert trainable == 300
+
+
+def test_arguments_and_training(check_contract):
+    check_contract(TripletAttention, kernel_size=7)

@@ -36,6 +36,13 @@ def test_bars_have_the_mean_weights_of_the_stages(drawn, weighed):
         if isinstance(container, matplotlib.container.BarContainer)
     ]
     np.testing.assert_allclose(heights, [[0.5, 0.3], [0.5, 0.7]], atol=1e-6)
+    for container, place in zip(bars.containers[1::2], (-0.2, 0.2)):
+        middles = [bar.get_x() + bar.get_width() / 2 for bar in container]
+        np.testing.assert_allclose(middles, [place, 1 + place])
+        # The spread over the images, of which the second stage has some.
+        segments = container.errorbar.lines[2][0].get_segments()
+        spreads = [(top - low) / 2 for (_, low), (_, top) in segments]
+        np.testing.assert_allclose(spreads, [0, 0.1], atol=1e-6)
     assert [x.get_text() for x in bars.get_xticklabels()] == ["conv2", "conv3"]
     (neutral,) = [x for x in bars.lines if x.get_linestyle() == "--"]
     assert list(neutral.get_ydata()) == [0.5, 0.5]
@@ -45,6 +52,10 @@ def test_bars_have_the_mean_weights_of_the_stages(drawn, weighed):
     np.testing.assert_allclose(
         shown(table), [[0, 0, 0.1, -0.1], [0, 0, -0.1, 0.1]], atol=1e-6
     )
+    limits = table.images[0].get_clim()
+    np.testing.assert_allclose(limits, (-0.1, 0.1), atol=1e-6)
+    (border,) = table.lines
+    assert list(border.get_xdata()) == [1.5, 1.5]
     assert [x.get_text() for x in table.get_yticklabels()] == ["ant", "bee"]
     columns = [x.get_text() for x in table.get_xticklabels()]
     assert columns == ["conv2 3×3", "conv2 5×5", "conv3 3×3", "conv3 5×5"]
@@ -74,3 +85,16 @@ def test_what_has_nothing_to_draw_is_refused():
     found = Attention([layer], None, None)
     with pytest.raises(ValueError, match=r"scales or channels.*GlobalContext"):
         explain.draw_attention(found, "x.png")
+
+
+def test_classes_without_names_have_numbers(drawn, weighed):
+    predicted = np.array([0, 2, 2, 0])
+    unnamed = weighed._replace(class_names=None, predicted=predicted)
+    explain.draw_attention(unnamed, "attention.png")
+    labels = drawn[0][0].axes[1].get_yticklabels()
+    assert [x.get_text() for x in labels] == ["0", "2"]
+
+
+def test_without_predictions_there_is_no_table(drawn, weighed):
+    explain.draw_attention(weighed._replace(predicted=None), "attention.png")
+    assert len(drawn[0][0].axes) == 1

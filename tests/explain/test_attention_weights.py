@@ -25,6 +25,7 @@ from keras_epsanet.attention import (
     SplitAttention,
     TripletAttention,
 )
+from keras_epsanet.explain import attention_weights
 from keras_epsanet.explain.attention_weights import stage_of
 from keras_epsanet.layers import PSA, ClassNames
 
@@ -70,6 +71,7 @@ def test_channels_are_multiplied_by_their_weights(cls, data_format):
     (found,) = explain.attention(model, x).layers
     assert (found.kind, found.stage) == (cls.__name__, "conv2")
     assert found.pixels is None and found.scales is None
+    assert explain.attention(model, x).predicted is None
     assert found.channels.shape == (2, 16)
     assert found.channels.std() > 0.01
     np.testing.assert_allclose(
@@ -262,3 +264,29 @@ def test_a_model_without_attention_is_refused(pictures):
     model = keras.Model(image, NonLocal(reduction=1)(image))
     with pytest.raises(ValueError, match="PSA, SelectiveKernel.*SimAM"):
         explain.attention(model, pictures)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        explain.attention(model, pictures, batch_size=0)
+
+
+def test_channels_first_are_read_on_any_backend():
+    """The arrays alone, for most backends cannot compute the layers."""
+    first = {"data_format": "channels_first"}
+    branch = AttentionBranch(classes=3, **first)
+    branch.build((None, 16, 6, 8))
+    maps = np.random.default_rng(0).normal(size=(2, 1, 6, 8))
+    found = attention_weights._only_channel(branch, maps)
+    np.testing.assert_allclose(found, maps[:, 0], rtol=1e-6)
+    context = GlobalContext(reduction=4, **first)
+    seen = {"pixels": np.arange(96).reshape(2, 48)}
+    rows = attention_weights._in_rows(context, np.ones((2, 16, 6, 8)), seen)
+    assert rows.shape == (2, 6, 8) and rows[1, 0, 7] == 55
+    x = np.random.default_rng(1).uniform(1, 2, (2, 16, 6, 8))
+    gates = np.random.default_rng(2).uniform(1, 2, (2, 16, 6, 8))
+    found = attention_weights._gates(CBAM(**first), x, x * gates)
+    np.testing.assert_allclose(found["channels"], gates.mean((2, 3)), 1e-5)
+    np.testing.assert_allclose(found["pixels"], gates.mean(1), 1e-5)
+    psa = PSA(16, (3, 5), (1, 2), reduction=4, **first)
+    factors = np.array([[1.0] * 8 + [2] * 8, [3] * 16])
+    found = attention_weights._scale_maps(psa, -x, factors)
+    expected = [x[0, :8].mean(0), 2 * x[0, 8:].mean(0)]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5)

@@ -129,10 +129,11 @@ def test_without_a_class_the_first_is_explained(colors, squares):
     assert len(set(best)) == 1
     images[0] = (0, 0, 1)
     best[0] = 0
-    np.testing.assert_array_equal(
-        explain.grad_cam(model, images),
-        explain.grad_cam(model, images, classes=best),
-    )
+    for method in ("gradcam", "scorecam"):
+        np.testing.assert_array_equal(
+            explain.grad_cam(model, images, method=method),
+            explain.grad_cam(model, images, classes=best, method=method),
+        )
 
 
 def test_the_share_of_a_class_is_not_what_is_explained(colors):

@@ -76,6 +76,20 @@ def test_classes_of_all_kinds():
 
 def test_other_outputs_are_no_classes():
     image = keras.Input((4, 4, 3))
-    for outputs in (image, [image, image]):
+    flat = keras.layers.Flatten()(image)
+    for outputs in (image, [image, image], [flat, flat]):
         with pytest.raises(ValueError, match="score for each class"):
             check_scores(keras.Model(image, outputs))
+
+
+def test_a_number_of_classes_must_be_known():
+    image = keras.Input((None,))
+    model = keras.Model(image, keras.layers.ReLU()(image))
+    with pytest.raises(ValueError, match=r"output shape \(None, None\)"):
+        check_scores(model)
+
+
+def test_the_number_of_classes_is_returned():
+    image = keras.Input((2, 3))
+    model = keras.Model(image, keras.layers.Flatten()(image))
+    assert check_scores(model) == 6

@@ -52,7 +52,7 @@ def test_detections_are_those_of_predict(images, cls):
     detector = make_detector(cls)
     images = images[: 2 if cls is RetinaNet else 1]
     found = predictions(detector, images)
-    results = explain.grad_cam(detector, images, max_detections=3)
+    results = explain.grad_cam(detector, images, max_detections=3, batch_size=1)
     assert len(results) == len(images)
     for i, result in enumerate(results):
         np.testing.assert_allclose(
@@ -139,7 +139,7 @@ def score_without(detector, layer, images, chosen, found):
 
 def test_one_class_can_be_asked_for(images):
     detector = make_detector(RetinaNet)
-    for label in (1, "bag"):
+    for label in (1, "bag", np.int64(1)):
         results = explain.grad_cam(
             detector, images[:1], classes=label, max_detections=2
         )
@@ -152,6 +152,22 @@ def test_images_without_detections_have_no_maps(images):
     detector.confidence_threshold = 0.99
     for result in explain.grad_cam(detector, images):
         assert result.maps.shape == (0, 64, 96) and len(result.boxes) == 0
+
+
+def test_images_may_have_different_numbers_of_detections(images):
+    detector = make_detector(RetinaNet)
+    best = predictions(detector, images)["confidence"][:, 0]
+    assert best[0] != best[1]
+    detector.confidence_threshold = float(best.mean())
+    expected = predictions(detector, images)
+    results = explain.grad_cam(detector, images, max_detections=1)
+    numbers = [len(result.scores) for result in results]
+    assert min(numbers) == 0 < max(numbers)
+    for i, result in enumerate(results):
+        assert len(result.maps) == len(result.boxes) == numbers[i]
+        np.testing.assert_allclose(
+            result.scores, expected["confidence"][i, : numbers[i]], atol=1e-5
+        )
 
 
 def test_the_last_layer_of_the_backbone_is_explained(images):
@@ -169,6 +185,8 @@ def test_the_last_layer_of_the_backbone_is_explained(images):
     [
         ({"method": "scorecam"}, "gradcam, gradcam.*, layercam"),
         ({"classes": 3}, "0 to 2, or any of hat, bag, boot"),
+        ({"classes": -1}, "0 to 2, or any of hat, bag, boot"),
+        ({"classes": 1.0}, "must be one class"),
         ({"classes": [0, 1]}, "must be one class"),
         ({"max_detections": 0}, "max_detections=0"),
         ({"layer": "classification_conv1"}, "is called 5 times"),

@@ -37,6 +37,16 @@ def test_a_score_that_does_not_depend_on_the_layer_has_no_gradient():
     assert (first[:, 0] == 1).all() and (second == 0).all()
 
 
+def test_what_float16_would_lose_is_kept():
+    def small(tap):
+        x = tap(ops.ones((1, 1), "float16"))
+        return 1e-8 * ops.cast(x, "float32")
+
+    _, scores, gradients = activations_and_gradients(small)
+    np.testing.assert_allclose(scores, 1e-8, rtol=0.01)
+    np.testing.assert_allclose(gradients, 1e-8, rtol=0.01)
+
+
 def test_without_gradients_the_same_is_seen():
     found, scores = activations_and_scores(forward)
     np.testing.assert_allclose(found, 2 * X, rtol=1e-6)

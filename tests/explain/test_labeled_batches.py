@@ -60,6 +60,7 @@ def test_batches_of_tensorflow(model):
         ((IMAGES, LABELS + 1), "from 0 to 2"),
         ((IMAGES, LABELS - 1), "from 0 to 2"),
         ((IMAGES, LABELS / 1), "from 0 to 2"),
+        ((IMAGES, np.eye(4, dtype="int64")[LABELS]), "from 0 to 2"),
         ((IMAGES[:, :, :2], LABELS), r"the shape \(None, 1, 3, 1\)"),
     ],
 )

@@ -36,6 +36,9 @@ def test_names_may_be_short_where_they_are_clear():
     assert find_layer(model, "last").layer is model.get_layer("last")
     assert find_layer(model, None).layer is model.get_layer("last")
     assert find_layer(model, None, {"a", "a/conv"}).layer is first
+    assert find_layer(model, None, {"elsewhere"}).layer.name == "last"
+    with pytest.raises(ValueError, match="no layer 'onv'.*mean b/conv"):
+        find_layer(model, "onv")
     with pytest.raises(ValueError, match="may be a/conv or b/conv"):
         find_layer(model, "conv")
     assert find_layer(first, "conv").layer is first.get_layer("conv")
@@ -85,3 +88,29 @@ def test_the_data_format_is_that_of_the_layers():
         assert find_data_format(keras.Model(image, pool(x))) == data_format
     model = keras.Model(image, x)
     assert find_data_format(model) == keras.config.image_data_format()
+
+
+def test_one_pixel_is_none_wherever_the_channels_are():
+    image = keras.Input((2, 8, 7))
+    data_format = "channels_first"
+    x = keras.layers.MaxPooling2D(data_format=data_format, name="pool")(image)
+    x = keras.layers.ReLU(name="relu")(x)
+    mean = keras.layers.GlobalAveragePooling2D(
+        data_format, keepdims=True, name="mean"
+    )
+    model = keras.Model(image, mean(x))
+    assert find_layer(model, None) == (model.get_layer("relu"), data_format)
+
+
+class Halves(keras.layers.Layer):
+    """A layer of two outputs."""
+
+    def call(self, inputs):
+        return inputs / 2, inputs / 2
+
+
+def test_a_layer_of_several_outputs_is_refused():
+    image = keras.Input((8, 8, 2))
+    model = keras.Model(image, Halves(name="halves")(image)[0])
+    with pytest.raises(ValueError, match="halves has several outputs"):
+        find_layer(model, "halves")

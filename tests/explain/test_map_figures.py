@@ -53,7 +53,17 @@ def test_maps_are_drawn_below_their_images(drawn):
                 overlay(images[i], heat[i]),
             )
     assert [x.get_ylabel() for x in grid[:3, 0]] == ["", "first", "second"]
+    assert not any(x.get_ylabel() for x in grid[:, 1])
     assert not any(axis.images for axis in grid[3:, 1])
+
+
+def test_a_few_images_stand_in_one_row(drawn):
+    explain.draw_maps(np.zeros((2, 4, 6, 3)), np.ones((2, 4, 6)), "maps.png")
+    figure = drawn[0][0]
+    assert len(figure.axes) == 4
+    assert not any(x.get_ylabel() or x.get_title() for x in figure.axes)
+    hot = overlay(np.zeros((4, 6, 3)), np.ones((4, 6)))
+    assert (shown(figure.axes[3]) == hot).all()
 
 
 def test_maps_of_another_size_are_refused():
@@ -74,8 +84,12 @@ def test_maps_of_models_stand_beside_the_image(drawn):
 
 
 def test_scales_of_a_stage_have_one_range_of_colors(drawn, weighed):
-    image = np.full((8, 8, 3), 60, "uint8")
-    explain.draw_scale_maps(image, weighed, 2, "scales.png")
+    # Of any color: the maps lie over a gray of 60.
+    image = np.broadcast_to(np.array([30, 60, 90], "uint8"), (8, 8, 3))
+    # Whatever the smallest number is.
+    layers = [x._replace(scale_maps=x.scale_maps + 2) for x in weighed.layers]
+    found = weighed._replace(layers=layers)
+    explain.draw_scale_maps(image, found, 2, "scales.png")
     grid = np.array(drawn[0][0].axes).reshape(2, 3)
     assert (shown(grid[0, 0]) == image).all()
     cold = (60 + turbo(0.0)) / 2
@@ -102,3 +116,13 @@ def test_what_has_no_scales_is_refused():
     found = Attention([layer], None, None)
     with pytest.raises(ValueError, match="Only PSA.*GlobalContext"):
         explain.draw_scale_maps(np.ones((2, 2, 3)), found, 0, "x.png")
+
+
+def test_the_last_block_of_a_stage_is_drawn(drawn, weighed):
+    first, second = weighed.layers
+    other = first._replace(name="conv3_block0_psa", stage="conv3")
+    found = weighed._replace(layers=[first, other, second])
+    image = np.zeros((8, 8, 3), "uint8")
+    explain.draw_scale_maps(image, found, 0, "scales.png")
+    titles = [axis.get_title() for axis in drawn[0][0].axes]
+    assert titles == ["", "3×3: 50%", "5×5: 50%", "", "3×3: 40%", "5×5: 60%"]

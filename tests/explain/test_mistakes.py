@@ -48,7 +48,8 @@ def test_no_mistakes_are_no_images():
 
 
 def test_scores_go_through_a_softmax():
-    images = as_images([[3.0, -1, 0], [0, 2, -2]])
+    # Neither what is 1 in sum nor what is not negative alone is a share.
+    images = as_images([[3.0, -2, 0], [0, 3, 1]])
     one, other = (
         explain.errors(repeating(x), (images, [0, 0])) for x in (False, True)
     )
@@ -56,6 +57,27 @@ def test_scores_go_through_a_softmax():
         one.results.probabilities, other.results.probabilities, atol=1e-6
     )
     assert one.results.probabilities.max() < 1
+
+
+@pytest.mark.parametrize("row", [[3.0, -2, 0], [0, 3, 1]])
+def test_scores_of_any_kind_become_shares(row):
+    found = explain.errors(repeating(), (as_images([row]), [0]))
+    shares = np.exp(row) / np.exp(row).sum()
+    np.testing.assert_allclose(found.results.probabilities, [shares], 1e-5)
+
+
+def test_classes_without_names_have_numbers():
+    model = keras.Sequential([keras.Input((1, 3, 1)), keras.layers.Flatten()])
+    found = explain.errors(model, (as_images(SHARES), [0] * 4))
+    assert found.results.class_names == ["0", "1", "2"]
+    assert len(found.calibration().counts) == 15
+
+
+def test_no_more_mistakes_than_24_are_kept():
+    images = as_images([[0, 1, 0]] * 25)
+    found = explain.errors(repeating(), (images, [0] * 25))
+    # The first ones, of equally certain ones.
+    assert found.mistakes.tolist() == [*range(24)]
 
 
 def test_calibration_by_hand():

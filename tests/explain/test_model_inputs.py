@@ -44,6 +44,9 @@ def test_other_models_are_refused():
     both = keras.Model(two, keras.layers.Add()(two))
     with pytest.raises(ValueError, match="one input of images"):
         check_images(both, np.zeros((1, 2, 2, 1)))
+    flat = keras.Input((4,))
+    with pytest.raises(ValueError, match="one input of images"):
+        check_images(keras.Model(flat, flat), np.zeros((1, 4)))
     with pytest.raises(ValueError, match="functional"):
         check_images(Own(), np.zeros((1, 2, 2, 1)))
 
@@ -61,3 +64,13 @@ def test_batches_hold_every_image_once():
     images = np.arange(7)
     parts = [images[part].tolist() for part in in_batches(images, 3)]
     assert parts == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_it_runs_as_in_inference_and_returns_the_first():
+    image = keras.Input((2, 2, 1))
+    first = keras.layers.Dropout(0.9)(image)
+    model = keras.Model(image, [first, 2 * image])
+    x = np.ones((3, 2, 2, 1))
+    found = run(model, x)
+    assert found.dtype == "float32"
+    np.testing.assert_array_equal(found, x)

@@ -42,6 +42,7 @@ def test_pictures_are_in_the_page(tmp_path):
     found = [base64.b64decode(x["src"][len(prefix) :]) for x in images]
     assert found == [b"\x89PNG one", b"\x89PNG two"]
     assert [x["alt"] for x in images] == ['A "hat" <b>', "5×5"]
+    assert ("div", {"class": "row pair"}) in page.tags
     for text in ("Title", "Why & how", "What is shown <here>.", 'A "hat" <b>'):
         assert text in page.texts
 

@@ -41,3 +41,12 @@ def test_images_of_all_ranges_are_drawn_alike():
     np.testing.assert_array_equal(
         drawing.as_pixels(first, "channels_first"), pixels
     )
+
+
+def test_gray_images_and_white_ones_are_drawn():
+    gray = np.array([0.0, 0.25, 1.0]).reshape(1, 1, 3, 1)
+    found = drawing.as_pixels(gray)
+    expected = np.repeat([0, 64, 255], 3).reshape(1, 1, 3, 3)
+    np.testing.assert_array_equal(found, expected)
+    dark = np.array([0.0, 1, 2]).reshape(1, 1, 3, 1)  # From 0 to 255.
+    assert drawing.as_pixels(dark).max() == 2

@@ -121,3 +121,34 @@ def test_ablations_and_mistakes_of_each_model(drawn):
     name, found, path = drawn[-1]
     assert name == "draw_mistakes" and path == "folder/mistakes_2.png"
     assert len(found.mistakes) == len(found.images) > 0
+    right = (found.results.predicted == labels).mean()
+    assert section.text.startswith(f"one: {right:.2%} of 6 images right")
+    error = found.calibration().error
+    assert section.text.endswith(
+        f" two: {right:.2%} of 6 images right, calibration error {error:.2%}."
+    )
+    data = {"one": [(batch, found.results.predicted)]}
+    section = report.error_section({"one": models["two"]}, data, "folder")
+    assert [len(row) for row in section.rows] == [2]  # No mistake to draw.
+
+
+def test_maps_of_scales_are_of_the_first_images(drawn):
+    random = np.random.default_rng(0)
+    images = {
+        f"{i}.png": random.integers(0, 256, (16, 16, 3)) for i in range(5)
+    }
+    model = with_scales()
+    section = report.attention_section(
+        {"psa": model}, images, {"psa": []}, "folder"
+    )
+    captions = [x.caption for x in section.rows[1]]
+    assert captions == [f"psa, {i}.png" for i in range(4)]
+    # Without batches the weights are those of all images.
+    found = next(x for x in drawn if x[0] == "draw_attention")[1]
+    assert len(found.predicted) == 5
+    assert found.layers[0].scale_maps is found.layers[0].pixels is None
+    maps = [x for x in drawn if x[0] == "draw_scale_maps"]
+    np.testing.assert_array_equal(maps[3][1], images["3.png"])
+    np.testing.assert_allclose(
+        maps[3][2].layers[0].scales, found.layers[0].scales[3:4], atol=1e-6
+    )

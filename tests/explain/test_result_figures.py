@@ -47,6 +47,15 @@ def test_points_that_are_lost_without_a_scale(drawn):
     assert "80.0%" in axis.get_title()
 
 
+def test_stages_may_have_other_scales_and_lose_little(drawn):
+    without = {"conv2": {"3×3": 0.798}, "conv3": {"5×5": 0.8}}
+    explain.draw_ablation(ScaleAblation(100, 0.8, without), "ablation.png")
+    axis = drawn[0][0].axes[0]
+    assert axis.images[0].get_clim() == (-1, 1)
+    texts = {x.get_position(): x.get_text() for x in axis.texts}
+    assert texts == {(0, 0): "-0.2", (1, 1): "+0.0"}
+
+
 def test_bars_of_the_calibration(drawn):
     shares = [[0.95, 0.05], [0.95, 0.05], [0.55, 0.45]]
     results = Results(["a", "b"], [0, 1, 0], shares)

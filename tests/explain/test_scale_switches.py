@@ -129,5 +129,7 @@ def test_classes_that_do_not_fit_are_refused(data, labels, message):
 def test_no_images_and_no_scales_are_refused(data, colors):
     with pytest.raises(ValueError, match="must hold images"):
         explain.scale_ablation(by_one_scale(), [])
+    with pytest.raises(ValueError, match="batch_size=0"):
+        explain.scale_ablation(by_one_scale(), data, batch_size=0)
     with pytest.raises(ValueError, match="layers of PSA, Selective"):
         explain.scale_ablation(colors(), data)

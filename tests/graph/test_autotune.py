@@ -77,6 +77,10 @@ def test_each_distinct_convolution_is_timed_once_and_kept(tmp_path, timed):
     # Another batch is another measurement.
     keras_epsanet.autotune(model, batch_size=3, file=path, verbose=0)
     assert timed
+    # What was compiled before has other forms.
+    model.train_function = model.test_function = len
+    keras_epsanet.autotune(model, batch_size=2, file=path, verbose=0)
+    assert model.train_function is model.test_function is None
     # The model computes in the new forms, and the same.
     with forms.asked_for() as asked:
         found = model.predict(images, verbose=0)

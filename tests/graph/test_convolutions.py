@@ -76,6 +76,28 @@ PRELU = layers.PReLU(shared_axes=[1, 2])
 PRELU.build((None, 1, 1, 64))
 
 
+def test_sizes_and_channels_of_channels_first_are_told_apart():
+    first = {"padding": "same", "data_format": "channels_first"}
+    # Nine rows, of which "same" pads both sides, eight columns, and the
+    # channels of neither kind.
+    conv = layers.Conv2D(64, 3, strides=(2, 1), **first)
+    assert reason(conv, (16, 9, 8)) is None
+    conv = layers.Conv2D(64, 3, strides=(1, 2), **first)
+    image = keras.Input((16, 9, 8))
+    (found,) = find_convolutions(keras.Model(image, conv(image)))
+    assert "of 9×8 pixels" in found.reason
+    assert str(found) == "3×3 Conv2D, 16 to 64 channels, strides 1×2"
+
+
+def test_a_quantized_convolution_stays():
+    image = keras.Input((9, 8, 16))
+    conv = layers.Conv2D(64, 3, padding="same")
+    model = keras.Model(image, conv(image))
+    conv._dtype_policy = keras.dtype_policies.get("int8_from_float32")
+    (found,) = find_convolutions(model)
+    assert found.reason == "quantized to int8"
+
+
 def test_a_size_that_is_not_known_may_be_even():
     conv = layers.Conv2D(64, 3, strides=2, padding="same")
     assert "of ?×9 pixels" in reason(conv, (None, 9, 16))

@@ -30,7 +30,7 @@ def card(run, folder, license="mit", **kwargs):
 def test_the_header_is_what_the_hub_reads(run_folder, folder):
     hub = pytest.importorskip("huggingface_hub")
     results = json.loads((run_folder / "results.json").read_text())
-    results["top5"] = 0.9875
+    results["top5"] = 0.987512
     (run_folder / "results.json").write_text(json.dumps(results))
     text = card(run_folder, folder, "cc-by-nc-4.0", name='My "pets": 4')
     data = hub.ModelCard(text).data
@@ -44,7 +44,7 @@ def test_the_header_is_what_the_hub_reads(run_folder, folder):
     ]
     assert found == [
         ("accuracy", "top-1 accuracy", 0.75, "pets"),
-        ("accuracy", "top-5 accuracy", 0.9875, "pets"),
+        ("accuracy", "top-5 accuracy", 0.987512, "pets"),
     ]
 
 
@@ -76,6 +76,8 @@ def test_what_is_on_the_machine_of_the_training_stays_there(run_folder, folder):
 
 
 def test_every_file_has_its_sum(run_folder, folder):
+    (folder / "model.weights.h5").write_bytes(b"weights" * 200)
+    (folder / ".cache").write_text("hidden")
     card(run_folder, folder)
     text = card(run_folder, folder)  # Not of the former card.
     sums = dict(
@@ -86,7 +88,7 @@ def test_every_file_has_its_sum(run_folder, folder):
     for name, digits in sums.items():
         content = (folder / name).read_bytes()
         assert digits == hashlib.sha256(content).hexdigest()
-        assert f"| `{name}` | {len(content)} | `{digits}` |" in text
+        assert f"| `{name}` | {len(content):,} | `{digits}` |" in text
 
 
 @pytest.mark.parametrize(
@@ -114,12 +116,45 @@ def test_the_use_is_that_of_the_files(files, tag, code, run_folder, tmp_path):
     assert ('"hf://me/pets"' in python) == (tag != "keras")
 
 
-def test_many_classes_are_left_out(run_folder, folder):
+@pytest.mark.parametrize("number", [20, 21])
+def test_many_classes_are_left_out(number, run_folder, folder):
     images = json.loads((run_folder / "images.json").read_text())
-    images["class_names"] = [str(i) for i in range(21)]
+    images["class_names"] = [str(i) for i in range(number)]
     (run_folder / "images.json").write_text(json.dumps(images))
     text = card(run_folder, folder)
-    assert "21 classes" in text and "taken for" not in text
+    assert f"{number} classes" in text
+    assert ("taken for" in text) == (number == 20)
+
+
+def test_without_the_table_of_the_classes_there_is_none(run_folder, folder):
+    (run_folder / "classes.csv").unlink()
+    text = card(run_folder, folder)
+    assert "| top-1 accuracy | 75.00% |" in text and "taken for" not in text
+
+
+@pytest.mark.parametrize(
+    "source", ["/data/secret/pets/", r"C:\secret\pets", "pets"]
+)
+def test_a_data_set_is_called_like_its_folder(source, run_folder, folder):
+    images = json.loads((run_folder / "images.json").read_text())
+    images["source"] = source
+    (run_folder / "images.json").write_text(json.dumps(images))
+    text = card(run_folder, folder)
+    assert "trained on pets with" in text and "secret" not in text
+    assert text.count('name: "pets"') == 1
+
+
+def test_the_title_is_that_of_the_network_where_nothing_else_is_said(
+    run_folder, folder
+):
+    results = json.loads((run_folder / "results.json").read_text())
+    results["recipe"]["model"] = "keras-hub"
+    (run_folder / "results.json").write_text(json.dumps(results))
+    text = card(run_folder, folder)
+    assert "\n# keras-hub\n" in text and "`keras-hub` at 32×32" in text
+    assert text.count('- "keras-hub"\n') == 1  # No tag twice.
+    assert "hf://USER/NAME" in text
+    assert "license of the weights is `mit`" in text
 
 
 def test_a_training_and_a_folder_may_be_in_a_storage(
@@ -139,7 +174,7 @@ def test_a_training_and_a_folder_may_be_in_a_storage(
             assert file.read() == (folder / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("license", ["", "My license", "MIT\n- a: b"])
+@pytest.mark.parametrize("license", ["", "My license", "MIT\n- a: b", "mit x"])
 def test_a_license_is_an_identifier(license, run_folder, folder):
     with pytest.raises(ValueError, match="`license` must be an identifier"):
         cards.model_card(run_folder, folder, license)
@@ -151,6 +186,8 @@ def test_other_folders_are_refused(run_folder, folder, tmp_path):
         cards.model_card(folder, folder, "mit")
     with pytest.raises(ValueError, match="`folder` must hold a preset"):
         cards.model_card(run_folder, tmp_path, "mit")
+    with pytest.raises(ValueError, match=r"finished.*results.json.*config"):
+        cards.model_card(folder / "config.json", folder, "mit")
     (run_folder / "results.json").write_text("[]")
     with pytest.raises(ValueError, match="no top1"):
         cards.model_card(run_folder, folder, "mit")

@@ -71,6 +71,35 @@ def test_a_missing_client_is_named_with_its_command(
         files.find_file(source, "a.json")
 
 
+def test_what_a_client_itself_misses_is_named(monkeypatch):
+    error = ModuleNotFoundError("No module named 'requests'", name="requests")
+
+    def import_module(name):
+        raise error
+
+    monkeypatch.setattr(files.importlib, "import_module", import_module)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        files.find_file("hf://somebody/mine", "a.json")
+    assert caught.value is error
+
+
+def test_a_repository_that_does_not_exist_is_named(monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    errors = (
+        hub.errors.RepositoryNotFoundError,
+        hub.errors.EntryNotFoundError,
+    )
+    for kind in errors:
+
+        def download(repository, name, kind=kind):
+            assert (repository, name) == ("somebody/mine", "a.json")
+            raise kind.__new__(kind)
+
+        monkeypatch.setattr(hub, "hf_hub_download", download)
+        with pytest.raises(ValueError, match="hf://somebody/mine has no file"):
+            files.find_file("hf://somebody/mine", "a.json")
+
+
 def test_other_addresses_are_refused():
     with pytest.raises(ValueError, match="hf:// or kaggle://.*source=s3://a/b"):
         files.find_file("s3://a/b", "a.json")

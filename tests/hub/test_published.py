@@ -74,6 +74,8 @@ def test_it_is_opened_for_the_images_that_the_model_takes(
         )
         images = images / 100
     published.WRITERS[kind](model, str(tmp_path / "published"))
+    names = tmp_path / "published" / "class_names.json"
+    assert names.exists() == (kind == "preset" and is_inside)
     run = published.open_published(str(tmp_path / "published"), kind, model)
     np.testing.assert_allclose(
         run(images), model.predict(images, verbose=0), atol=1e-5

@@ -75,6 +75,38 @@ def test_gray_images_stay_as_they_are(randomize):
     )
 
 
+def test_a_task_resizes_as_the_model_does(images, randomize):
+    image = keras.Input((None, None, 3))
+    resize = keras.layers.Resizing(
+        32, 40, interpolation="nearest", crop_to_aspect_ratio=True
+    )
+    x = keras.layers.Rescaling(1 / 255)(resize(image))
+    network = ResNet(**FRAME, classes=2, input_tensor=x, name="mine")
+    model = randomize(network)
+    task = tasks.image_classifier(model)
+    assert task.name == "mine"
+    converter = task.preprocessor.image_converter
+    assert converter.interpolation == "nearest"
+    assert converter.crop_to_aspect_ratio
+    np.testing.assert_allclose(
+        task.predict(images, verbose=0),
+        model.predict(images, verbose=0),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_size_alone_shrinks_the_whole_image(data_format):
+    shape = (32, 48, 3) if data_format == "channels_last" else (3, 32, 48)
+    model = ResNet(
+        **FRAME, classes=2, input_shape=shape, data_format=data_format
+    )
+    converter = tasks.image_classifier(model).preprocessor.image_converter
+    assert converter.image_size == (32, 48)
+    assert converter.data_format == data_format
+    assert not converter.crop_to_aspect_ratio
+
+
 def test_it_trains_with_more_or_fewer_classes(make_classifier, tmp_path):
     model = make_classifier()
     tasks.image_classifier(model).save_to_preset(str(tmp_path))

@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -29,6 +30,7 @@ def test_it_is_read_in_its_form_of_today_and_of_before(tmp_path):
             "pretrained_cfg": preset,
         },
         {"architecture": "resnet50", **preset},
+        {"architecture": "resnet50", "pretrained_cfg": preset},
     ):
         config = timm_configs.read_timm_config(write(tmp_path, content))
         assert config["architecture"] == "resnet50"
@@ -83,6 +85,30 @@ def test_a_classifier_of_a_training_is_described(make_classifier):
     assert network.frame["stackwise_num_blocks"] == (2, 1)
 
 
+@pytest.mark.parametrize(
+    "arguments, mode",
+    [
+        ({"crop_to_aspect_ratio": True}, "center"),
+        ({"pad_to_aspect_ratio": True}, "border"),
+        ({}, "squash"),
+    ],
+)
+def test_what_resizes_is_described(arguments, mode):
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Resizing(33, 64, "bicubic", **arguments)(image)
+    x = keras.layers.Rescaling(1 / 127.5, -1)(x)
+    config, _ = timm_configs.describe(
+        EPSANet(**SMALL, **PYRAMID, input_tensor=x, classes=2), {}
+    )
+    preset = config["pretrained_cfg"]
+    assert (preset["crop_mode"], preset["crop_pct"]) == (mode, 1)
+    assert preset["interpolation"] == "bicubic"
+    assert preset["input_size"] == [3, 33, 64]
+    assert preset["pool_size"] == [2, 2]
+    np.testing.assert_allclose(preset["mean"], [0.5] * 3)
+    np.testing.assert_allclose(preset["std"], [0.5] * 3)
+
+
 def test_a_network_alone_is_described_as_timm_evaluates():
     config, network = timm_configs.describe(
         ResNet50("split", input_shape=(None, None, 3)), {"crop_pct": 0.9}
@@ -93,6 +119,12 @@ def test_a_network_alone_is_described_as_timm_evaluates():
     assert preset["input_size"] == [3, 224, 224]
     assert preset["first_conv"] == "conv1.0"
     assert (preset["interpolation"], preset["crop_pct"]) == ("bicubic", 0.9)
+    assert preset["crop_mode"] == "center" and preset["classifier"] == "fc"
+    assert config["global_pool"] == "avg" and config["num_features"] == 2048
+    small = EPSANet(**SMALL, **PYRAMID, input_shape=(32, 64, 3), classes=2)
+    config, _ = timm_configs.describe(small, {})
+    assert config["pretrained_cfg"]["crop_pct"] == 0.875
+    assert config["pretrained_cfg"]["pool_size"] == [1, 2]
     assert network is timm_configs.NETWORKS["resnest50d"]
 
 

@@ -149,6 +149,66 @@ def test_gray_images_are_normalized_as_is_said(randomize, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "config, shape",
+    [
+        ({"pretrained_cfg": {"input_size": [1, 32, 40]}}, (None, None, 1)),
+        (
+            {"pretrained_cfg": {}, "model_args": {"in_chans": 2}},
+            (None, None, 2),
+        ),
+        ({"pretrained_cfg": {}, "model_args": None}, (None, None, 3)),
+        (
+            {
+                "pretrained_cfg": {"input_size": [3, 32, 40]},
+                "model_args": {"in_chans": 2},
+            },
+            (None, None, 2),
+        ),
+    ],
+)
+def test_channels_are_those_of_the_configuration(config, shape):
+    found = timm_folders._image(config, {}, False)
+    assert found == {"input_shape": shape}
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        ({"num_classes": 5}, {"classes": 5}),
+        ({"num_classes": 0}, {"include_top": False, "pooling": "avg"}),
+        (
+            {"num_classes": 0, "global_pool": "max"},
+            {"include_top": False, "pooling": "max"},
+        ),
+        (
+            {"num_classes": 0, "global_pool": ""},
+            {"include_top": False, "pooling": None},
+        ),
+    ],
+)
+def test_without_classes_there_are_features(config, expected):
+    assert timm_folders._head(config) == expected
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_one_number_of_another_normalization_is_enough(name):
+    preset = {name: [0.4, 0.5, 0.6]}
+    with pytest.raises(ValueError, match="another normalization"):
+        timm_folders._image({"pretrained_cfg": preset}, {}, False)
+
+
+def test_pixels_are_normalized_in_float32(tmp_path):
+    timm_folders.save_timm(make_epsanet(), tmp_path)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        copy = timm_folders.load_timm(tmp_path, include_preprocessing=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert copy.get_layer("rescaling").compute_dtype == "float32"
+    assert copy.get_layer("conv1_conv").compute_dtype == "bfloat16"
+
+
 def test_another_normalization_is_not_passed_over(randomize, tmp_path):
     model = randomize(make_epsanet())
     half = (0.5, 0.5, 0.5)

@@ -5,6 +5,7 @@ import pytest
 from keras_epsanet import EPSANet50Large, ResNet, ResNet50
 from keras_epsanet.attention import ECA, SE
 from keras_epsanet.hub import timm_networks
+from keras_epsanet.models.attention_slot import Place
 from keras_epsanet.models.epsanet import pyramid_attention
 from keras_epsanet.weights.network_entries import network_entries
 
@@ -57,8 +58,22 @@ def test_the_authors_names_are_those_of_epsanets(golden_state_dict):
     [
         ("resnet26", (2, 2, 2, 2), 64, 4),
         ("resnet152", (3, 8, 36, 3), 64, 4),
+        ("resnet50", (3, 4, 6, 3), 64, 4),
+        ("resnet101", (3, 4, 23, 3), 64, 4),
         ("wide_resnet50_2", (3, 4, 6, 3), 128, 2),
+        ("wide_resnet101_2", (3, 4, 23, 3), 128, 2),
+        ("resnext50_32x4d", (3, 4, 6, 3), 128, 2),
+        ("resnext101_32x4d", (3, 4, 23, 3), 128, 2),
         ("resnext101_32x8d", (3, 4, 23, 3), 256, 1),
+        ("resnext101_64x4d", (3, 4, 23, 3), 256, 1),
+        ("seresnet50", (3, 4, 6, 3), 64, 4),
+        ("seresnet101", (3, 4, 23, 3), 64, 4),
+        ("seresnet152", (3, 8, 36, 3), 64, 4),
+        ("skresnext50_32x4d", (3, 4, 6, 3), 128, 2),
+        ("resnest50d", (3, 4, 6, 3), 64, 4),
+        ("resnest101e", (3, 4, 23, 3), 64, 4),
+        ("res2net50_26w_4s", (3, 4, 6, 3), 104, 256 / 104),
+        ("res2net101_26w_4s", (3, 4, 23, 3), 104, 256 / 104),
     ],
 )
 def test_frames_are_as_wide_and_deep_as_they_say(
@@ -69,6 +84,35 @@ def test_frames_are_as_wide_and_deep_as_they_say(
     assert frame["stackwise_num_filters"][0] == filters
     assert frame["stackwise_num_filters"][3] == 8 * filters
     assert frame["expansion"] == expansion
+
+
+def test_attention_is_what_the_names_say():
+    networks = timm_networks.NETWORKS
+    place = Place(256, 1, 1, (1,))
+    groups = {
+        name: networks[name].attention.make(place, "psa").groups
+        for name in networks
+        if name.startswith("resnext")
+    }
+    assert groups == {
+        "resnext50_32x4d": (32,),
+        "resnext101_32x4d": (32,),
+        "resnext101_32x8d": (32,),
+        "resnext101_64x4d": (64,),
+    }
+    for name in ("resnest50d", "resnest101e"):
+        assert networks[name].attention == "split"
+    assert networks["skresnext50_32x4d"].attention == "sk"
+    assert networks["res2net101_26w_4s"].attention == "res2net"
+    for name in ("resnet26", "wide_resnet101_2"):
+        assert networks[name].attention is None
+    for depth in (50, 101, 152):
+        assert networks[f"seresnet{depth}"].attention.use_bias
+    stems = [
+        networks[name].frame["stem_filters"]
+        for name in ("resnest50d", "resnest101e")
+    ]
+    assert stems == [(32, 32, 64), (64, 64, 128)]
 
 
 @pytest.mark.parametrize(

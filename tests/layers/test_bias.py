@@ -50,3 +50,17 @@ def test_initializer_regularizer_and_constraint_are_those_of_the_bias():
     (loss,) = layer.losses
     assert float(loss) == 0.5 * 3 * X.shape[-1]
     assert layer.bias.constraint.max_value == 2
+
+
+def test_arguments_reach_the_config_and_the_weight():
+    given = {
+        "data_format": "channels_first",
+        "bias_initializer": "ones",
+        "bias_regularizer": "l2",
+        "bias_constraint": "non_neg",
+    }
+    copy = Bias.from_config(Bias(**given).get_config())
+    copy.build((None, 3, 8, 9))
+    assert copy.data_format == "channels_first" and copy.bias.shape == (3,)
+    assert copy.bias.regularizer and copy.bias.constraint
+    assert keras.ops.convert_to_numpy(copy.bias).tolist() == [1, 1, 1]

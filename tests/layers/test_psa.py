@@ -270,3 +270,31 @@ def test_a_single_scale_trains_without_a_warning():
     assert (keras.ops.convert_to_numpy(attention) == 1).all()
     for now, then in zip(model.layers[0].se.get_weights(), before):
         np.testing.assert_array_equal(now, then)
+
+
+def test_arguments_reach_the_config_and_the_sublayers():
+    given = {
+        "filters": 24,
+        "kernel_sizes": (3, 7, 5),
+        "groups": (2, 1, 4),
+        "strides": 2,
+        "split_input": True,
+        "reduction": 4,
+        "kernel_initializer": "ones",
+        "kernel_regularizer": "l2",
+        "kernel_constraint": "non_neg",
+    }
+    layer = PSA(**given, trainable=False, dtype="mixed_bfloat16")
+    copy = PSA.from_config(layer.get_config())
+    for name, value in given.items():
+        if not name.startswith("kernel_") or name == "kernel_sizes":
+            assert getattr(layer, name) == getattr(copy, name) == value
+    layer.build((None, 8, 8, 24))
+    for part in layer._flatten_layers():
+        assert part.dtype_policy.name == "mixed_bfloat16"
+        assert not part.trainable_weights
+    kernels = [x for x in layer.weights if x.name == "kernel"]
+    assert len(kernels) == 5
+    for kernel in kernels:
+        assert (ops.convert_to_numpy(kernel) == 1).all()
+        assert kernel.regularizer and kernel.constraint

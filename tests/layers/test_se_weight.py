@@ -108,3 +108,27 @@ def test_reduction_larger_than_the_channels_is_refused():
 def test_wrong_rank_is_refused():
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=2"):
         SEWeight()(keras.Input((16,)))
+
+
+def test_arguments_reach_the_config_and_the_sublayers():
+    given = {
+        "reduction": 4,
+        "data_format": "channels_last",
+        "kernel_initializer": "ones",
+        "kernel_regularizer": "l2",
+        "kernel_constraint": "non_neg",
+    }
+    layer = SEWeight(**given, trainable=False, dtype="mixed_bfloat16")
+    copy = SEWeight.from_config(layer.get_config())
+    for name, value in given.items():
+        if not name.startswith("kernel_") or name == "kernel_sizes":
+            assert getattr(layer, name) == getattr(copy, name) == value
+    layer.build((None, 8, 8, 24))
+    for part in layer._flatten_layers():
+        assert part.dtype_policy.name == "mixed_bfloat16"
+        assert not part.trainable_weights
+    kernels = [x for x in layer.weights if x.name == "kernel"]
+    assert len(kernels) == 2
+    for kernel in kernels:
+        assert (ops.convert_to_numpy(kernel) == 1).all()
+        assert kernel.regularizer and kernel.constraint

@@ -138,3 +138,31 @@ def test_a_reduction_may_be_as_large_as_a_scale():
     assert check_pyramid(32, (3, 5), (1, 4), reduction=16)
     with pytest.raises(ValueError, match="reduction=16 would fit"):
         check_pyramid(32, (3, 5), (1, 4), reduction=17)
+
+
+def test_arguments_reach_the_config_and_the_sublayers():
+    given = {
+        "filters": 24,
+        "kernel_sizes": (3, 7, 5),
+        "groups": (2, 1, 4),
+        "strides": 2,
+        "split_input": True,
+        "data_format": "channels_last",
+        "kernel_initializer": "ones",
+        "kernel_regularizer": "l2",
+        "kernel_constraint": "non_neg",
+    }
+    layer = SPC(**given, trainable=False, dtype="mixed_bfloat16")
+    copy = SPC.from_config(layer.get_config())
+    for name, value in given.items():
+        if not name.startswith("kernel_") or name == "kernel_sizes":
+            assert getattr(layer, name) == getattr(copy, name) == value
+    layer.build((None, 8, 8, 24))
+    for part in layer._flatten_layers():
+        assert part.dtype_policy.name == "mixed_bfloat16"
+        assert not part.trainable_weights
+    kernels = [x for x in layer.weights if x.name == "kernel"]
+    assert len(kernels) == 3
+    for kernel in kernels:
+        assert (ops.convert_to_numpy(kernel) == 1).all()
+        assert kernel.regularizer and kernel.constraint

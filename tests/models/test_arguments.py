@@ -2,12 +2,18 @@ import keras
 import numpy as np
 import pytest
 
+from keras_epsanet.attention import SE
 from keras_epsanet.models.arguments import (
+    any_size,
+    check_frame,
     check_head,
     check_prefix,
+    check_stages,
+    check_variant,
     image_input,
     refuse_unknown,
 )
+from keras_epsanet.models.attention_slot import AttentionSlot
 
 KNOWN = ["classes", "input_shape", "classifier_activation", "pooling"]
 
@@ -175,3 +181,57 @@ def test_a_tensor_is_taken_as_it_is():
 )
 def test_images_are_not_rounded(dtype, of_input):
     assert image(dtype=dtype).dtype == of_input
+
+
+def test_every_stage_has_blocks_and_filters():
+    check_stages((1, 2), [8, 16])
+    for blocks, filters in (((1, 2), (8,)), ((1,), (8, 16))):
+        with pytest.raises(ValueError, match="one entry for each.*Received"):
+            check_stages(blocks, filters)
+
+
+def test_variants_are_named():
+    check_variant("b", ("a", "b"))
+    with pytest.raises(ValueError, match="one of a, b. Received: variant=c"):
+        check_variant("c", ("a", "b"))
+
+
+def test_images_of_any_size_are_the_default_of_either_format():
+    assert any_size((None, None, 3)) is None
+    for shape in ((None, None, 1), (64, 64, 3), (3, None, None), None):
+        assert any_size(shape) == shape
+
+
+BRANCH = AttentionSlot(SE(), "branch")
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({}, None),
+        ({"stem_filters": (8, 8)}, None),
+        ({"downsampling": "max"}, None),
+        ({"downsampling": "average"}, None),
+        ({"attention": BRANCH}, None),
+        ({"attention": BRANCH, "branch_output": True}, None),
+        ({"stem_filters": ()}, "one entry at least.*stem_filters"),
+        ({"downsampling": "mean"}, "Received: downsampling=mean"),
+        ({"branch_output": True}, "branch_output=True, attention=None"),
+        (
+            {"branch_output": True, "attention": AttentionSlot(SE())},
+            "branch_output=True, attention=attention",
+        ),
+    ],
+)
+def test_frames(changes, message):
+    frame = {
+        "stem_filters": (64,),
+        "downsampling": "convolution",
+        "branch_output": False,
+        "attention": None,
+    }
+    if message is None:
+        check_frame(**{**frame, **changes})
+        return
+    with pytest.raises(ValueError, match=message):
+        check_frame(**{**frame, **changes})

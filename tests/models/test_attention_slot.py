@@ -103,3 +103,31 @@ def test_a_function_that_returns_no_layer_is_refused():
     slot = AttentionSlot(lambda channels, stage: stage)
     with pytest.raises(ValueError, match="must return a Keras layer.*stage 3"):
         slot.make(place(3), "some")
+
+
+def test_a_place_knows_little_unless_told():
+    found = Place(32, 1, 1, (1,))
+    assert (found.strides, found.size, found.classes) == (1, (None, None), 1000)
+
+
+def test_a_slot_is_behind_the_last_norm_unless_told_otherwise():
+    slot = AttentionSlot(SE())
+    assert (slot.slot, slot.places, slot.name) == (
+        "residual",
+        None,
+        "attention",
+    )
+
+
+def test_it_replaces_the_convolution_with_its_norm_too():
+    layer = keras.layers.Conv2D(8, 5, padding="same")
+    slot = AttentionSlot(layer, "convolution_norm_relu")
+    copy = slot.make(place(strides=2), "some")
+    assert (copy.filters, copy.strides) == (32, (2, 2))
+
+
+def test_what_a_layer_does_not_take_is_left_out():
+    copy = AttentionSlot(keras.layers.ReLU()).make(
+        place(), "some", data_format="channels_first"
+    )
+    assert copy.name == "some" and "data_format" not in copy.get_config()

@@ -3,7 +3,11 @@ import pytest
 from keras_epsanet import attention, layers
 from keras_epsanet.attention import ECA, FCA, SE
 from keras_epsanet.models.attention_slot import AttentionSlot, Place
-from keras_epsanet.models.named_attention import NAMED, resolve_attention
+from keras_epsanet.models.named_attention import (
+    NAMED,
+    NETWORKS,
+    resolve_attention,
+)
 
 NAMES = """psa se cbam bam a2 abn gc triplet aa eca fca srm sa non_local pyconv
     sk split res2net simam coordinate ema""".split()
@@ -77,6 +81,75 @@ def test_a_layer_has_the_slot_of_its_name(name):
     slot = resolve_attention(layer)
     assert (slot.slot, slot.name) == (named.slot, named.name)
     assert slot.places == named.places and slot.attention is layer
+
+
+def test_places_are_those_of_the_papers():
+    slots = {
+        "output": {"bam", "a2", "non_local"},
+        "convolution": {"psa", "aa", "pyconv"},
+        "convolution_norm_relu": {"sk", "split", "res2net"},
+        "after_convolution": {"simam"},
+        "branch": {"abn"},
+    }
+    slots["residual"] = {*NAMES}.difference(*slots.values())
+    places = {
+        "bam": [(1, -1), (2, -1), (3, -1)],
+        "a2": [(2, 2), (2, 4), (3, 2), (3, 4), (3, 6)],
+        "non_local": [(3, -2)],
+        "aa": [(2, None), (3, None), (4, None)],
+    }
+    for slot, names in slots.items():
+        for name in names:
+            found = resolve_attention(name)
+            assert (found.slot, found.name) == (slot, name)
+            assert found.places == places.get(name)
+
+
+def test_pyramids_of_pyconv_by_stage():
+    found = [made("pyconv", stage) for stage in (1, 2, 3, 4, 5)]
+    assert [layer.kernel_sizes for layer in found[:4]] == [
+        (3, 5, 7, 9),
+        (3, 5, 7),
+        (3, 5),
+        (3,),
+    ]
+    groups = [(1, 4, 8, 16), (1, 4, 8), (1, 4), (1,)]
+    assert [layer.groups for layer in found[:4]] == groups
+    assert [layer.filters for layer in found[:4]] == [
+        [64, 64, 64, 64],
+        [64, 64, 128],
+        [128, 128],
+        [256],
+    ]
+    assert found[4].kernel_sizes == (3,)  # Of further stages.
+
+
+def test_layers_have_the_channels_and_classes_of_their_place():
+    for name in ("psa", "sk", "split"):
+        assert made(name, 2, channels=128).filters == 128
+    assert made("abn", 3).classes == 1000
+    assert made("fca", 5).grid == 7
+    assert tuple(made("aa", 5).table_size) == (7, 7)
+
+
+def test_keys_of_wide_augmented_convolutions_are_those_of_whole_heads():
+    layer = made("aa", 3, channels=1024)
+    assert (layer.key_filters, layer.value_filters) == (200, 96)
+
+
+def test_what_published_networks_have_else():
+    assert NETWORKS == {
+        "pyconv": {"stem_pool": False, "downsampling": "max"},
+        "sk": {
+            "stackwise_num_filters": (128, 256, 512, 1024),
+            "expansion": 2,
+        },
+        "split": {"stem_filters": (32, 32, 64), "downsampling": "average"},
+        "res2net": {
+            "stackwise_num_filters": (104, 208, 416, 832),
+            "expansion": 256 / 104,
+        },
+    }
 
 
 def test_others_stand_before_the_addition():

@@ -23,6 +23,9 @@ def parts(data_format="channels_last", attention=None):
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_layers_have_what_the_network_has(data_format):
     made = parts(data_format)
+    for value in (False, True):
+        norm = made._replace(synchronized=value).normalization
+        assert norm.keywords["synchronized"] is value
     convolution = made.convolution(4, 3)
     assert convolution.data_format == data_format
     assert convolution.dtype_policy.name == "float64"

@@ -154,3 +154,18 @@ def test_decode_predictions_names_the_most_probable(monkeypatch, tmp_path):
     assert len(decode_predictions(predictions)[0]) == 5
     with pytest.raises(ValueError, match=r"\(1, 10\)"):
         decode_predictions(np.zeros((1, 10)))
+
+
+@pytest.mark.parametrize(
+    "dtype, of_pixels",
+    [
+        (None, "float32"),
+        ("mixed_bfloat16", "float32"),
+        ("float16", "float32"),
+        ("float64", "float64"),
+    ],
+)
+def test_pixels_are_computed_in_float32_at_least(dtype, of_pixels):
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, rescale(image, "channels_last", dtype))
+    assert model.layers[-1].compute_dtype == of_pixels

@@ -126,3 +126,59 @@ def test_trainable_parameters_in_the_detectors_of_table_3(attention, trainable):
 def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_every_argument_of_a_variant_is_passed_on():
+    make = ResNetBackbone.from_variant.__func__
+    given = {
+        "weights": "some.keras",
+        "image_shape": (64, 64, 3),
+        "freeze_stages": 2,
+        "norm_eval": True,
+        "prefix": "a_",
+        "expansion": 2,
+    }
+    found = make(lambda **kwargs: kwargs, "resnet101", "sk", **given)
+    assert found == {
+        "name": "resnet101",
+        "attention": "sk",
+        "stackwise_num_blocks": (3, 4, 23, 3),
+        "stackwise_num_filters": (128, 256, 512, 1024),
+        **given,
+    }
+    found = make(lambda **kwargs: kwargs, "resnet50", name="mine")
+    assert found["name"] == "mine" and found["image_shape"] is None
+    for name, value in (
+        ("attention", None),
+        ("weights", None),
+        ("freeze_stages", 0),
+        ("norm_eval", False),
+    ):
+        assert found[name] == value
+
+
+def test_every_argument_is_in_the_config():
+    given = {
+        **TINY,
+        "attention": "eca",
+        "expansion": 2,
+        "stem_filters": (4, 4, 8),
+        "stem_pool": False,
+        "downsampling": "max",
+        "classes": 7,
+        "norm_eval": True,
+        "freeze_stages": 1,
+        "image_shape": (64, 96, 1),
+        "data_format": "channels_last",
+        "prefix": "a_",
+        "name": "mine",
+        "trainable": False,
+        "synchronized": False,
+        "input_tensor": None,
+    }
+    config = ResNetBackbone(**given, dtype="mixed_bfloat16").get_config()
+    assert {name: config[name] for name in given} == given
+    copy = ResNetBackbone.from_config(config)
+    assert copy.dtype_policy.name == "mixed_bfloat16"
+    norm = copy.get_layer("a_conv1_bn")
+    assert norm.norm_eval and norm.dtype_policy.name == "mixed_bfloat16"

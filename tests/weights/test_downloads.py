@@ -21,6 +21,8 @@ NAME = f"resnext50_32x4d-{SHA}.pth"
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(self.path)
+        # Some publishers refuse Python's own.
+        assert self.headers["User-Agent"] == "keras-epsanet"
         behavior = self.path.split("/")[1]
         getattr(self, behavior)()
 

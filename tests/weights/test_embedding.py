@@ -160,3 +160,11 @@ def test_no_exchange_of_two_channels_would_keep_more(seed):
             other = order.copy()
             other[[i, j]] = order[[j, i]]
             assert with_order(other) <= best * (1 + 1e-9)
+
+
+def test_a_single_scale_has_an_order_whatever_it_sees():
+    pyramid = Pyramid(4, 4, (3,), (2,), split_input=True)
+    np.testing.assert_array_equal(exact_order(2, pyramid), np.arange(4))
+    assert exact_order(2, pyramid._replace(groups=(1,))) is not None
+    two = Pyramid(4, 4, (3, 5), (1, 1), split_input=True)
+    assert exact_order(1, two) is None

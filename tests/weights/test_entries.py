@@ -2,7 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.weights.entries import Constant, Entry, assign_entries
+from keras_epsanet.layers import BatchNormalization, GroupedConv2D
+from keras_epsanet.weights.entries import (
+    Constant,
+    Entry,
+    assign_entries,
+    layer_entries,
+)
 
 # The shape and axes of a Keras array, what else differs, and how PyTorch's
 # follows from it.
@@ -84,10 +90,58 @@ def test_constants_are_compared_and_not_assigned():
     entry = Constant("table", table)
     np.testing.assert_array_equal(entry.to_torch(), table)
     assert entry.torch_shape == (2, 3)
-    assign_entries([entry], {"table": table + 1e-6})
+    assign_entries([entry], {"table": table + 8e-6})
+    with pytest.raises(ValueError, match="Entries of other values: table$"):
+        assign_entries([entry], {"table": table + 2e-5})
     with pytest.raises(ValueError, match="Entries of other values: table$"):
         assign_entries([entry], {"table": table + 1e-3})
     with pytest.raises(ValueError, match="of another shape: table"):
         assign_entries([entry], {"table": table.T})
     with pytest.raises(ValueError, match="Entries missing: table$"):
         assign_entries([entry], {})
+
+
+def built(layer, *shape):
+    layer.build(shape)
+    return layer
+
+
+def shapes_of(*arguments, **options):
+    entries = layer_entries(*arguments, **options)
+    return {entry.key: entry.torch_shape for entry in entries}
+
+
+def test_entries_of_layers():
+    conv = built(GroupedConv2D(6, (3, 5), use_bias=True), None, 8, 8, 4)
+    expected = {"a.weight": (6, 4, 3, 5), "a.bias": (6,)}
+    assert shapes_of("a", conv) == expected
+    assert shapes_of("a", conv, pointwise=True) == expected
+    dense = built(keras.layers.Dense(6, use_bias=False), None, 4)
+    assert shapes_of("a", dense) == {"a.weight": (6, 4)}
+    assert shapes_of("a", dense, pointwise=True) == {"a.weight": (6, 4, 1, 1)}
+    one = built(keras.layers.Conv1D(1, 5, use_bias=False), None, 9, 1)
+    assert shapes_of("a", one) == {"a.weight": (1, 1, 5)}
+    variable = keras.Variable(np.zeros(6))
+    assert shapes_of("a", variable) == {"a": (6,)}
+    assert shapes_of("a", variable, shape=(1, -1, 1)) == {"a": (1, 6, 1)}
+
+
+def test_entries_of_normalizations():
+    norm = built(BatchNormalization(), None, 6)
+    names = ("weight", "bias", "running_mean", "running_var")
+    assert shapes_of("a", norm) == {f"a.{name}": (6,) for name in names}
+    layer_norm = built(keras.layers.LayerNormalization(), None, 6)
+    assert [*shapes_of("a", layer_norm)] == ["a.weight", "a.bias"]
+    found = shapes_of("a", layer_norm, shape=(-1, 1, 1))
+    assert set(found.values()) == {(6, 1, 1)}
+    variables = [entry.variable for entry in layer_entries("a", norm)]
+    wanted = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    assert all(x is y for x, y in zip(variables, wanted, strict=True))
+
+
+def test_scales_stand_in_front_of_the_norm_and_the_inputs_of_a_kernel():
+    norm = built(BatchNormalization(), None, 6)
+    assert {x.scales for x in layer_entries("a", norm, scales=3)} == {3}
+    conv = built(GroupedConv2D(2, 1, use_bias=True), None, 8, 8, 6)
+    kernel, bias = layer_entries("a", conv, scales=3)
+    assert (kernel.scales, kernel.scale_axis, bias.scales) == (3, 1, 1)

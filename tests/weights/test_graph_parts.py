@@ -142,6 +142,14 @@ def test_a_normalization_that_is_called_twice_is_not_found():
     assert normalization_behind(model, layers[0]) == (None, None)
 
 
+def test_a_normalization_behind_two_biases_is_not_found():
+    image = keras.Input((8, 8, 4))
+    conv = keras.layers.Conv2D(4, 3)
+    x = Bias()(Bias()(conv(image)))
+    model = keras.Model(image, keras.layers.BatchNormalization()(x))
+    assert normalization_behind(model, conv) == (None, None)
+
+
 def test_a_normalization_of_one_of_several_users_is_not_found():
     image = keras.Input((4,))
     layer = keras.layers.Dense(4)

@@ -59,6 +59,13 @@ def test_what_stands_in_front_of_the_network_is_copied_with_its_state():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_it_has_the_precision_of_the_network():
+    source = read_resnet(build(((3,), (1,))))
+    network = build(((3, 5), (1, 4)), dtype="float64")
+    for layer in resnet_like(network, source).layers[1:]:
+        assert layer.dtype_policy.name == "float64", layer.name
+
+
 def test_another_width_is_refused():
     source = read_resnet(build(((3,), (1,)), widths=(16, 48)))
     with pytest.raises(ValueError, match="Received"):

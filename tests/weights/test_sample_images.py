@@ -85,3 +85,10 @@ def test_images_without_end_are_read_to_the_limit(model):
 def test_wrong_images_are_refused(model, images, reason):
     with pytest.raises(ValueError, match=f"{reason}.*Received"):
         read_batches(images, model)
+
+
+def test_a_model_of_several_inputs_is_refused():
+    two = [keras.Input((4, 4, 3)) for _ in range(2)]
+    model = keras.Model(two, keras.layers.Add()(two))
+    with pytest.raises(ValueError, match="of the model's shape.*Received"):
+        read_batches(np.ones((4, 4, 4, 3)), model)

@@ -76,6 +76,7 @@ def test_a_prefix_of_the_layers_does_not_matter(tiny, tiny_state, tmp_path):
     for weight, expected in zip(left.get_weights(), tiny.get_weights()):
         np.testing.assert_array_equal(weight, expected)
     written = state_of(left, tmp_path / "left.safetensors")
+    assert b'{"format":"pt"}' in (tmp_path / "left.safetensors").read_bytes()
     assert written.keys() == tiny_state.keys()
     for key, array in tiny_state.items():
         np.testing.assert_array_equal(written[key], array, err_msg=key)
