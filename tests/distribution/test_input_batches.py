@@ -124,3 +124,9 @@ def test_batches_have_32_images_by_default():
 
 def test_fewer_steps_than_batches_are_counted():
     assert [count_batches(X, n, batch_size=2) for n in (1, 3, 4)] == [1, 3, 3]
+
+
+def test_numbers_of_another_framework_have_that_precision_too():
+    torch = pytest.importorskip("torch")
+    ((_, x),) = input_batches([torch.ones((2, 3), dtype=torch.float64)])
+    assert keras.backend.standardize_dtype(x.dtype) == "float32"
