@@ -280,3 +280,61 @@ def test_flops_are_counted_as_the_paper_does(
         *("a", "name", "12.34", "22.56", flops, "3.62"),
         *convention.split(),
     ]
+
+
+@pytest.fixture
+def batch(script):
+    """Module, and images 96 pixels high with two objects each."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("detectors are timed on TensorFlow")
+    detection = script("detection")
+    return detection, detection.make_batch(3, (96, 64), 2)
+
+
+def test_objects_lie_in_their_images(batch):
+    _, batch = batch
+    assert batch["images"].shape == (3, 96, 64, 3)
+    left, top, right, bottom = np.moveaxis(batch["boxes"], -1, 0)
+    assert (left >= 0).all() and (top >= 0).all() and left.shape == (3, 2)
+    assert (right <= 64).all() and (bottom <= 64).all()
+    assert (right - left >= 16).all() and (bottom - top >= 16).all()
+    assert batch["labels"].shape == (3, 2) and batch["labels"].max() < 80
+
+
+def test_masks_are_the_upper_halves_of_boxes(batch):
+    detection, batch = batch
+    planes = detection.add_planes(batch)["masks"]
+    assert planes.shape == (3, 2, 96, 64)
+    for plane, box in zip(planes[1], batch["boxes"][1].astype(int)):
+        left, top, right, bottom = box
+        rows, columns = np.nonzero(plane)
+        assert (columns.min(), columns.max() + 1) == (left, right)
+        assert (rows.min(), rows.max() + 1) == (top, (top + bottom) // 2)
+        assert plane.sum() == len(rows)
+
+
+def test_cropped_masks_have_the_same_halves(batch):
+    detection, batch = batch
+    cropped = detection.add_crops(batch)
+    assert cropped["boxes"].shape == (3, 100, 4)
+    assert (cropped["labels"][:, 2:] == -1).all()
+    assert (cropped["boxes"][:, 2:] == -1).all()
+    side = detection.SIDE
+    assert cropped["masks"].shape == (3, 100, side, side)
+    assert (cropped["masks"][:, :, : side // 2] == 255).all()
+    assert not cropped["masks"][:, :, side // 2 :].any()
+    left, top, right, bottom = np.moveaxis(batch["boxes"], -1, 0)
+    rows, columns = np.moveaxis(cropped["mask_grids"][:, :2], 2, 0)
+    assert rows.shape == (3, 2, side + 1)
+    for grid, first, last in ((rows, top, bottom), (columns, left, right)):
+        np.testing.assert_allclose(grid[..., 0], first, rtol=1e-6)
+        np.testing.assert_allclose(grid[..., -1], last, rtol=1e-6)
+
+
+def test_operations_of_a_block_include_products(script, monkeypatch):
+    attention = script("attention")
+    counts = types.SimpleNamespace(parameters=7, macs=20, products=3, flops=1)
+    monkeypatch.setattr(
+        attention.keras_epsanet, "complexity", lambda model: counts
+    )
+    assert attention.count("model").tolist() == [7, 23]
