@@ -240,3 +240,34 @@ def test_the_paper_is_beside_a_resnet_of_its_depth(
     comparison = compare.Comparison([], 1, frame, None, None, folder)
     compare.draw(comparison, paper)
     assert drawn == [("rows", "out/figure_1.png", beside)]
+
+
+def test_a_run_is_kept_before_it_cannot_go_on_any_more(
+    trained, tmp_path, monkeypatch
+):
+    def remove(path):
+        assert path == str(tmp_path / "out/none/seed-0")
+        assert (tmp_path / "out/none/seed-0/result.json").is_file()
+        raise OSError("killed")
+
+    monkeypatch.setattr(runs, "remove_checkpoints", remove)
+    with pytest.raises(SystemExit, match="compare: killed"):
+        run(tmp_path / "out", "--attentions none --seeds 1")
+
+
+def test_tables_are_there_after_every_run(trained, tmp_path, monkeypatch):
+    train = runs.train
+
+    def fail_later(started, *others):
+        if len(trained) == 1:
+            raise FloatingPointError("The loss is nan")
+        return train(started, *others)
+
+    monkeypatch.setattr(runs, "train", fail_later)
+    with pytest.raises(SystemExit, match="compare: The loss is nan"):
+        run(tmp_path / "out", "--attentions none --seeds 2 --paper")
+    with open(tmp_path / "out/table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["runs"] for row in rows] == ["1"]
+    # The paper's figures are beside, as they were asked for.
+    assert "paper, ResNet-50" in (tmp_path / "out/table.md").read_text()

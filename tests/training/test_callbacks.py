@@ -473,6 +473,8 @@ def test_an_epoch_is_saved_before_it_is_evaluated_too():
         callback.on_train_batch_end(batch, {"loss": 1.0, "rate": 0.25})
     # With the sums of the metrics as they are now.
     assert logs == [(5, {"loss": 0.5, "rate": 0.25}, None)]
+    # As JSON takes them.
+    assert {type(value) for value in logs[0][1].values()} == {float}
     assert (state.epoch, state.logged_epochs) == (1, 0)
     callback.on_epoch_end(0, {"val_top1": 0.75})
     assert logs[1:] == [(5, None, 5)] and state.logged_epochs == 1
@@ -522,3 +524,26 @@ def test_an_epoch_that_was_not_evaluated_is_not_the_best():
     fresh, _, state = checkpointing()
     fresh.on_epoch_end(0, {"val_top1": np.nan})
     assert state.best_step is state.best_value is None
+
+
+def test_all_that_ends_is_progress(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        callbacks.faulthandler,
+        "dump_traceback_later",
+        lambda seconds, exit: calls.append((seconds, exit)),
+    )
+    monkeypatch.setattr(
+        callbacks.faulthandler,
+        "cancel_dump_traceback_later",
+        lambda: calls.append("stop"),
+    )
+    watchdog = training.Watchdog(7)
+    hooks = ("train_begin", "epoch_begin", "test_begin", "test_end")
+    for hook in hooks:
+        getattr(watchdog, f"on_{hook}")(*([0] if "epoch" in hook else []))
+    for hook in ("train_batch_end", "test_batch_end", "epoch_end"):
+        getattr(watchdog, f"on_{hook}")(0, {})
+    assert calls == 7 * [(7, True)]
+    watchdog.on_train_end()
+    assert calls[7:] == ["stop"]
