@@ -120,11 +120,14 @@ def test_a_folder_in_use_is_not_kept_open(tmp_path, start_locking):
     assert other.stdout.readline() == "locked\n"
     # What a process of another version may have left is no text.
     (tmp_path / lock.NAME).write_bytes(b"process \xfc")
-    with pytest.raises(ValueError, match="in use by process .\\. Wait"):
+    with pytest.raises(
+        ValueError, match="in use by process .\\. Wait"
+    ) as error:
         lock_folder(tmp_path)
+    # Though the error, which knows the lock, is still there.
     files = "/proc/self/fd"
     opened = [os.path.realpath(f"{files}/{x}") for x in os.listdir(files)]
-    assert os.path.realpath(tmp_path / lock.NAME) not in opened
+    assert os.path.realpath(tmp_path / lock.NAME) not in opened and error
 
 
 @pytest.mark.parametrize("fails", [False, True])
