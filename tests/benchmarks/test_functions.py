@@ -86,10 +86,10 @@ def test_methods_have_their_median_after_a_first_run(script, clock):
     explanations = script("explanations")
     clock.set(explanations)
     runs = {
-        "a": clock.taking("a", 100, 3, 1, 2),
-        "b": clock.taking("b", 100, 5, 6, 4),
+        "a": clock.taking("a", 100, 3, 1, 8),
+        "b": clock.taking("b", 100, 5, 60, 4),
     }
-    assert explanations.measure(runs, 3) == {"a": 2, "b": 5}
+    assert explanations.measure(runs, 3) == {"a": 3, "b": 5}
     assert clock.calls == list("abababab")
 
 
@@ -164,8 +164,8 @@ def test_a_layer_has_its_median_after_a_first_run(script, clock, monkeypatch):
     layers = script("layers")
     clock.set(layers)
     monkeypatch.setattr(layers, "compile_call", lambda function: function)
-    run = clock.taking("a", 100, 3, 1, 2)
-    assert layers.measure(run, ["x"], 3) == 2 and clock.calls == 4 * ["a"]
+    run = clock.taking("a", 100, 3, 1, 1)
+    assert layers.measure(run, ["x"], 3) == 1 and clock.calls == 4 * ["a"]
 
 
 def test_memory_is_relative_to_another_and_to_the_first(
