@@ -73,3 +73,57 @@ def test_a_changed_weight_and_a_wrong_export_are_found_out(
     )
     with pytest.raises(RuntimeError, match="changes its weight"):
         agreement.check_agreement(path, IMAGES)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_runs_are_compared_in_full_precision(enabled, fails, monkeypatch):
+    import tensorflow as tf
+
+    config = tf.config.experimental
+    before = config.tensor_float_32_execution_enabled()
+    given, seen = ("path", "images", 0.5), []
+
+    def check(*arguments):
+        seen.append((arguments, config.tensor_float_32_execution_enabled()))
+        if fails:
+            raise RuntimeError("differs")
+        return ["one"]
+
+    monkeypatch.setattr(agreement, "_check_agreement", check)
+    try:
+        config.enable_tensor_float_32_execution(enabled)
+        if fails:
+            with pytest.raises(RuntimeError, match="differs"):
+                agreement.check_agreement(*given)
+        else:
+            assert agreement.check_agreement(*given) == ["one"]
+        assert config.tensor_float_32_execution_enabled() == enabled
+    finally:
+        config.enable_tensor_float_32_execution(before)
+    assert seen == [(given, False)]
+
+
+@pytest.mark.parametrize("missing", ["tf2onnx", "onnxruntime"])
+def test_what_is_not_installed_is_not_compared(missing, monkeypatch):
+    find = agreement.importlib.util.find_spec
+    monkeypatch.setattr(
+        agreement.importlib.util,
+        "find_spec",
+        lambda name: None if name == missing else find(name),
+    )
+    assert list(agreement._exports()) == ["SavedModel", "LiteRT"]
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert agreement._exports() == {}
+
+
+@pytest.mark.parametrize("difference, agrees", [(1e-4, True), (2e-4, False)])
+def test_differences_are_compared_with_the_tolerance(difference, agrees):
+    expected = np.array([[0.5, 0.5], [1.0, 0.0]])
+    # The larger one is what counts, whichever sign it has.
+    found = expected + [[0, -0.99 * difference], [0, 0]]
+    if agrees:
+        agreement._compare("a", "one", found, expected, 1e-4)
+    else:
+        with pytest.raises(RuntimeError, match="^one of a differs from `pr"):
+            agreement._compare("a", "one", found, expected, 1e-4)

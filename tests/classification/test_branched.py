@@ -46,3 +46,15 @@ def test_the_first_output_is_what_is_judged(model):
     found = model.evaluate(x, x, verbose=0, return_dict=True)
     assert found["top1"] == 1.0
     assert found["loss"] == pytest.approx(cross_entropy(3, 0), rel=1e-5)
+
+
+def test_a_model_of_two_outputs_is_loaded_as_one(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is BranchedClassifier
+    x = np.eye(2, dtype="float32")
+    expected = model.evaluate(x, x, verbose=0, return_dict=True)
+    found = loaded.evaluate(x, x, verbose=0, return_dict=True)
+    assert found == pytest.approx(expected)
+    name = keras.saving.get_registered_name(BranchedClassifier)
+    assert name == "keras_epsanet>BranchedClassifier"

@@ -166,3 +166,37 @@ def test_what_is_left_is_made_of_the_best_epoch(
     assert calls["write_results"] == (run, state, found, ["one"])
     assert calls["report_results"] == (run, state, found, ["one"], images)
     assert (tmp_path / "classes.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "images, right, allowed",
+    [
+        (4, 2, 1),  # One image is rounding.
+        (1000, 500, 1),
+        (1500, 750, 1),
+        (2000, 1000, 2),  # One in a thousand.
+        (5000, 2500, 5),
+    ],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_more_images_than_rounding_explains_may_differ(
+    images, right, allowed, sign
+):
+    found = types.SimpleNamespace(
+        labels=[0] * images, accuracy=lambda: right / images
+    )
+    recipe = ClassifierRecipe()
+    best = (right + sign * allowed) / images
+    finishing.check_accuracy("a", found, State(best_value=best), recipe)
+    best = (right + sign * (allowed + 1)) / images
+    with pytest.raises(RuntimeError, match="a has a held-out top-1 of"):
+        finishing.check_accuracy("a", found, State(best_value=best), recipe)
+
+
+def test_classes_without_images_are_among_the_worst(report):
+    lines = report(3, [0, 1], [0, 1], best_step=3)
+    assert [line.split() for line in lines[1:4]] == [
+        ["0", "of", "0", "right", "c2"],
+        ["1", "of", "1", "right", "c0"],
+        ["1", "of", "1", "right", "c1"],
+    ]

@@ -1,10 +1,12 @@
 import csv
+import types
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import pytest
 
+from keras_epsanet import training
 from keras_epsanet.classification import fitting, models, run_folder
 from keras_epsanet.classification.batches import (
     evaluation_batches,
@@ -252,3 +254,58 @@ def test_a_training_with_a_teacher_goes_on_as_if_it_had_not_stopped(
         assert ours.shape == theirs.shape
     assert part.state.step == 6 and len(log(part.folder)) == 2
     assert float(log(part.folder)[0]["distillation_loss"]) >= 0
+
+
+def test_what_fit_is_told(tmp_path, monkeypatch, recipe):
+    asked = []
+
+    class Model:
+        def fit(self, given, **options):
+            asked.append((given, options))
+            state.step = 6
+
+    def make_batches(dataset, recipe, first_step):
+        return f"batches of {dataset} from {first_step}"
+
+    monkeypatch.setattr(fitting, "training_batches", make_batches)
+    monkeypatch.setattr(
+        fitting.training, "timed_input", lambda batches: (batches, "waited")
+    )
+    options = recipe(batch_size=4, accumulation_steps=2, patience=1)
+    run = types.SimpleNamespace(path=str(tmp_path), recipe=options)
+    state = training.State(step=3, steps_per_epoch=3)
+    average = keras.callbacks.Callback()
+    fitting.fit(
+        Model(), average, "images", "held out", run, state, "interruption", 7
+    )
+    ((given, told),) = asked
+    assert given == "batches of images from 3"
+    first, log, table, events, saving, end = told.pop("callbacks")
+    assert first is average
+    assert (log.batch_size, log.waited) == (2, "waited")
+    assert log.schedule.steps_per_epoch == 3
+    assert table.filename == f"{tmp_path}/log.csv"
+    assert events.folder == f"{tmp_path}/tensorboard"
+    assert isinstance(saving, training.Checkpointing)
+    assert (saving.run, saving.state, saving.average) == (run, state, average)
+    assert (saving.interval, saving.preemption) == (7, "interruption")
+    # Behind what keeps the state up to date.
+    assert isinstance(end, fitting.EndEarly) and end.state is state
+    assert told == {
+        "initial_epoch": 1,
+        "epochs": 2,
+        "steps_per_epoch": 3,
+        "validation_data": "held out",
+        "shuffle": False,
+    }
+
+
+def test_the_held_out_images_say_what_is_the_best():
+    class Model:
+        def evaluate(self, batches, **options):
+            assert batches == "held out"
+            return {"loss": 3.0, "top1": 0.25, "top5": 0.5}
+
+    state = training.State(step=6, steps_per_epoch=3)
+    fitting.note_best(Model(), state, "held out")
+    assert (state.best_step, state.best_value) == (6, 0.25)

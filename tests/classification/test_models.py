@@ -129,3 +129,10 @@ def test_the_trained_part_shares_the_weights_and_gives_logits(recipe):
         rtol=1e-5,
     )
     assert [w.path for w in part.weights] == [w.path for w in model.weights]
+
+
+@pytest.mark.parametrize("sync_bn", [True, False])
+def test_statistics_are_taken_over_all_devices_if_asked_for(recipe, sync_bn):
+    model = models.build_classifier(recipe(sync_bn=sync_bn), NAMES)
+    expected = sync_bn and keras.backend.backend() == "tensorflow"
+    assert model.get_layer("conv1_bn").synchronized == expected

@@ -93,3 +93,27 @@ def test_a_saved_model_is_evaluated_image_by_image(
     arrays = np.stack([x for x, _ in images.as_numpy_iterator()])
     expected = model.predict(arrays.astype("float32"), verbose=0)
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+
+
+def test_files_have_a_row_of_each_class(results, tmp_path):
+    results.save(tmp_path)
+    with open(tmp_path / "confusion.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[0] for row in rows] == ["true class", *NAMES]
+    assert [row[1:] for row in rows[1:]] == [
+        *(["1", "1", "0"], ["0", "1", "0"], ["0", "0", "0"]),
+    ]
+    with open(tmp_path / "classes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["class"] for row in rows] == NAMES
+    assert [row["accuracy"] for row in rows] == ["0.5", "1.0", ""]
+    assert [row["taken_for"] for row in rows] == ["dog", "", ""]
+    text = (tmp_path / "classes.csv").read_bytes()
+    assert b"\r" not in text and text.endswith(b"\n")
+
+
+def test_an_image_is_taken_for_the_first_of_equal_classes():
+    found = Results(NAMES, [2, 2], [[0.5, 0.5, 0], [0, 0.5, 0.5]])
+    assert found.predicted.tolist() == [0, 1]
+    assert found.accuracy() == 0 and found.accuracy(2) == 0.5
+    assert found.of_classes()[2]["taken_for"] == "cat"

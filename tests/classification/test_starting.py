@@ -1,4 +1,5 @@
 import functools
+import types
 
 import keras
 import numpy as np
@@ -175,3 +176,46 @@ def test_without_a_best_epoch_what_is_left_is_evaluated(
         started, images.train, evaluation, tf.distribute.get_strategy()
     )
     assert 0 <= started.state.best_value <= 1
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, recipe, images):
+    strategy = types.SimpleNamespace(num_replicas_in_sync=3)
+    with pytest.raises(ValueError, match="number of devices, 3: 3 or 6"):
+        starting.start(
+            str(tmp_path / "run"), recipe(), images, None, None, strategy
+        )
+    # What is divided is the part of a batch that a step takes.
+    with pytest.raises(ValueError, match="Received: batch_size=2"):
+        options = recipe(batch_size=6, accumulation_steps=3)
+        starting.start(
+            str(tmp_path / "run"), options, images, None, None, strategy
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_backends_train_on_one_device(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(training, "make_strategy", pytest.fail)
+    assert starting.make_strategy() is tf.distribute.get_strategy()
+
+
+@pytest.mark.parametrize("value", [None, 0.5])
+def test_the_best_weights_come_before_their_statistics(monkeypatch, value):
+    calls = []
+    for name in ("restore_best", "note_best", "recalibrate"):
+        monkeypatch.setattr(
+            starting.fitting,
+            name,
+            lambda *x, name=name: calls.append((name, x)),
+        )
+    run = types.SimpleNamespace(recipe="recipe")
+    state = training.State(best_value=value)
+    started = starting.Started(None, "model", run, "average", state, False)
+    strategy = tf.distribute.get_strategy()
+    starting.take_best(started, "images", "held out", strategy)
+    lost = [("note_best", ("model", state, "held out"))]
+    assert calls == [
+        ("restore_best", ("model", "average", run, state)),
+        *(lost if value is None else []),
+        ("recalibrate", ("model", "images", "recipe", state, "held out")),
+    ]

@@ -399,3 +399,30 @@ def test_every_option_has_a_test():
         *("model", "data", "batch_size", "confusion"),
         *("weights", "network", "image_size"),
     }
+
+
+def test_the_size_of_batches_reaches_the_model(classifier, monkeypatch):
+    asked = []
+
+    def evaluate_images(model, images, batch_size, strategy):
+        asked.append((images, batch_size))
+        return Results("ab", [0], [[1, 0]])
+
+    monkeypatch.setattr(evaluate.evaluation, "evaluate", evaluate_images)
+    monkeypatch.setattr(evaluate.evaluation, "open_images", lambda path: path)
+    run("--model", classifier[0], "--data", "D", "--batch-size", 5)
+    run("--model", classifier[0])
+    assert asked == [("D", 5), (None, 64)]
+
+
+@pytest.mark.parametrize("is_chief", [True, False])
+def test_one_worker_prints_the_row(is_chief, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate.training, "is_chief", lambda _: is_chief)
+    monkeypatch.setattr(
+        imagenet, "open_source", lambda path: Results("ab", [0], [[1, 0]])
+    )
+    for name in ("load_network", "evaluate"):
+        monkeypatch.setattr(table_2, name, lambda *_: None)
+    monkeypatch.setattr(table_2, "table_row", lambda *_: "the row")
+    run("--weights", "W", "--data", "D")
+    assert capsys.readouterr().out == ("the row\n" if is_chief else "")

@@ -153,3 +153,95 @@ def test_options_are_checked(capsys):
         with pytest.raises(SystemExit):
             explain.parse(bad)
     assert explain.parse([]).method == "gradcam"
+
+
+def test_defaults_are_those_of_the_help():
+    assert vars(explain.parse([])) == {
+        "images": [],
+        "model": "runs/classifier/model.keras",
+        "compare": None,
+        "data": None,
+        "method": "gradcam",
+        "layer": None,
+        "max_images": 12,
+        "ablation_images": 200,
+        "output": "runs/explained",
+    }
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """What the sections of the page are made of."""
+    parts = {}
+    for name in ("class", "attention", "ablation", "error"):
+        monkeypatch.setattr(
+            explain.report,
+            f"{name}_section",
+            lambda *given, name=name: parts.update({name: given}),
+        )
+    monkeypatch.setattr(explain, "write_page", lambda *_: None)
+    monkeypatch.setattr(explain, "BATCH_SIZE", 2)
+    # So that every batch has images of one size.
+    monkeypatch.setattr(explain.evaluation, "labeled_batches", batches_of_two)
+    return parts
+
+
+def batches_of_two(model, data, size):
+    assert size == 2
+    for i in range(5):
+        yield [i, i], np.full((2, 4, 4, 3), i)
+
+
+@pytest.mark.parametrize("asked, batches", [(3, 2), (4, 2), (5, 3)])
+def test_options_reach_the_sections(models, folder, parts, asked, batches):
+    options = f"--data {folder} --layer wide --method gradcam++ --output out"
+    explain.main(
+        [f"{folder}/red", "--model", models[0], *options.split()]
+        + ["--ablation-images", str(asked)]
+    )
+    named, images, output, method, layer = parts["class"]
+    assert list(named) == ["first"] and len(images) == 2
+    assert (output, method, layer) == ("out", "gradcam++", "wide")
+    # As many batches as hold the images that were asked for.
+    numbers = list(range(batches))
+    _, _, shown, _ = parts["attention"]
+    assert [x[0, 0, 0, 0] for x in shown["first"]] == numbers
+    _, some, output = parts["ablation"]
+    assert output == "out"
+    assert [labels.tolist() for _, labels in some["first"]] == [
+        [i, i] for i in numbers
+    ]
+    # Mistakes are looked for among all of them.
+    _, every, _ = parts["error"]
+    assert len(list(every["first"])) == 5
+
+
+def test_images_without_data_have_no_mistakes(models, folder, parts):
+    explain.main([folder, "--model", models[1]])
+    assert parts.keys() == {"class", "attention"}
+    assert parts["attention"][2] == {"plain": []}
+
+
+class Labeled:
+    """Images of one channel, of two classes, the first of which has one."""
+
+    class_names = ["a", "b"]
+
+    def as_numpy_iterator(self):
+        for i, label in enumerate([1, 1, 0, 1, 1]):
+            yield np.full((2, 2, 1), i), label
+
+
+@pytest.mark.parametrize(
+    "number, expected",
+    [
+        (1, {"1: a": 2}),
+        (3, {"1: a": 2, "2: b": 0, "3: b": 1}),
+        # Of each class half at most.
+        (4, {"1: a": 2, "2: b": 0, "3: b": 1}),
+    ],
+)
+def test_classes_take_turns(number, expected):
+    found = explain.first_images(Labeled(), number)
+    assert {name: int(x[0, 0, 0]) for name, x in found.items()} == expected
+    assert {x.shape for x in found.values()} == {(2, 2, 3)}

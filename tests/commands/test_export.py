@@ -429,7 +429,9 @@ def test_a_varying_number_of_samples_becomes_a_fixed_one(
     assert "sampling_ratio=2 instead of 0" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", ["--fuse", "--format litert_int8"])
+@pytest.mark.parametrize(
+    "option", ["--fuse", "--format litert_int8", "--format saved_model timm"]
+)
 def test_a_detector_is_exported_as_it_is(tmp_path, option):
     make_detector(tmp_path / "mine.keras")
     with pytest.raises(SystemExit, match="Detectors are exported in float32"):
@@ -441,3 +443,95 @@ def test_a_public_detector_is_loaded_by_its_name(monkeypatch):
     monkeypatch.setattr(export, "load_trained", lambda name: {}[name])
     with pytest.raises(SystemExit, match=f"{name} cannot be used"):
         run("--model", name)
+
+
+@pytest.mark.parametrize(
+    "given, channels", [("onnx", 5), ("saved_model", 8), ("litert", 8)]
+)
+def test_onnx_is_fused_to_whole_vectors(
+    given, channels, saved, exports, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(export, "vector_lanes", lambda: 5)
+    monkeypatch.setattr(
+        export.keras_epsanet, "fuse", lambda *x: asked.append(x[1]) or x[0]
+    )
+    run("--model", saved, "--fuse", "--image-size", 32, "--format", given)
+    assert asked == [channels]
+
+
+def test_images_have_224_pixels_by_default(saved, exports):
+    run("--model", saved, "--format", "litert")
+    ((_, options),) = exports
+    assert options["input_signature"][0].shape == (None, 224, 224, 3)
+    assert options["verbose"] is False
+
+
+def test_int8_is_exported_for_batches_of_their_size(saved, monkeypatch):
+    asked = []
+
+    def note(self, path, format, input_signature, verbose):
+        asked.append((format, input_signature[0].shape))
+        raise OSError("seen")
+
+    monkeypatch.setattr(keras.Model, "export", note)
+    batches = np.zeros((5, 3, 32, 24, 3), "float32")
+    for size in (None, 3):
+        with pytest.raises(OSError, match="seen"):
+            export.write(make_model(), batches, "litert_int8", "none", size)
+    assert asked == 2 * [("tf_saved_model", (3, 32, 24, 3))]
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ("", [("tf_saved_model", (None, None, None, 3))]),
+        (
+            "--batch-size 2 --format litert saved_model",
+            [
+                ("litert", (2, 64, 96, 3)),
+                ("tf_saved_model", (2, None, None, 3)),
+            ],
+        ),
+        ("--format onnx --image-size 70", [("onnx", (None, 96, 96, 3))]),
+    ],
+)
+def test_sizes_of_a_detector_are_those_asked_for(
+    given, expected, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    class Detector(export.Detector):
+        input_shape = (None, None, None, 3)
+
+        def __init__(self):
+            pass
+
+        def predict(self, images, verbose):
+            return len(images)
+
+        def export(self, path, form, verbose, signature):
+            open(path, "w").close()
+            asked.append((form, signature[0].shape))
+
+    monkeypatch.setattr(
+        export.exported,
+        "input_size",
+        lambda detector, size: (64, 96) if size is None else (96, 96),
+    )
+    monkeypatch.setattr(
+        export.exported,
+        "run_exported",
+        lambda path, form, images: len(images),
+    )
+    monkeypatch.setattr(
+        export.exported,
+        "check_equal",
+        lambda found, expected, name: found + (found == expected),
+    )
+    args = export.parse(["--model", f"{tmp_path}/mine.keras", *given.split()])
+    export.export_detector(Detector(), args)
+    assert asked == expected
+    number = 3 if "--batch-size" in given else 2
+    line = f"finds what Keras finds: {number} objects in a scene"
+    assert capsys.readouterr().out.count(line) == len(expected)

@@ -123,3 +123,48 @@ def test_a_detector_is_that_of_a_run_or_another(monkeypatch):
         assert options.open_detector(parser.parse_args(given)) == expected
     with pytest.raises(SystemExit):
         parser.parse_args(["--run", "mine", "--weights", "a.keras"])
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({"weights": "a.keras", "inherit": None}, "--weights a.keras"),
+        ({"weights": None, "inherit": "resnext"}, "--inherit resnext"),
+        ({"inherit": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_start_is_named_as_it_was_given(given, expected):
+    assert options.trained_start(argparse.Namespace(**given)) == expected
+
+
+def test_a_start_that_is_not_read_is_named(tmp_path, capsys):
+    (tmp_path / "run/checkpoints/step-00000003").mkdir(parents=True)
+    start(tmp_path)
+    assert not capsys.readouterr().out
+    start(tmp_path, inherit="gone.pth")
+    line = "--inherit gone.pth is not read: the training goes on\n"
+    assert capsys.readouterr().out == line
+
+
+def test_one_start_is_given_at_a_time(capsys):
+    parser = argparse.ArgumentParser(prog="mine")
+    options.add_start_options(parser, "trained weights")
+    assert vars(parser.parse_args([])) == {"weights": None, "inherit": None}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--weights", "a", "--inherit", "b"])
+    only = argparse.ArgumentParser(prog="mine")
+    options.add_start_options(only)
+    assert vars(only.parse_args([])) == {"inherit": None}
+    assert str(options.MOST_IMAGES) in only.format_help()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_determinism_is_tensorflow_s(asked, monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    calls = []
+    monkeypatch.setattr(
+        tf.config.experimental, "enable_op_determinism", lambda: calls.append(1)
+    )
+    options.make_deterministic(argparse.Namespace(deterministic=asked))
+    assert len(calls) == asked

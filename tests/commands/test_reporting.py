@@ -212,3 +212,17 @@ def test_errors_of_a_pipeline_are_one_line_too(capsys):
     with pytest.raises(tf.errors.InvalidArgumentError):
         with one_line_errors("mine"):
             tf.reshape([1, 2], [3])
+
+
+@pytest.mark.parametrize("is_screen, interval", [(True, 0.05), (False, 10)])
+def test_a_bar_in_a_file_has_few_lines(is_screen, interval, monkeypatch):
+    monkeypatch.setattr(reporting.sys.stdout, "isatty", lambda: is_screen)
+    bar = reporting.progress_bar(7)
+    assert (bar.target, bar.interval, bar.unit_name) == (7, interval, "image")
+    assert reporting.progress_bar(7, "batch").unit_name == "batch"
+
+
+def test_folders_that_are_no_utf8_are_named():
+    folder = os.fsdecode(b"r\xfcd")
+    with pytest.raises(SystemExit, match=r"^mine: no images in r\\xfcd$"):
+        reporting.end_if_no_files("mine", [], [folder])

@@ -677,3 +677,28 @@ def test_arguments_come_from_the_process_unless_they_are_given(monkeypatch):
     assert train.parse() == argparse.Namespace(
         **{**vars(train.parse([])), "epochs": 4}
     )
+
+
+def test_an_early_end_is_told(calls, monkeypatch, capsys):
+    def fit(model, average, dataset, evaluation, run, state, *others):
+        state.step, state.best_step, state.best_value = 6, 3, 0.5
+
+    monkeypatch.setattr(fitting, "fit", fit)
+    # Epochs of three steps.
+    run("--batch-size 3 --epochs 2 --patience 1")
+    assert "Ended by" not in capsys.readouterr().out
+    run("--batch-size 3 --epochs 9 --patience 1 --output other")
+    assert (
+        "Ended by --patience 1: no epoch was better than epoch 1\n"
+        in capsys.readouterr().out
+    )
+
+
+def test_pictures_that_cannot_be_drawn_end_before_any_work(calls, monkeypatch):
+    def fail():
+        raise ImportError("no matplotlib")
+
+    monkeypatch.setattr(train.pictures, "import_pyplot", fail)
+    with pytest.raises(SystemExit, match="no matplotlib"):
+        run("")
+    assert not hasattr(calls, "images")

@@ -555,3 +555,60 @@ def test_bad_images_are_named_in_the_end(tmp_path, monkeypatch, capsys):
     assert "2 images are bad:\na.jpg\nb.jpg\n" in capsys.readouterr().out
     # The batches are shuffled already, which Keras would warn of.
     assert seen.fit["shuffle"] is False and seen.fit["verbose"] == "auto"
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, monkeypatch):
+    strategy = types.SimpleNamespace(num_replicas_in_sync=3)
+    monkeypatch.setattr(training, "make_strategy", lambda: strategy)
+    with pytest.raises(ValueError, match="Received: batch_size=8$"):
+        options = ("--batch-size", "16", "--accumulation-steps", "2")
+        run(monkeypatch, tmp_path / "run", "--data", "X", *options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_images_of_a_smoke_run_are_in_its_folder_or_a_temporary_one(
+    tmp_path, monkeypatch, is_remote
+):
+    written = []
+
+    def write_images(path):
+        written.append(path)
+        (tmp_path / path).mkdir(parents=True)
+
+    monkeypatch.setattr(train_imagenet.smoke, "write_images", write_images)
+    monkeypatch.setattr(imagenet, "open_source", lambda path: ["opened", path])
+    folders = iter([f"{tmp_path}/first", f"{tmp_path}/second"])
+    monkeypatch.setattr(
+        train_imagenet.tempfile, "mkdtemp", lambda: next(folders)
+    )
+    removed = []
+    monkeypatch.setattr(
+        train_imagenet.atexit, "register", lambda *x, **_: removed.append(x[1])
+    )
+    output = "gs://bucket/run" if is_remote else f"{tmp_path}/run"
+    args = train_imagenet.parse(["--smoke", "--output", output])
+    found = [train_imagenet.open_source(args) for _ in range(2)]
+    if is_remote:
+        assert removed == [f"{tmp_path}/first", f"{tmp_path}/second"]
+        assert written == [f"{x}/smoke_images" for x in removed]
+        assert found == [["opened", x] for x in written]
+    else:
+        # Once for all that go on.
+        assert written == [f"{output}/smoke_images"] and not removed
+        assert found == 2 * [["opened", written[0]]]
+
+
+def test_the_start_says_how_many_images_there_are(capsys):
+    source = types.SimpleNamespace(
+        class_names=list("abc"), num_train=1234, num_val=5678
+    )
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    state = training.State(step=3, steps_per_epoch=2)
+    recipe = training.ImageNetRecipe(epochs=2)
+    train_imagenet.report_start(recipe, strategy, source, state)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "epsanet50_small on 2 device(s): 3 classes, 1,234 images to train, "
+        "5,678 to evaluate",
+        "Going on after step 3 of 4, in epoch 2 of 2",
+    ]

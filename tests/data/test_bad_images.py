@@ -6,6 +6,7 @@ import PIL.Image
 import PIL.JpegImagePlugin
 import pytest
 
+from keras_epsanet.data import bad_images
 from keras_epsanet.data.bad_images import (
     QUALITY,
     BadImages,
@@ -113,3 +114,8 @@ def test_names_can_be_printed():
     with pytest.warns(UserWarning):
         images.add("\udcfc.jpg", "an error")
     assert images.names == [r"\xfc.jpg"]
+
+
+def test_what_is_encoded_anew_loses_little_and_few_are_tried():
+    # The help and the docs say so.
+    assert (QUALITY, bad_images.ATTEMPTS) == (95, 100)

@@ -101,3 +101,8 @@ def test_names_need_not_be_text(folder):
     os.remove(files[r"f\xfcnf"][0])
     with pytest.raises(ValueError, match=r"none in f\\xfcnf$"):
         list_class_files(str(folder))
+
+
+def test_these_formats_are_images():
+    endings = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"}
+    assert set(ENDINGS) == endings and len(ENDINGS) == len(endings)

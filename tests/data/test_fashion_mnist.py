@@ -51,3 +51,11 @@ def test_file_is_small_and_has_its_license_beside_it():
     assert size + license.stat().st_size <= 6e6
     text = license.read_text()
     assert "Zalando" in text and "The MIT License" in text
+
+
+def test_classes_have_the_names_and_the_order_of_the_original():
+    """That of https://github.com/zalandoresearch/fashion-mnist#labels."""
+    assert data.fashion_mnist("test").class_names == [
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ]

@@ -27,3 +27,9 @@ def test_images_of_a_storage_have_their_pictures():
     paths = ["gs://photos/a/1.jpg", "gs://photos/b/1.jpg"]
     names = ["a/1.png", "b/1.png"]
     assert picture_names(paths) == dict(zip(paths, names))
+
+
+def test_images_that_differ_in_their_ending_keep_it():
+    paths = ["a/1.jpg", "a/1.webp", "a/2.jpg"]
+    names = ["1.jpg.png", "1.webp.png", "2.png"]
+    assert picture_names(paths) == dict(zip(paths, names))

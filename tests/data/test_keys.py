@@ -26,3 +26,9 @@ def test_keys_differ_by_seed_purpose_and_number(purpose):
 def test_keys_are_made_of_all_bits_of_the_seed():
     assert keys.random_key(5, 2, 7).numpy().tolist() == [42, 7]
     assert keys.random_key(2**31 - 1, 4, 0).dtype == "int64"
+
+
+def test_numbers_stay_what_they_are():
+    """Others would give every training other images than before."""
+    assert [getattr(keys, name) for name in PURPOSES] == [0, 1, 2, 3, 4]
+    assert keys.INT64_MAX == 2**63 - 1

@@ -253,3 +253,32 @@ def test_bad_arguments_are_refused(tmp_path, monkeypatch, arguments, message):
 def test_unknown_split_is_refused():
     with pytest.raises(ValueError, match='"train" or "val".*split=test'):
         scenes.compose("test", 0)
+
+
+def test_what_is_hardly_seen_is_put_somewhere_else():
+    def square(side, place=0):
+        mask = np.zeros((20, 20), bool)
+        mask[place : place + side, :side] = True
+        return mask
+
+    small = np.zeros((20, 20), bool)
+    small[0, :15] = True
+    assert not scenes._fits(small, [])
+    small[0, 15] = True
+    assert scenes._fits(small, [])
+    # Half of the item behind is seen, and 16 pixels of it.
+    assert scenes._fits(square(10, 5), [(100, square(10))])
+    assert not scenes._fits(square(10, 4), [(100, square(10))])
+    tiny = square(4)
+    assert scenes._fits(square(10, 10), [(16, tiny)])
+    assert not scenes._fits(square(10, 3), [(16, tiny)])
+
+
+def test_the_origin_of_the_pictures_is_named(folder):
+    text = (folder / "annotations" / "instances_val.json").read_text()
+    contents = json.loads(text)
+    assert contents["info"]["seed"] == 3
+    (license,) = contents["licenses"]
+    assert license["id"] == 1 and "MIT" in license["name"]
+    assert {x["license"] for x in contents["images"]} == {1}
+    assert {x["supercategory"] for x in contents["categories"]} == {"clothes"}

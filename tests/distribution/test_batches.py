@@ -275,3 +275,17 @@ def test_one_process_reads_all():
         [4, 4, 4],
     ]
     assert batches.cardinality() == 3
+
+
+def test_workers_do_not_divide_what_is_padded_by_files():
+    dataset = tf.data.Dataset.range(5).batch(2)
+    options = pad_to_devices(dataset, Devices(2)).options()
+    policy = options.experimental_distribute.auto_shard_policy
+    assert policy == tf.data.experimental.AutoShardPolicy.DATA
+
+
+def test_one_device_scales_weights_too():
+    arrays = np.ones(3), np.ones(3), np.array([1.0, 0, 2])
+    first, second = pad(arrays, 2, 1)
+    # Two of four images count.
+    assert first[2].tolist() == [2, 0] and second[2].tolist() == [4, 0]

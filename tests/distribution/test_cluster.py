@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from keras_epsanet.distribution import cluster
 from keras_epsanet.distribution.cluster import find_cluster
 
 VARIABLES = (
@@ -77,10 +78,10 @@ def test_the_environment_names_the_processes(
     backend, variables, variable, processes, environment
 ):
     environment(variables)
-    cluster = find_cluster(backend)
-    assert (cluster.variable, cluster.processes) == (variable, processes)
+    found = find_cluster(backend)
+    assert (found.variable, found.processes) == (variable, processes)
     for name in () if variable is None else (variable,):
-        assert name in cluster.why
+        assert name in found.why
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,36 @@ def test_contradictions_are_refused_by_name(
 
 def test_a_batch_script_is_told_of_srun(environment):
     environment({"SLURM_NTASKS": "4"})
-    cluster = find_cluster("tensorflow")
-    assert "allotted 4 tasks, but" in cluster.why and cluster.is_surprising
+    found = find_cluster("tensorflow")
+    assert "allotted 4 tasks, but" in found.why and found.is_surprising
     environment({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"})
     assert not find_cluster("tensorflow").is_surprising
+
+
+@pytest.mark.parametrize("tasks, refused", [("1", False), ("2", True)])
+def test_what_trains_in_one_process_refuses_others(
+    tasks, refused, environment, monkeypatch
+):
+    monkeypatch.setattr(cluster.keras.backend, "backend", lambda: "jax")
+    environment({"SLURM_STEP_NUM_TASKS": tasks})
+    if not refused:
+        cluster.check_one_process("A classifier")
+        return
+    message = "^A classifier trains on one .*SLURM_STEP_NUM_TASKS=2$"
+    with pytest.raises(ValueError, match=message):
+        cluster.check_one_process("A classifier")
+
+
+@pytest.mark.parametrize(
+    "variables", [{"SLURM_NTASKS": "1"}, {"SLURM_NTASKS": "many"}, {}]
+)
+def test_who_is_alone_is_not_surprised(variables, environment):
+    environment(variables)
+    found = find_cluster("tensorflow")
+    assert not found.is_surprising and "nothing in the env" in found.why
+
+
+def test_empty_variables_name_nobody(environment):
+    environment(dict.fromkeys(VARIABLES, ""))
+    for backend in ("tensorflow", "jax", "torch"):
+        assert find_cluster(backend)[:2] == (None, 1)

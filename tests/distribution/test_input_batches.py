@@ -114,3 +114,19 @@ def test_refuses_numbers_that_are_none(steps):
 def test_refuses_what_holds_no_batches():
     with pytest.raises(ValueError, match="must be an array.*dataset=7"):
         list(input_batches(7))
+
+
+def test_batches_have_32_images_by_default():
+    many = np.zeros((65, 2), "float32")
+    assert count_batches(many) == 3
+    assert [size for size, _ in input_batches(many)] == [32, 32, 1]
+
+
+def test_fewer_steps_than_batches_are_counted():
+    assert [count_batches(X, n, batch_size=2) for n in (1, 3, 4)] == [1, 3, 3]
+
+
+def test_numbers_of_another_framework_have_that_precision_too():
+    torch = pytest.importorskip("torch")
+    ((_, x),) = input_batches([torch.ones((2, 3), dtype=torch.float64)])
+    assert keras.backend.standardize_dtype(x.dtype) == "float32"

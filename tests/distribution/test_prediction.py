@@ -44,6 +44,9 @@ def test_structures_of_images_are_filled_up():
 
     one = {"a": np.arange(3), "b": np.arange(3) * 10}
     assert predict(Sum(), [one]).tolist() == [0, 11, 22]
+    # A list is one of inputs, not of an image and its label.
+    Sum.predict = lambda self, images, **_: images[0] + images[1]
+    assert predict(Sum(), [list(one.values())]).tolist() == [0, 11, 22]
 
 
 def test_the_strategy_is_that_of_the_model(monkeypatch):

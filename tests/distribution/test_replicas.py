@@ -163,3 +163,30 @@ def test_sums_of_several_precisions_come_in_their_order(run_python):
         "float32:201 float32:201",
         "(0, 1)",
     ]
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_have_one_program(backend, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    assert replicas.current_strategy() is None
+    assert replicas.replica() == (0, 1)
+    gradients = [object(), object()]
+    assert replicas.sum_over_replicas(iter(gradients)) == gradients
+    assigned = []
+    variable = types.SimpleNamespace(assign=assigned.append)
+    replicas.assign_on_replicas([(variable, 3), (variable, 4)])
+    assert assigned == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"distribute_strategy": types.SimpleNamespace(num_replicas_in_sync=1)},
+    ],
+)
+def test_one_device_shares_nothing(options):
+    # Neither its layers nor its variables are looked at.
+    model = types.SimpleNamespace(**options)
+    replicas.share_statistics(model)
+    replicas.share_means(model, None)

@@ -464,3 +464,48 @@ def test_jax_divides_batches_among_its_devices(run_python, tmp_path):
         dict(np.load(tmp_path / "1.npz")),
         2e-6,
     )
+
+
+@tensorflow_only
+@pytest.mark.parametrize(
+    "devices, variables, line",
+    [
+        (1, {}, ""),
+        (2, {}, "2 devices train in one process: nothing in the env"),
+        (1, {"SLURM_NTASKS": "4"}, "1 device trains in one process: Slurm has"),
+    ],
+)
+def test_what_trains_is_printed_where_it_may_surprise(
+    devices, variables, line, monkeypatch, capsys
+):
+    for name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(strategy_module, "num_replicas", lambda _: devices)
+    monkeypatch.setattr(
+        strategy_module, "_make_strategy_of_machine", lambda _: "made"
+    )
+    assert make_strategy() == "made"
+    text = capsys.readouterr().out
+    assert text.startswith(line) and bool(text) == bool(line)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("variable", ["TF_CONFIG", strategy_module.SLURM])
+def test_workers_are_found_by_what_names_them(variable, made, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(
+        strategy_module,
+        "_for_keras",
+        lambda cls: lambda **options: (cls, options),
+    )
+    monkeypatch.setattr(
+        strategy_module.slurm, "make_resolver", lambda: "resolver"
+    )
+    cluster = types.SimpleNamespace(variable=variable)
+    found, options = strategy_module._make_workers_strategy(cluster)
+    assert found is tf.distribute.MultiWorkerMirroredStrategy
+    by_slurm = {"cluster_resolver": "resolver"}
+    assert options == (by_slurm if variable == strategy_module.SLURM else {})

@@ -98,8 +98,11 @@ def test_what_does_not_change_keeps_its_value_bit_for_bit():
     assert_equal(values([frozen]), before)
 
 
-def test_only_updates_count_where_gradients_are_accumulated():
+@pytest.mark.parametrize("was_trained", [False, True])
+def test_only_updates_count_where_gradients_are_accumulated(was_trained):
     model = make_model(SGDL2(0.05, gradient_accumulation_steps=3))
+    if was_trained:
+        fit(model)
     recorder = Recorder()
     fit(model, WeightAverage(model, 0.9), recorder)
     updated = [recorder.weights[i] for i in (0, 3, 6)]
@@ -197,16 +200,17 @@ def test_early_stopping_restores_the_best_average():
     assert_equal(values(model.weights), kept[1])
 
 
-def test_half_floats_are_averaged_in_float32():
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_floats_are_averaged_in_float32(dtype):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [keras.Input((3,)), keras.layers.Dense(2, dtype="bfloat16")]
+        [keras.Input((3,)), keras.layers.Dense(2, dtype=dtype)]
     )
     model.compile(SGDL2(0.05), "mse")
     average = WeightAverage(model, 0.9999)
     assert {v.dtype for v in average.variables} == {"float32", "int32"}
     fit(model, average)
-    assert model.weights[0].dtype == "bfloat16"
+    assert model.weights[0].dtype == dtype
     fit(model, average)  # It finds its own average, rounded.
     average.swap_out()
 

@@ -237,10 +237,10 @@ class Metric:
         self.variables = [keras.Variable([0.0, 0.0])]
 
 
-def checkpointing(step=0, metrics=(), **options):
+def checkpointing(step=0, metrics=(), interval=100, **options):
     """A callback that saves nothing to the disk, and where it stands."""
     state = training.State(step, STEPS, list(metrics))
-    callback = training.Checkpointing(Run(), state, **options)
+    callback = training.Checkpointing(Run(), state, interval, **options)
     callback.set_model(types.SimpleNamespace(metrics=[Metric()]))
     return callback, callback.run.saved, state
 
@@ -438,3 +438,112 @@ def test_a_process_without_progress_ends_and_says_where(tmp_path):
 
 def test_a_hang_is_half_an_hour():
     assert training.Watchdog().seconds == 1800
+
+
+class Logged(keras.callbacks.Callback):
+    """Notes what happens, and evaluates."""
+
+    def __init__(self):
+        super().__init__()
+        self.events = []
+
+    def on_train_begin(self, logs=None):
+        self.events.append("train")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.events.append(("begin", epoch))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.events.append(("end", epoch, dict(logs)))
+        logs["val_top1"] = 0.75
+
+    def on_train_end(self, logs=None):
+        self.events.append("end of training")
+
+
+def test_an_epoch_is_saved_before_it_is_evaluated_too():
+    callback, saved, state = checkpointing(interval=100, before_evaluation=True)
+    logs = []
+    callback.run.save = lambda model, state, _: logs.append(
+        (state.step, state.logs, state.best_step)
+    )
+    callback.model.get_metrics_result = lambda: {"loss": np.float32(0.5)}
+    callback.on_epoch_begin(0)
+    for batch in range(STEPS):
+        callback.on_train_batch_end(batch, {"loss": 1.0, "rate": 0.25})
+    # With the sums of the metrics as they are now.
+    assert logs == [(5, {"loss": 0.5, "rate": 0.25}, None)]
+    # As JSON takes them.
+    assert {type(value) for value in logs[0][1].values()} == {float}
+    assert (state.epoch, state.logged_epochs) == (1, 0)
+    callback.on_epoch_end(0, {"val_top1": 0.75})
+    assert logs[1:] == [(5, None, 5)] and state.logged_epochs == 1
+
+
+def test_a_preempted_process_leaves_the_evaluation(monkeypatch):
+    callback, saved, state = checkpointing(
+        interval=100,
+        before_evaluation=True,
+        preemption=types.SimpleNamespace(requested=True),
+    )
+    callback.model.get_metrics_result = dict
+    state.step = STEPS - 1
+    callback.on_epoch_begin(0)
+    with pytest.raises(SystemExit) as caught:
+        callback.on_train_batch_end(0, {"loss": 1.0})
+    assert caught.value.code == 75 and saved == [(STEPS, [], None)]
+    assert state.logs == {"loss": 1.0}
+
+
+def test_an_epoch_that_was_not_evaluated_is_when_its_training_goes_on():
+    callback, saved, state = checkpointing(step=2 * STEPS)
+    state.logs = {"loss": 0.5}
+    log, model = Logged(), make_model()
+    callbacks.end_epoch(model, state, [log, callback])
+    assert log.events == [
+        "train",
+        ("begin", 1),
+        ("end", 1, {"loss": 0.5}),
+        "end of training",
+    ]
+    # What was evaluated is known to those behind.
+    assert (state.best_step, state.best_value) == (2 * STEPS, 0.75)
+    assert state.logs is None and saved == [(2 * STEPS, [], None)]
+    callbacks.end_epoch(model, state, [log, callback])
+    assert len(log.events) == 4 and len(saved) == 1
+
+
+def test_an_epoch_that_was_not_evaluated_is_not_the_best():
+    callback, saved, state = checkpointing()
+    state.best_step, state.best_value = 1, 0.25
+    for value, best in ((np.nan, 1), (0.25, 1), (0.5, 9)):
+        state.step = 9
+        callback.on_epoch_end(0, {"val_top1": value})
+        assert state.best_step == best
+    assert state.best_value == 0.5
+    fresh, _, state = checkpointing()
+    fresh.on_epoch_end(0, {"val_top1": np.nan})
+    assert state.best_step is state.best_value is None
+
+
+def test_all_that_ends_is_progress(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        callbacks.faulthandler,
+        "dump_traceback_later",
+        lambda seconds, exit: calls.append((seconds, exit)),
+    )
+    monkeypatch.setattr(
+        callbacks.faulthandler,
+        "cancel_dump_traceback_later",
+        lambda: calls.append("stop"),
+    )
+    watchdog = training.Watchdog(7)
+    hooks = ("train_begin", "epoch_begin", "test_begin", "test_end")
+    for hook in hooks:
+        getattr(watchdog, f"on_{hook}")(*([0] if "epoch" in hook else []))
+    for hook in ("train_batch_end", "test_batch_end", "epoch_end"):
+        getattr(watchdog, f"on_{hook}")(0, {})
+    assert calls == 7 * [(7, True)]
+    watchdog.on_train_end()
+    assert calls[7:] == ["stop"]

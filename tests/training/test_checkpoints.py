@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 
 import keras
@@ -13,6 +14,7 @@ from keras_epsanet.training import (
     RunFolder,
     State,
     WeightAverage,
+    checkpoints,
 )
 
 
@@ -164,3 +166,46 @@ def test_a_checkpoint_without_the_average_is_refused(tmp_path):
 def test_epochs_are_logged_when_they_are_evaluated(step, logs, epoch, logged):
     state = State(step=step, steps_per_epoch=5, logs=logs)
     assert (state.epoch, state.logged_epochs) == (epoch, logged)
+
+
+def test_all_of_a_checkpoint_is_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(checkpoints, "sync", synced.append)
+    model = train(make_model())
+    average = WeightAverage(model, 0.5)
+    folder = str(tmp_path / "new")
+    checkpoints.write(folder, model, State(), Recipe(), average)
+    # The others are written as a whole or not at all.
+    names = ("model.keras", "average.npz")
+    assert synced == [*(f"{folder}/{name}" for name in names), folder]
+    others = ["SHA256SUMS", "state.json"]
+    assert sorted(os.listdir(folder)) == sorted([*names, *others])
+
+
+def test_steps_are_those_of_the_names(tmp_path):
+    names = ("step-00000003", "step-123456789", "step-12", "step-00000004.x")
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert checkpoints.find_steps(tmp_path) == [123456789, 3]
+
+
+def test_a_state_of_before_has_no_logs(tmp_path):
+    save(RunFolder(tmp_path / "run", Recipe()), train(make_model()), 4)
+    path = checkpoint(tmp_path, 4) / "state.json"
+    content = json.loads(path.read_text())
+    del content["logs"]
+    path.write_text(json.dumps(content))
+    found = checkpoints.read_state(path.parent)
+    assert found == State(step=4, steps_per_epoch=10)
+
+
+def test_sums_of_metrics_are_added():
+    model = train(make_model())
+    before = checkpoints.read_metrics(model)
+    json.dumps(before)
+    checkpoints.add_to_metrics(model, before)
+    after = checkpoints.read_metrics(model)
+    assert after == [pytest.approx(2 * np.array(x)) for x in before]
+    assert any(np.any(x) for x in before)
+    with pytest.raises(ValueError):
+        checkpoints.add_to_metrics(model, before[:-1])

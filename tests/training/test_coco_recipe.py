@@ -167,3 +167,43 @@ def test_the_least_size_is_below_the_size():
     assert CocoRecipe(least_image_size=640).least_image_size == 640
     with pytest.raises(ValueError, match="Received: least_image_size=801"):
         CocoRecipe(least_image_size=801)
+
+
+def test_defaults_are_those_of_the_paper_or_of_mmdetection():
+    """Section 4.2, and the configurations that the detectors there have."""
+    found = dataclasses.asdict(COCO)
+    expected = {
+        "image_size": 800,
+        "longer_side": 1333,
+        "epochs": 12,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "schedule": "step",
+        "decay_epochs": None,
+        "decay_factor": 0.1,
+        "warm_up_epochs": 0,
+        "warm_up_steps": 500,
+        "momentum": 0.9,
+        "l2": 1e-4,
+        "detector": "retinanet",
+        "library": "keras_epsanet",
+        "optimizer": "sgd",
+        "num_samples": 512,
+        "sampling_ratio": 2,
+        "freeze_stages": 1,
+        "norm_eval": True,
+        "head_initializer": None,
+        "least_image_size": None,
+        "crop": False,
+        "photometric": False,
+        "val_share": 0.2,
+        "evaluate_every": 1,
+        "patience": None,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert COCO.peak_learning_rate == 0.01
+
+
+@pytest.mark.parametrize("name", ["longer_side", "least_image_size"])
+def test_sides_may_be_as_long_as_the_size(name):
+    assert getattr(CocoRecipe(image_size=640, **{name: 640}), name) == 640

@@ -16,6 +16,7 @@ from keras_epsanet.training import ClassifierRecipe, State, early_end
         (6, 3, 2, False),
         (8, 3, 1, False),  # In the middle of an epoch.
         (6, 0, 2, True),
+        (9, None, 1, False),  # Whose best epoch is lost.
     ],
 )
 def test_a_training_ends_with_its_epochs_or_its_patience(

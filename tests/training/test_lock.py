@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import gc
 import os
@@ -5,6 +6,7 @@ import pathlib
 import re
 import signal
 import socket
+import sys
 
 import pytest
 
@@ -111,3 +113,42 @@ def test_nothing_of_a_longer_text_is_left(tmp_path):
     held = lock_folder(tmp_path)
     text = (tmp_path / lock.NAME).read_text()
     assert held and text.endswith("\n") and "x" not in text.split("since")[1]
+
+
+def test_a_folder_in_use_is_not_kept_open(tmp_path, start_locking):
+    other = start_locking(tmp_path, 60)
+    assert other.stdout.readline() == "locked\n"
+    # What a process of another version may have left is no text.
+    (tmp_path / lock.NAME).write_bytes(b"process \xfc")
+    with pytest.raises(
+        ValueError, match="in use by process .\\. Wait"
+    ) as error:
+        lock_folder(tmp_path)
+    # Though the error, which knows the lock, is still there.
+    files = "/proc/self/fd"
+    opened = [os.path.realpath(f"{files}/{x}") for x in os.listdir(files)]
+    assert os.path.realpath(tmp_path / lock.NAME) not in opened and error
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_windows_locks_a_byte_behind_the_text(tmp_path, monkeypatch, fails):
+    locked = []
+
+    class Module:
+        LK_NBLCK = 2
+
+        @staticmethod
+        def locking(descriptor, mode, number):
+            place = os.lseek(descriptor, 0, os.SEEK_CUR)
+            locked.append((place, mode, number))
+            if fails:
+                raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", Module)
+    with open(tmp_path / "file", "wb+") as file:
+        file.write(b"text")
+        with contextlib.suppress(OSError):
+            lock._lock(file.fileno())
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0
+    assert locked == [(2**20, 2, 1)]

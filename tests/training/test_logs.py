@@ -245,3 +245,17 @@ def test_the_log_of_a_storage_is_that_of_a_folder(tmp_path):
     assert contents[0] == contents[1]
     lines = [b"epoch,loss,val_loss", b"0,0.0,0.5", b"1,0.25,0.5"]
     assert contents[0].splitlines() == lines
+
+
+def test_no_more_than_all_of_the_time_is_waited(clock):
+    waited = 0.0
+    log = training.EpochLog(
+        training.make_schedule(RECIPE, STEPS), 4, lambda: waited
+    )
+    log.on_epoch_begin(0)
+    for batch in range(2):
+        clock.sleep(2)
+        waited += 3  # Of several threads together.
+        log.on_train_batch_end(batch)
+    log.on_epoch_end(0, logs := {})
+    assert logs["input_wait"] == 1 and logs["images_per_second"] == 2

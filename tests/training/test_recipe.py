@@ -254,3 +254,13 @@ def test_choices_of_a_script_are_the_allowed_ones():
 def test_none_takes_an_optional_field_away():
     changed = COCO.with_options(parse(type(COCO), "--warm-up-steps", "none"))
     assert COCO.warm_up_steps and changed.warm_up_steps is None
+
+
+def test_fields_can_be_left_out_and_others_say_what_they_take():
+    parser = argparse.ArgumentParser()
+    Recipe.add_options(parser, leave_out=("seed", "epochs"))
+    given = vars(parser.parse_args(["--batch-size", "8"]))
+    assert given == {"batch_size": 8}
+    text = " ".join(parser.format_help().split())
+    assert "--seed" not in text and "--epochs" not in text
+    assert "--batch-size SIZE a positive integer" in text

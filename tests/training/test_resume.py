@@ -87,3 +87,17 @@ def test_checkpoints_are_what_a_training_goes_on_from(tmp_path):
     assert not has_checkpoints(tmp_path)
     (tmp_path / "checkpoints" / "step-00000003").mkdir()
     assert has_checkpoints(tmp_path)
+
+
+def test_further_fields_may_change_and_are_named():
+    theirs = ClassifierRecipe(patience=2)
+
+    def resume(may_change=("patience",), **options):
+        given = argparse.Namespace(**options)
+        return resume_recipe("RUN", theirs, given, may_change)
+
+    assert resume(patience=3).patience == 3 and resume().patience == 2
+    with pytest.raises(ValueError, match="raised. Take.*: patience: 3, not 2$"):
+        resume((), patience=3)
+    with pytest.raises(ValueError, match="raised and `patience` changed. Take"):
+        resume(seed=1)

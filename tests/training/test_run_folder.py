@@ -149,6 +149,76 @@ def test_a_folder_belongs_to_one_recipe(tmp_path):
     RunFolder(tmp_path / "run", Recipe(epochs=90))
 
 
+@pytest.mark.parametrize("content", ["{", "{}", None])
+def test_a_former_state_that_is_damaged_costs_no_checkpoint(tmp_path, content):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    save(run, model, 1, 2)
+    state = checkpoint(tmp_path, 1) / "state.json"
+    state.unlink() if content is None else state.write_text(content)
+    save(run, model, 3, best_step=2)
+    assert run.steps() == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "steps, rest",
+    [
+        ([], "There is no earlier one."),
+        ([7], "There is no earlier one."),
+        ([3, 7], "That of step 3 is intact."),
+        ([3, 5], "That of step 5 is intact."),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_written_says_what_is_left(
+    tmp_path, monkeypatch, steps, rest
+):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    save(run, model, *steps)
+
+    def fail(folder, *_):
+        os.mkdir(folder)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_folder.checkpoints, "write", fail)
+    folder = checkpoint(tmp_path, 7)
+    with pytest.raises(OSError) as caught:
+        save(run, model, 7)
+    assert str(caught.value) == (
+        f"The checkpoint of step 7 cannot be written to {folder}: "
+        f"No space left on device. {rest}"
+    )
+    assert run.steps() == steps[::-1]
+
+
+def test_the_weights_of_the_training_are_saved_beside_their_average(tmp_path):
+    run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
+    expected = values(model)
+    average = WeightAverage(model, 0.5)
+    for variable in average.variables[:-2]:
+        variable.assign(variable + 1)
+    average.swap_in()
+    path = run.save(model, State(step=1, steps_per_epoch=10), average)
+    assert path == str(checkpoint(tmp_path, 1)) and average.is_in_place
+    copy = make_model()
+    run.restore(copy, 10)
+    for ours, theirs in zip(values(copy), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_training_without_checkpoints_begins_at_step_0(tmp_path):
+    run = RunFolder(tmp_path / "run", Recipe())
+    assert run.restore(None, 7) == State(step=0, steps_per_epoch=7)
+
+
+def test_a_worker_that_is_not_the_chief_only_takes_part(tmp_path):
+    run = RunFolder(tmp_path / "run", Recipe(), is_chief=False)
+    model = train(make_model())
+    path = run.save(model, State(step=1, steps_per_epoch=10))
+    assert path == str(checkpoint(tmp_path, 1))
+    assert run.export(model, "last.weights.h5") is None
+    run.restore(model, 10)
+    assert not [x for x in tmp_path.rglob("*") if x.is_file()]
+
+
 def test_other_data_is_refused(tmp_path):
     run, model = RunFolder(tmp_path / "run", Recipe()), train(make_model())
     save(run, model, 1)
@@ -160,7 +230,9 @@ def test_what_a_kill_left_is_removed(tmp_path):
     save(RunFolder(tmp_path / "run", Recipe()), train(make_model()), 1)
     folder = checkpoint(tmp_path, 1)
     shutil.copytree(folder, folder.with_name(".tmp-step-00000002"))
+    (tmp_path / "run/.tmp-recipe.json").touch()
     run = RunFolder(tmp_path / "run", Recipe())
+    assert not (tmp_path / "run/.tmp-recipe.json").exists()
     assert os.listdir(folder.parent) == [folder.name]
     assert run.steps() == [1]
 

@@ -180,3 +180,36 @@ for mirrored, expected in zip(network.variables, plain.variables):
 )
 def test_all_replicas_start_alike(run_python):
     run_python(MIRRORED)
+
+
+def test_a_training_is_told_to_take_its_weights_again(tmp_path):
+    run = types.SimpleNamespace(path=str(tmp_path), is_chief=True)
+    trained_start.note_start(run, "start.keras")
+    with pytest.raises(ValueError, match="Give --weights start.keras again"):
+        trained_start.check_start(tmp_path, Recipe(), None)
+
+
+def test_options_reach_what_is_inherited(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    asked = []
+
+    def inherit_weights(model, source, images, seed, verbose):
+        shapes = [tuple(x.shape) for x in images]
+        asked.append((model, source, shapes, seed, verbose))
+        return "inherited"
+
+    monkeypatch.setattr(trained_start, "inherit_weights", inherit_weights)
+    monkeypatch.setattr(trained_start, "share_means", lambda *_: None)
+    model = types.SimpleNamespace(variables=[])
+    images = tf.data.Dataset.range(200)
+    for size, verbose in ((400, True), (224, False)):
+        found = trained_start.inherit(
+            model, "resnext", images, Recipe(seed=3), size, verbose
+        )
+        assert found == "inherited"
+    # Of larger images fewer are taken.
+    some, all_of_them = [5 * [(32,)], 6 * [(32,)] + [(8,)]]
+    assert asked == [
+        (model, "resnext", some[:5], 3, True),
+        (model, "resnext", all_of_them, 3, False),
+    ]

@@ -1,3 +1,5 @@
+import types
+
 import keras
 import pytest
 
@@ -60,3 +62,30 @@ def test_a_step_is_measured_in_a_process_of_its_own():
     assert found["quartiles"][0] <= found["step"] <= found["quartiles"][1]
     assert found["memory"] > 1e6
     assert found["backend"] == keras.backend.backend()
+
+
+def test_the_network_without_attention_is_its_own_measure(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        costs, "_step", lambda *given: made.append(given) or (lambda: None)
+    )
+    monkeypatch.setattr(costs, "ratios_of", lambda *_: ([0.5, 2, 3], 0.25))
+    sizes = iter([1000, 1500])
+    monkeypatch.setattr(costs, "largest_size", lambda: next(sizes))
+    monkeypatch.setattr(costs, "_gpu_memory", lambda: None)
+    found = costs.measure("none", TINY, RECIPE, 10)
+    assert len(made) == 1
+    assert found["step"] == 1 and found["quartiles"] == [1, 1]
+    assert (found["seconds"], found["memory"]) == (0.25, 500)
+
+
+def test_products_of_activations_count(monkeypatch):
+    counts = types.SimpleNamespace(parameters=7, flops=20, products=3)
+    asked = []
+    monkeypatch.setattr(
+        costs.networks, "build_network", lambda *x: asked.append(x)
+    )
+    monkeypatch.setattr(costs, "complexity", lambda network, convention: counts)
+    found = costs.count("eca", TINY, RECIPE, 10)
+    assert found == {"parameters": 7, "flops": 23}
+    assert asked == [("eca", TINY, 32, 10)]

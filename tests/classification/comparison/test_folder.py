@@ -43,3 +43,21 @@ def test_runs_differ_in_their_seed_and_network(tmp_path):
 def test_a_folder_in_which_nothing_was_done_is_for_anything(tmp_path):
     Folder(tmp_path, description())
     Folder(tmp_path, description(epochs=7))
+
+
+def test_all_that_runs_have_in_common_is_described():
+    found = description(seed=3, epochs=7)
+    assert found.pop("epochs") == 7
+    frame = {"blocks": [1, 2, 2, 1], "filters": [64, 64, 128, 128]}
+    assert {name: found.pop(name) for name in frame} == frame
+    images = {"data": "clothes", "images": [10, 5], "classes": 2}
+    assert {name: found.pop(name) for name in images} == images
+    fields = {x.name for x in dataclasses.fields(RECIPE)}
+    # The frame has a model too.
+    assert found.pop("model") == "narrow"
+    assert set(found) == fields - {"model", "seed", "epochs"}
+
+
+def test_the_folder_is_one_process_s(tmp_path):
+    held = Folder(tmp_path / "out", description())
+    assert held and (tmp_path / "out/.lock").is_file()

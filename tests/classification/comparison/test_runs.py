@@ -91,3 +91,59 @@ def test_checkpoints_of_a_finished_run_are_removed(recipe, tmp_path):
     runs.remove_checkpoints(run.path)
     assert not (tmp_path / "checkpoints").exists()
     assert (tmp_path / "recipe.json").is_file()
+
+
+@pytest.fixture
+def trained(start):
+    """What a run starts with, and the arguments of its only `fit`."""
+    started = start("eca", epochs=2, ema=0.5)
+    _, _, run, average, _ = started
+    for variable in average.variables[:-2]:
+        variable.assign(variable + 1)
+    with open(f"{run.path}/log.csv", "w") as file:
+        file.write("epoch,val_loss,val_top1\n0,2.5,0.75\n1,1.5,0.5\n")
+    calls = []
+    source = types.SimpleNamespace(fit=lambda *given: calls.append(given))
+    return started, source, calls
+
+
+def test_the_average_is_what_a_run_leaves(trained):
+    started, source, calls = trained
+    network, model, run, average, state = started
+    expected = [x.numpy() for x in average.variables[:-2]]
+    result = runs.train(started, source, "strategy", "interruption", 7)
+    assert calls == [
+        (model, average, "strategy", run, state, "interruption", 7)
+    ]
+    assert result.pop("seconds") < 60
+    # Of the last epoch, though another one was better.
+    assert result == {"top1": 0.5, "loss": 1.5, "epochs": 0, "seed": 0}
+    main = keras.Model(network.inputs, network.outputs[0])
+    average.swap_out()
+    main.load_weights(f"{run.path}/last.weights.h5")
+    for mine, theirs in zip(main.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_run(trained):
+    started, source, _ = trained
+
+    def fail(*_):
+        raise FloatingPointError("The loss is nan")
+
+    source.fit = fail
+    with pytest.raises(FloatingPointError, match="eca/0: The loss is nan"):
+        runs.train(started, source, "strategy", GOES_ON, 7)
+
+
+def test_fields_of_the_recipe_reach_the_network(recipe):
+    options = recipe(precision="mixed_bfloat16", sync_bn=True)
+    network, model = runs.build(options, TINY, "none", 3)
+    assert network.get_layer("conv1_conv").compute_dtype == "bfloat16"
+    assert network.get_layer("conv1_bn").synchronized
+    assert model.output.dtype == "float32"
+
+
+def test_one_checkpoint_is_kept(start):
+    _, _, run, average, state = start("none")
+    assert run.keep == 1 and average is None and state.steps_per_epoch == 3

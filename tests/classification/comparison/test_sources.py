@@ -1,3 +1,5 @@
+import types
+
 import keras
 import pytest
 
@@ -26,3 +28,20 @@ def test_imagenet_is_read_as_train_imagenet_does(tmp_path):
 def test_imagenet_has_the_recipe_of_the_paper():
     assert sources.base_recipe("IMAGENET") == IMAGENET
     assert isinstance(sources.base_recipe(), ClassifierRecipe)
+
+
+def test_images_to_evaluate_are_filled_up_to_the_devices(monkeypatch):
+    calls = []
+    monkeypatch.setattr(sources, "pad_to_devices", lambda *x: ("padded", *x))
+    monkeypatch.setattr(
+        sources.batches, "evaluation_batches", lambda *x: ("batches", *x)
+    )
+    monkeypatch.setattr(sources.fitting, "fit", lambda *x: calls.append(x))
+    source = sources.open_source()
+    run = types.SimpleNamespace(recipe="recipe")
+    source.fit("model", "average", "strategy", run, "state", "other", 7)
+    ((*first, padded, _, state, other, steps),) = calls
+    assert first == ["model", "average", source.images.train]
+    held_out = ("batches", source.images.held_out, "recipe")
+    assert padded == ("padded", held_out, "strategy")
+    assert (state, other, steps) == ("state", "other", 7)

@@ -70,3 +70,26 @@ class Done:
 def test_runs_that_are_not_finished_are_left_out():
     (row,) = read_rows(Done(), ["se"], 3)
     assert list(row.accuracies) == [0, 2]
+
+
+def test_csv_has_a_column_for_each_number():
+    (first, _) = csv.DictReader(io.StringIO(as_csv(ROWS, "resnet50")))
+    assert first.pop("top1_deviation").startswith("0.0")
+    assert first == {
+        "attention": "none",
+        "parameters": "1500000",
+        "flops": "35000000",
+        "step_ratio": "1.25",
+        "memory_bytes": "200000000.0",
+        "runs": "3",
+        "top1_mean": "0.82",
+        "paper_parameters_millions": "25.56",
+        "paper_flops_billions": "4.12",
+        "paper_top1_percent": "",
+    }
+
+
+@pytest.mark.parametrize("flops, unit", [(999_999_999, "M"), (10**9, "G")])
+def test_the_largest_network_decides_about_the_unit(flops, unit):
+    rows = [Row("se", {**COST, "flops": x}, {}) for x in (10**6, flops)]
+    assert f"| FLOPs, {unit} |" in as_markdown(rows)

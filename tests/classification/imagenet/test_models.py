@@ -81,3 +81,22 @@ def test_the_recipe_overfits_64_images(monkeypatch):
     models.compile_model(model, recipe, steps_per_epoch=4)
     model.fit(x, y, batch_size=16, epochs=recipe.epochs, verbose=0)
     assert model.evaluate(x, y, verbose=0, return_dict=True)["top1"] == 1.0
+
+
+def test_logits_are_in_float32_and_the_rest_as_the_recipe_says():
+    recipe = dataclasses.replace(
+        SMOKE, precision="mixed_bfloat16", sync_bn=True
+    )
+    network, model = models.build_model(recipe, 10)
+    assert network.get_layer("conv1_conv").compute_dtype == "bfloat16"
+    assert network.get_layer("conv1_bn").synchronized
+    assert model.output.dtype == "float32" and model.name == "tiny"
+
+
+def test_losses_and_accuracies_are_those_of_logits():
+    _, model = models.build_model(SMOKE, 10)
+    models.compile_model(model, SMOKE, 4)
+    images = np.zeros((2, 32, 32, 3), "float32")
+    found = model.evaluate(images, np.eye(10)[:2], verbose=0, return_dict=True)
+    assert set(found) == {"loss", "top1", "top5"}
+    assert model.loss.from_logits and model.loss.label_smoothing == 0.1

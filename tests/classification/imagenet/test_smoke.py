@@ -22,3 +22,16 @@ def test_images_that_cannot_be_written_are_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
         smoke.write_images(str(tmp_path / "file/images"), train=1, val=1)
+
+
+def test_images_to_evaluate_are_others(tmp_path):
+    import numpy as np
+
+    from keras_epsanet import data
+
+    smoke.write_images(str(tmp_path / "images"), train=1, val=1)
+    for folder, split in (("train", "train"), ("val", "test")):
+        (path,) = (tmp_path / "images" / folder).rglob("0.JPEG")
+        found = keras.utils.img_to_array(keras.utils.load_img(path))
+        image, _ = next(data.fashion_mnist(split).as_numpy_iterator())
+        assert np.abs(found - image).mean() < 10

@@ -130,3 +130,28 @@ def test_a_teacher_that_does_not_fit_leaves_no_folder(
             5,
         )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_options_reach_what_is_inherited(verbose, monkeypatch):
+    seen = []
+
+    def note(*given, **options):
+        seen.append((given, options))
+        images = np.zeros((2, 1, 1, 3), "uint8")
+        return tf.data.Dataset.from_tensors((images, [0, 1]))
+
+    monkeypatch.setattr(imagenet, "training_batches", note)
+    monkeypatch.setattr(
+        trained_start, "inherit", lambda *given: seen.append(given)
+    )
+    recipe = dataclasses.replace(RECIPE, seed=5, antialias=False)
+    starting._inherit("network", "resnet", "data", recipe, verbose)
+    options = {"image_size": 32, "seed": 5, "antialias": False}
+    assert seen[0] == (("data", 4), options)
+    network, resnet, images, *others = seen[1]
+    assert (network, resnet, *others) == (
+        *("network", "resnet"),
+        *(recipe, 32, verbose),
+    )
+    assert images.element_spec.shape == (1, 1, 3)

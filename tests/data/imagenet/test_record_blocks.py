@@ -7,6 +7,7 @@ from keras_epsanet.data.imagenet.record_blocks import (
     BLOCK_BYTES,
     BLOCK_RECORDS,
     OVERHEAD,
+    read_record,
     scan_blocks,
     to_blocks,
 )
@@ -55,3 +56,18 @@ def test_another_format_is_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"something else altogether")
     with pytest.raises(ValueError, match="whole"):
         scan_blocks(str(tmp_path / "a"))
+
+
+def test_a_record_is_read_by_its_number_in_a_block(tmp_path):
+    path = str(tmp_path / "a")
+    records = [b"one", b"", b"three", b"four"]
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)
+    second = len(records[0]) + OVERHEAD
+    assert [read_record(path, 0, i) for i in range(4)] == records
+    assert [read_record(path, second, i) for i in range(3)] == records[1:]
+
+
+def test_blocks_are_as_large_as_the_docs_say():
+    assert (BLOCK_RECORDS, BLOCK_BYTES) == (64, 8 * 2**20)

@@ -205,3 +205,8 @@ def test_a_file_that_becomes_shorter_is_an_error(tmp_path):
     os.truncate(path, os.path.getsize(path) // 2)
     with pytest.raises(tf.errors.OpError, match="shorter"):
         next(iter(chunks))
+
+
+def test_2048_records_are_mixed():
+    size = record_split.MIXED_BLOCKS * record_blocks.BLOCK_RECORDS
+    assert size == 2048

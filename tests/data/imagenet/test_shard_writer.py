@@ -1,5 +1,6 @@
 """Shards of records, each whole or not at all."""
 
+import concurrent.futures
 import io
 import json
 import os
@@ -175,3 +176,47 @@ def test_the_bar_counts_the_shards(task, monkeypatch):
     other[2] = "val-00000-of-00001.tfrecord"
     results = shard_writer.write_shards([task, tuple(other)], 1)
     assert (totals, steps) == ([2], [1, 1]) and len(results) == 2
+
+
+@pytest.fixture
+def pools(monkeypatch):
+    """Threads in the place of processes, and how they are asked for."""
+    pools = []
+
+    class Pool(concurrent.futures.ThreadPoolExecutor):
+        def __init__(self, workers, mp_context, initializer):
+            super().__init__(workers)
+            pools.append((workers, mp_context.get_start_method(), initializer))
+
+    executors = shard_writer.concurrent.futures
+    monkeypatch.setattr(executors, "ProcessPoolExecutor", Pool)
+    return pools
+
+
+@pytest.mark.parametrize("workers, used", [(2, 2), (5, 3)])
+def test_workers_write_a_shard_each(pools, monkeypatch, workers, used):
+    steps = []
+    monkeypatch.setattr(shard_writer, "_progress_bar", lambda _: steps.append)
+    monkeypatch.setattr(
+        shard_writer, "_write_shard", lambda *task: f"result of {task}"
+    )
+    tasks = [("source", "output", name) for name in "abc"]
+    found = shard_writer.write_shards(tasks, workers)
+    assert found == {task[2]: f"result of {task}" for task in tasks}
+    assert steps == [1, 1, 1]
+    # TensorFlow's threads would not survive a fork.
+    assert pools == [(used, "spawn", shard_writer._end_with_parent)]
+
+
+def test_a_worker_that_fails_ends_the_others(pools, monkeypatch):
+    started = []
+
+    def work(source, output, name):
+        started.append(name)
+        raise OSError(f"no space for {name}")
+
+    monkeypatch.setattr(shard_writer, "_progress_bar", lambda _: started.append)
+    monkeypatch.setattr(shard_writer, "_write_shard", work)
+    with pytest.raises(OSError, match="no space for a"):
+        shard_writer.write_shards([("", "", "a")], 2)
+    assert started == ["a"]
