@@ -26,6 +26,27 @@ def test_each_detector_has_its_recipe(detector, library, batch_size, start):
     assert recipe.peak_learning_rate == pytest.approx(5e-4)
 
 
+def test_a_short_training_has_these_settings():
+    expected = {
+        "image_size": 192,
+        "longer_side": 192,
+        "optimizer": "adam",
+        "learning_rate": 0.002,
+        "schedule": "cosine",
+        "epochs": 3,
+        "warm_up_epochs": 0.1,
+        "warm_up_steps": None,
+        "clipnorm": 10,
+        "num_samples": 64,
+        "freeze_stages": 0,
+        "norm_eval": False,
+    }
+    found = {name: getattr(demo.SCENES, name) for name in expected}
+    assert found == expected
+    # Each scene once.
+    assert demo.scenes_recipe("faster_rcnn").epochs == 1
+
+
 @pytest.mark.parametrize(
     "detector, number, expected",
     [

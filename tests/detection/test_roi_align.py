@@ -124,6 +124,25 @@ def test_gradients_are_finite_differences(ratio, gradient_of):
         assert gradient.flat[place] == pytest.approx(difference, abs=1e-4)
 
 
+@pytest.mark.parametrize("form", ["one level", "pyramid", "portable"])
+def test_boxes_have_no_gradient(form, gradient_of):
+    features = ops.array(make_features(1, 10, 12, 2))
+
+    def total(boxes):
+        boxes = ops.convert_to_tensor(boxes)
+        if form == "one level":
+            images = ops.zeros((len(BOXES),), "int32")
+            found = roi_align(features, boxes, images, 3)
+        else:
+            found = pyramid_roi_align(
+                *([features], (1,), boxes[None], 3),
+                portable=form == "portable",
+            )
+        return ops.sum(found) + ops.sum(boxes)
+
+    assert (gradient_of(total, BOXES) == 1).all()
+
+
 @pytest.mark.parametrize("portable", [False, True])
 def test_borders_are_the_same_in_both_forms(portable):
     features = make_features(1, 10, 12, 3)
@@ -167,7 +186,12 @@ def test_every_box_is_taken_from_the_level_of_its_size():
 
 
 @pytest.mark.parametrize(
-    "side, level", [(1, 0), (111, 0), (112, 1), (223, 1), (224, 2), (9999, 3)]
+    "side, level",
+    [
+        *((1, 0), (111, 0), (112, 1), (223, 1), (224, 2), (9999, 3)),
+        (111.99997, 1),  # But for rounding.
+        *((0, 0), (-300, 0)),
+    ],
 )
 def test_levels_change_at_powers_of_two(side, level):
     assert int(assign_levels(ops.array([0.0, 0, side, side]), 4)) == level
