@@ -81,3 +81,14 @@ def test_scenes_of_another_size_are_refused(tmp_path):
     scenes.write(path, 2, 1, image_size=64)
     with pytest.raises(ValueError, match="2 scenes of 192 pixels, not 2 of 64"):
         demo.open_scenes(path, demo.SCENES)
+
+
+def test_half_of_the_scenes_are_composed_anew(tmp_path, monkeypatch):
+    """As a storage may hold them."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    (folder / "half.txt").touch()
+    monkeypatch.setattr(demo.atomic, "is_whole", lambda path: False)
+    found = demo.open_scenes(str(folder), demo.SCENES, 2)
+    assert [len(x.images) for x in found.values()] == [2, 2]
+    assert not (folder / "half.txt").exists()

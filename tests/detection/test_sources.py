@@ -239,3 +239,20 @@ def test_no_data_are_refused(tmp_path):
         with pytest.raises(ValueError, match=f"Received: .*{path}"):
             sources.open_annotations(tmp_path / path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_files_are_written_as_a_whole(single, tmp_path, monkeypatch):
+    """By the function that renames them when they are whole."""
+    written = []
+
+    def note(path, text):
+        written.append(path)
+        pathlib.Path(path).write_text(text)
+
+    monkeypatch.setattr(sources, "write_file", note)
+    sources.open_annotations(single, tmp_path / "run")
+    folder = f"{tmp_path}/run/annotations"
+    assert written == [
+        f"{folder}/instances_train.json",
+        f"{folder}/instances_val.json",
+    ]

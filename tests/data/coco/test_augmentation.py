@@ -237,6 +237,22 @@ def test_what_is_drawn_is_a_function_of_seed_and_step(annotations):
     }
 
 
+def test_every_seed_and_number_has_random_numbers_of_its_own():
+    drawn = []
+
+    def draw_numbers(image, boxes, labels, masks, random):
+        drawn.append(tuple(random.integers(0, 2**30, 3)))
+        return image, boxes, labels, masks
+
+    augmentation = Augmentation(function=draw_numbers)
+    places = [(seed, number) for seed in range(3) for number in range(5)]
+    for seed, number in 2 * places:
+        change = augmentation.changes((96, 128), 32, seed)
+        change(*draw(BOXES), number)
+    assert len(set(drawn)) == len(places)
+    assert drawn[: len(places)] == drawn[len(places) :]
+
+
 def test_the_shorter_side_is_drawn():
     random = np.random.default_rng(0)
     augmentation = Augmentation(least_image_size=640)
@@ -291,6 +307,9 @@ def test_colors_change_as_far_as_in_mmdetection():
     hues = [colorsys.rgb_to_hsv(*color)[0] for color in red / 255]
     hues = (np.array(hues) + 0.5) % 1 - 0.5
     check_range(hues, -18 / 360, 18 / 360)
+    # What is too bright is white before the saturation changes.
+    pale = distorted((255, 245, 245))[:, 0]
+    assert (pale[gray[:, 0, 0] > 138.1] > 254.9).all()
     # Each is drawn for itself.
     drawn = np.corrcoef([gray[:, 0, 0], contrast, saturation, hues])
     assert abs(drawn - np.eye(4)).max() < 0.25

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco import from_tfds
 from keras_epsanet.data.coco.from_tfds import write_from_tfds
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -120,6 +121,20 @@ def test_parts_may_be_chosen_and_named(tmp_path):
         parts={"validation": "val"},
     )
     assert sorted(os.listdir(tmp_path / "coco")) == ["annotations", "val"]
+
+
+def test_a_failure_leaves_no_folder(tmp_path, monkeypatch):
+    written = []
+
+    def fail(folder, *others):
+        written.append(folder)
+        raise OSError("no space")
+
+    monkeypatch.setattr(from_tfds, "_write_part", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_from_tfds(tmp_path / "coco", "small_coco", tmp_path / "tfds")
+    assert written != [str(tmp_path / "coco")]
+    assert os.listdir(tmp_path) == ["tfds"]
 
 
 def test_an_existing_folder_is_refused(tmp_path):
