@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import CocoEvaluator, evaluate_coco
+from keras_epsanet.detection import (
+    CocoEvaluator,
+    evaluate_coco,
+    evaluation,
+)
 from keras_epsanet.detection.ap_table import COLUMNS
+from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.evaluation import to_results
 
 pytest.importorskip("pycocotools")
@@ -358,6 +363,21 @@ def test_the_table_has_the_kinds_and_what_stands_beside(
     silent.set_model(Blind())
     silent.on_epoch_end(0)  # There may be no logs.
     assert capsys.readouterr().out == ""
+
+
+def test_a_detector_of_this_package_gets_the_sizes(tmp_path, monkeypatch):
+    seen = []
+
+    def predict(model, batches):
+        (batch,) = batches
+        seen.append(set(batch))
+        return Blind().predict(batch["images"])
+
+    monkeypatch.setattr(evaluation, "predict", predict)
+    image = keras.Input((None, None, 3))
+    detector = Detector(keras.Model(image, image), 2, {"x": image})
+    make_evaluator(tmp_path, verbose=False).evaluate(detector)
+    assert seen == [{"images", "image_size"}]
 
 
 def test_only_detectors_of_this_package_know_where_images_end(tmp_path):
