@@ -148,6 +148,22 @@ def test_a_quarter_of_the_samples_are_of_objects_at_most():
     assert (boxes[:8, 3] >= 10).all() and (boxes[8:, 3] == 9).all()
 
 
+def test_objects_that_are_not_chosen_are_none():
+    """Of 13 boxes of an object, and no background, 8 are."""
+    model = make_detector(FasterRCNN)
+    samples = model._sample(
+        ops.array([12 * [[0, 0, 20, 15]]], "float32"),
+        ops.ones((1, 12), "bool"),
+        ops.array([[[0, 0, 20, 20]]], "float32"),
+        ops.array([[1]], "int32"),
+    )
+    labels = ops.convert_to_numpy(samples.labels)[0].tolist()
+    assert labels == 8 * [1] + 5 * [3]
+    for flags in (samples.is_object, samples.chosen):
+        flags = ops.convert_to_numpy(flags)[0].tolist()
+        assert flags == 8 * [True] + 5 * [False]
+
+
 def test_the_head_learns_the_box_of_its_own_object(plain, monkeypatch):
     model = make_detector(FasterRCNN)
     boxes = np.array([[[0, 0, 9, 9], [10, 10, 50, 40], [0, 0, 5, 9]]])

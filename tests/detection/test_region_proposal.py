@@ -217,6 +217,14 @@ def test_boxes_without_an_area_are_no_proposals():
     assert np.all(np.prod(boxes[found][:, 2:] - boxes[found][:, :2], 1) > 0)
 
 
+def test_boxes_of_less_than_a_pixel_are_proposals():
+    deltas = np.zeros((1, sum(map(len, all_anchors())), 4), "float32")
+    deltas[0, 0] = 1, 1, -50, -50
+    boxes, found = map(ops.convert_to_numpy, propose_one(ops.array(deltas)))
+    width, height = boxes[0, 0, 2:] - boxes[0, 0, :2]
+    assert found[0, 0] and 0 < width < 0.8 and 0 < height < 0.5
+
+
 def test_proposals_have_no_gradient(gradient_of):
     _, deltas = make_outputs(images=1)
 

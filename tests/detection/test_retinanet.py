@@ -155,6 +155,21 @@ def test_candidates_are_the_best_of_each_level(detector, plain, monkeypatch):
         assert position == len(found[1][image])
 
 
+def test_boxes_of_less_than_a_pixel_are_candidates(detector):
+    _, outputs = random_outputs(detector, 1)
+    outputs["box_deltas"][:] = 0, 0, -50, -50
+    boxes, scores, _ = detector.candidates(
+        np.zeros((1, 64, 96, 3)),
+        {name: ops.array(x) for name, x in outputs.items()},
+        ops.array([[64, 96]]),
+    )
+    sides = ops.convert_to_numpy(boxes[0, :, 2:] - boxes[0, :, :2])
+    small = (0 < sides.min(axis=1)) & (sides.prod(axis=1) < 0.5)
+    assert (
+        small.sum() > 500 and (ops.convert_to_numpy(scores)[0, small] > 0).all()
+    )
+
+
 def test_a_thousand_of_each_level_are_looked_at(detector):
     levels, outputs = random_outputs(detector, 1)
     outputs = {name: ops.array(x) for name, x in outputs.items()}
