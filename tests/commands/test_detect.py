@@ -9,6 +9,7 @@ from keras_epsanet.commands import detect, options
 from keras_epsanet.data.coco.annotations import load_coco
 from keras_epsanet.detection import evaluate_coco
 from keras_epsanet.detection.detector import Detector
+from keras_epsanet.detection.findings import Findings
 
 pytest.importorskip("matplotlib")
 if keras.backend.backend() != "tensorflow":
@@ -102,6 +103,7 @@ def test_boxes_are_those_of_the_image_s_pixels(model, capsys):
     # Where the image ends, for its boxes end there too.
     assert model.size.tolist() == [[40, 80]]
     pear, fig = capsys.readouterr().out.splitlines()[1:3]
+    assert pear == "  pear 0.90 [ 1.  2. 10. 15.]"
     assert pear.split("[")[1] == " 1.  2. 10. 15.]"
     assert fig.split("[")[1].split() == ["0.", "0.", "30.", "20.]"]
 
@@ -139,6 +141,51 @@ def test_gray_images_are_taken_too(model, tmp_path):
     write_image(tmp_path / "gray.jpg", channels=1)
     run(images=["gray.jpg"])
     assert model.shape[-1] == 3
+
+
+def test_what_is_found_is_drawn(model, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(detection, "draw", lambda *x, **y: drawn.append((x, y)))
+    masks = {"masks": np.ones((1, 3, 28, 28))}
+    monkeypatch.setattr(Model, "masks", masks)
+    run("--min-score", 0.4)
+    (((image, boxes, labels, scores, names), options),) = drawn
+    assert image.shape == (20, 40, 3) and list(names) == ["fig", "pear"]
+    assert boxes.tolist() == [[1, 2, 10, 15], [0, 0, 30, 20]]
+    assert labels.tolist() == [1, 0]
+    np.testing.assert_allclose(scores, [0.9, 0.4])
+    assert options["masks"].shape == (2, 20, 40)
+    assert options["path"] == "found/image.png"
+
+
+def test_masks_cost_nothing_where_none_is_written(model, monkeypatch):
+    masks = {"masks": np.ones((1, 3, 28, 28))}
+    monkeypatch.setattr(Model, "masks", masks)
+    monkeypatch.setattr(detect, "Findings", Spy)
+    Spy.seen.clear()
+    run("--csv", "a.csv")
+    run("--json", "a.json")
+    csv, json = Spy.seen
+    assert "masks" not in csv and json["masks"].shape == (2, 20, 40)
+
+
+class Spy(Findings):
+    seen = []
+
+    def add(self, file, sides, found):
+        assert (file, tuple(sides)) == ("image.png", (20, 40))
+        self.seen.append(dict(found))
+        super().add(file, sides, found)
+
+
+def test_files_are_written_as_a_whole(model, monkeypatch, tmp_path):
+    """By the function that renames them when they are whole."""
+    written = {}
+    monkeypatch.setattr(detect, "write_file", written.__setitem__)
+    run("--json", "a.json", "--csv", "a.csv")
+    assert set(written) == {"a.json", "a.csv"}
+    assert not (tmp_path / "a.json").exists()
+    assert not (tmp_path / "a.csv").exists()
 
 
 def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):
@@ -217,6 +264,15 @@ def test_csv_has_a_line_for_each_object(model, tmp_path):
     assert lines[1].split(",")[3:] == ["1.0", "2.0", "10.0", "15.0"]
 
 
+def test_ten_images_have_a_line_for_each_object(model, tmp_path, capsys):
+    for i in range(10):
+        write_image(tmp_path / f"images/{i:02}.png")
+    run(images=["images"])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("pear 0.90" in line for line in lines) == 10
+    assert len(lines) == 31 and lines[-1].startswith("Saved the pictures of 10")
+
+
 @pytest.mark.parametrize("last_is_bad", [False, True])
 def test_of_many_images_there_is_a_progress_bar(
     model, tmp_path, capsys, last_is_bad
@@ -271,4 +327,10 @@ def test_a_detector_of_a_library_is_refused(model, tmp_path):
 
 
 def test_every_option_has_a_test():
-    assert set(vars(detect.parse(["image.png"]))) == OPTIONS
+    args = detect.parse(["image.png"])
+    assert set(vars(args)) == OPTIONS
+    assert args.min_score == 0.3 and args.output == "runs/detected"
+    assert args.json is args.csv is None
+    for limit in (0.0, 1.0):
+        options = ["image.png", "--min-score", str(limit)]
+        assert detect.parse(options).min_score == limit

@@ -1,4 +1,7 @@
+import importlib.util
 import json
+import pathlib
+import types
 
 import keras
 import numpy as np
@@ -6,10 +9,11 @@ import pytest
 
 from keras_epsanet import EPSANetBackbone
 from keras_epsanet.commands import evaluate_coco
-from keras_epsanet.data import scenes
+from keras_epsanet.data import coco, scenes
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES
 from keras_epsanet.detection import RetinaNet, evaluation_folder
 from keras_epsanet.detection.ap_table import COLUMNS
+from keras_epsanet.detection.coco_report import CocoReport
 
 pytest.importorskip("pycocotools")
 pytest.importorskip("matplotlib")
@@ -181,5 +185,120 @@ def test_the_paper_stands_beside_coco(folder, predicted, tmp_path, monkeypatch):
     assert seen == [("retinanet", list(CLASS_NAMES), weights)]
 
 
+def test_the_part_is_opened_of_the_data_and_the_run(monkeypatch, capsys):
+    seen = []
+
+    def open_part(*arguments):
+        seen.append(arguments)
+        raise ValueError("no more")
+
+    monkeypatch.setattr(evaluate_coco.sources, "open_part", open_part)
+    options = "--data MY --part test --output OUT --run RUN".split()
+    with pytest.raises(SystemExit, match="^mine: no more"):
+        evaluate_coco.main(options, "mine")
+    assert seen == [("MY", "test", "OUT", "RUN")]
+
+
+def evaluate(monkeypatch, folder, output, family, results=(), bad=()):
+    """Evaluates results that are given; returns arguments and IoU types."""
+    seen, kinds = [], []
+
+    def evaluate_images(*arguments):
+        seen.append(arguments)
+        return list(results), list(bad)
+
+    def report(annotations, results, iou_types):
+        kinds.append(tuple(iou_types))
+        return CocoReport(annotations, results, iou_types)
+
+    monkeypatch.setattr(evaluate_coco, "evaluate_images", evaluate_images)
+    monkeypatch.setattr(evaluate_coco, "CocoReport", report)
+    annotations = coco.Annotations(
+        folder / "coco/annotations/instances_val.json", folder / "coco/val"
+    )
+    detector = types.SimpleNamespace(
+        FAMILY=family, num_classes=10, class_names=None
+    )
+    output.mkdir()
+    options = ["--data", "x", "--output", str(output)]
+    args = evaluate_coco.parse(options)
+    strategy = types.SimpleNamespace(num_replicas_in_sync=3)
+    evaluate_coco.evaluate(args, detector, annotations, strategy)
+    ((*most, _),) = seen
+    assert most[:2] == [detector, annotations] and most[3] == str(output)
+    return most[2], kinds
+
+
+@pytest.mark.parametrize("family", ["mask_rcnn", "faster_rcnn"])
+@pytest.mark.parametrize("are_known", [True, False])
+def test_masks_are_evaluated_where_both_have_them(
+    folder, tmp_path, monkeypatch, family, are_known
+):
+    known = lambda truth: are_known  # noqa: E731
+    monkeypatch.setattr(evaluate_coco, "masks_are_known", known)
+    batch_size, kinds = evaluate(monkeypatch, folder, tmp_path / "a", family)
+    both = family == "mask_rcnn" and are_known
+    assert kinds == [("bbox", "segm") if both else ("bbox",)]
+    assert batch_size == 3  # One on each device.
+
+
+def test_bad_images_are_named(folder, tmp_path, monkeypatch, capsys):
+    bad = ["worse.jpg"]
+    evaluate(monkeypatch, folder, tmp_path / "a", "retinanet", bad=bad)
+    printed = capsys.readouterr()
+    assert "worse.jpg" in printed.out + printed.err
+
+
+def test_files_are_written_as_a_whole(folder, tmp_path, monkeypatch):
+    """By the functions that rename them when they are whole."""
+    written = {}
+    monkeypatch.setattr(evaluate_coco, "write_file", written.__setitem__)
+
+    def draw(report, path):
+        assert not path.endswith("/precision_recall.png")
+        pathlib.Path(path).write_text("a picture")
+
+    monkeypatch.setattr(evaluate_coco, "draw_precision_recall", draw)
+    evaluate(monkeypatch, folder, tmp_path / "a", "retinanet")
+    names = {pathlib.Path(path).name for path in written}
+    assert names == {"metrics.json", "classes.csv", "results.json"}
+    (picture,) = (tmp_path / "a").iterdir()
+    assert picture.name == "precision_recall.png"
+    assert picture.read_text() == "a picture"
+
+
+def test_progress_begins_with_what_was_done_before(monkeypatch, capsys):
+    updates = []
+    bar = types.SimpleNamespace(update=updates.append)
+    monkeypatch.setattr(evaluate_coco, "progress_bar", lambda number: bar)
+    show = evaluate_coco.progress(9)
+    for done in (4, 4, 6):
+        show(done)
+    assert updates == [4, 6]
+    assert capsys.readouterr().out == "4 of 9 images were done before\n"
+    evaluate_coco.progress(9)(0)
+    assert updates == [4, 6, 0] and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["pycocotools", "matplotlib"])
+def test_a_missing_package_is_named_before_work_starts(name, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda x, *args: None if x == name else find_spec(x, *args),
+    )
+    with pytest.raises(SystemExit, match=f"{name}.*detection"):
+        evaluate_coco.main(["--data", "none"])
+
+
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(SystemExit, match="An evaluation .*Received: SLURM"):
+        evaluate_coco.main(["--data", "none"])
+
+
 def test_every_option_has_a_test():
-    assert set(vars(evaluate_coco.parse(["--data", "x"]))) == OPTIONS
+    args = evaluate_coco.parse(["--data", "x"])
+    assert set(vars(args)) == OPTIONS
+    assert args.part == "val" and args.output == "runs/evaluated"

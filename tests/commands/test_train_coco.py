@@ -158,6 +158,7 @@ USES = {
         lambda s: s.seed,
         lambda s: s.training["seed"],
         lambda s: s.heads.get("seed"),
+        lambda s: s.opened[3],
     ],
     "detector": [
         lambda s: s.made,
@@ -622,3 +623,91 @@ def test_a_folder_goes_on_with_its_own_data_alone(monkeypatch, tmp_path):
     noted.write_text(text.replace('"a"', '"c"'))
     with pytest.raises(ValueError, match="other data.*'a', 'b'.*'c', 'b'"):
         run(monkeypatch, tmp_path, "--data", "COCO")
+
+
+def test_the_defaults_of_what_is_no_field():
+    args = train_coco.parse([])
+    assert args.output == "runs/detector" and args.checkpoint_steps == 1000
+
+
+@pytest.mark.parametrize(
+    "options, batch_size, initializer",
+    [
+        ("", 4, "he_normal"),
+        ("--detector mask_rcnn", 2, None),
+        ("--library keras_hub", 4, None),
+        ("--data COCO", 16, None),
+        (f"--weights {TRAINED}", 2, None),
+    ],
+)
+def test_scenes_have_the_recipe_of_their_detector(
+    options, batch_size, initializer, tmp_path
+):
+    options = [*options.split(), "--output", str(tmp_path)]
+    recipe = train_coco.choose_recipe(train_coco.parse(options))
+    assert recipe.batch_size == batch_size
+    assert recipe.head_initializer == initializer
+
+
+@pytest.mark.parametrize(
+    "detector, number", [("mask_rcnn", 40), ("faster_rcnn", 50)]
+)
+def test_images_are_counted_that_the_detector_learns_from(
+    detector, number, tmp_path, monkeypatch
+):
+    image = types.SimpleNamespace(labels=[0])
+    annotations = types.SimpleNamespace(
+        images=50 * [image], images_with_masks=40 * [image]
+    )
+    seen = []
+
+    def fit_to_images(recipe, *others):
+        seen.append(others)
+        return recipe
+
+    monkeypatch.setattr(train_coco.few_images, "fit_to_images", fit_to_images)
+    args = train_coco.parse(["--data", "MY", "--output", str(tmp_path)])
+    recipe = dataclasses.replace(training.COCO, detector=detector)
+    train_coco.fit_recipe(args, recipe, annotations, None)
+    assert seen == [(args, number, 1)]
+
+
+def test_epochs_are_evaluated_beside_the_paper(monkeypatch, tmp_path):
+    monkeypatch.setattr(detection, "CocoEvaluator", lambda *x, **y: (x, y))
+    names = coco.class_names.COCO_CLASSES
+    annotations = types.SimpleNamespace(class_names=names)
+    recipe = dataclasses.replace(
+        training.COCO, detector="mask_rcnn", evaluate_every=3
+    )
+    folder = types.SimpleNamespace(path=str(tmp_path), recipe=recipe)
+    given, options = train_coco.make_evaluator(folder, "batches", annotations)
+    assert given == ("batches", annotations)
+    assert options == {
+        "iou_types": ("bbox", "segm"),
+        "path": f"{tmp_path}/results.json",
+        "beside": detection.paper_rows("mask_rcnn", recipe.model),
+        "every": 3,
+        "last": 12,
+    }
+
+
+def test_it_says_how_many_images_there_are(monkeypatch, tmp_path, capsys):
+    run(monkeypatch, tmp_path, "--data", "COCO", "--warm-up-steps", "9")
+    text = capsys.readouterr().out
+    assert "960 images to train, 960 to evaluate" in text
+    assert f"retinanet on {training.COCO.model}" in text
+
+
+def test_batches_that_devices_do_not_divide_are_refused(monkeypatch, tmp_path):
+    seen = []
+
+    def check(batch_size, strategy):
+        seen.append(batch_size)
+        raise ValueError("not divided")
+
+    monkeypatch.setattr(train_coco.distribution, "check_batch_size", check)
+    options = ("--data", "COCO", "--batch-size", "24")
+    options += ("--accumulation-steps", "2")
+    with pytest.raises(ValueError, match="not divided"):
+        run(monkeypatch, tmp_path / "run", *options)
+    assert seen == [12] and not (tmp_path / "run").exists()

@@ -90,3 +90,30 @@ def test_parameters():
     logits, deltas = head(np.zeros((5, 7, 7, 256), "float32"))
     assert tuple(logits.shape) == (5, 81) and tuple(deltas.shape) == (5, 80, 4)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+
+
+def test_the_last_layers_start_close_to_nothing():
+    head = make_box_head(16, 80)
+    for name, deviation in (("class_logits", 0.01), ("box_deltas", 0.001)):
+        kernel = ops.convert_to_numpy(head.get_layer(name).kernel)
+        np.testing.assert_allclose(kernel.std(), deviation, rtol=0.03)
+
+
+def test_the_first_layers_end_in_relu():
+    head = make_box_head(4, 2)
+    layers = [head.get_layer(f"box_fc{i}").output for i in (1, 2)]
+    inputs = np.random.default_rng(0).normal(size=(3, 7, 7, 4))
+    for x in keras.Model(head.input, layers)(inputs.astype("float32")):
+        x = ops.convert_to_numpy(x)
+        assert x.min() == 0 and 0.3 < np.mean(x == 0) < 0.7
+
+
+def test_the_last_layers_are_in_full_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        head = make_box_head(4, 2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert head.get_layer("box_fc2").compute_dtype == "bfloat16"
+    for name in ("class_logits", "box_deltas", "box_deltas_by_class"):
+        assert head.get_layer(name).compute_dtype == "float32"

@@ -19,6 +19,12 @@ def random_boxes(number, seed=0):
     [
         ((0, 0, 10, 20), (1, 2, 11, 26), (1, 2, 0, 0.9116)),
         ((5, 5, 15, 25), (5, 5, 25, 25), (5, 0, 3.4657, 0)),
+        # Of less than a pixel.
+        (
+            (0, 0, 10, 20),
+            (5, 10, 5.5, 10.5),
+            (0.25, 0.125, -14.97866, -18.4444),
+        ),
     ],
 )
 def test_code_of_a_box(anchor, box, deltas):
@@ -74,8 +80,9 @@ def iou(a, b):
     return common / (sum(areas) - common)
 
 
-def test_intersection_over_union():
-    first, second = random_boxes(9), random_boxes(7, seed=1)
+@pytest.mark.parametrize("scale", [1, 0.01])
+def test_intersection_over_union(scale):
+    first, second = scale * random_boxes(9), scale * random_boxes(7, seed=1)
     expected = [[iou(a, b) for b in second] for a in first]
     assert np.count_nonzero(expected) > 9
     actual = boxes.intersection_over_union(first, second[None])

@@ -1,3 +1,4 @@
+import copy
 import csv
 import io
 
@@ -90,6 +91,9 @@ def test_sizes_that_no_object_has_have_no_curve(truth):
     report = CocoReport({**truth, "annotations": small}, [])
     assert np.isnan(report.curves("bbox", "APL")).all()
     assert (report.curves("bbox", "APS") == 0).all()
+    # Nothing found is 0, nothing there is nothing.
+    line = report.to_csv().splitlines()[1]
+    assert line == "pear,1,0.0,0.0,0.0,0.0,," or line.endswith(",0.0,,")
 
 
 def test_tables_have_a_line_for_each_class(truth, results):
@@ -105,6 +109,64 @@ def test_tables_have_a_line_for_each_class(truth, results):
     # A name does not divide its line.
     assert lines[4].startswith(r"| a \| b | 4 | ")
     assert lines[-1] == "| plum | 0 | – | – | – | – | – | – |"
+
+
+def test_crowds_are_no_objects_of_a_class(truth, results):
+    truth = copy.deepcopy(truth)
+    truth["annotations"][0]["iscrowd"] = 1
+    truth["annotations"][0]["segmentation"] = {
+        "size": [450, 200],
+        "counts": [9000, 400, 80600],
+    }
+    objects = [x.objects for x in CocoReport(truth, results).classes]
+    assert objects == [3, 4, 4, 0]
+
+
+def test_results_are_left_as_they_are(truth, results):
+    names = ("image_id", "category_id", "bbox", "score")
+    results = [{name: x[name] for name in names} for x in results]
+    before = copy.deepcopy((truth, results))
+    CocoReport(truth, results)
+    assert (truth, results) == before
+
+
+@pytest.mark.parametrize("iou_types", [(), ("boxes",), ("bbox", "masks")])
+def test_kinds_that_are_none_are_refused(truth, iou_types):
+    with pytest.raises(ValueError, match="must be of bbox, segm. Received"):
+        CocoReport(truth, [], iou_types)
+
+
+def test_masks_must_be_known_of_all_objects(truth):
+    annotations = [dict(x) for x in truth["annotations"]]
+    for annotation in annotations:
+        del annotation["segmentation"]
+    with pytest.raises(ValueError, match="must have masks"):
+        CocoReport({**truth, "annotations": annotations}, [], ("segm",))
+
+
+def test_the_size_of_a_mask_is_that_of_its_pixels(truth):
+    """A triangle that is small, in a box that is of medium size."""
+    import pycocotools.mask
+
+    small = [dict(x) for x in truth["annotations"] if x["area"] == 400][:1]
+    category = small[0]["category_id"]
+    outlines = [small[0]["segmentation"], [[50, 200, 92, 200, 50, 242]]]
+    results = [
+        {
+            "image_id": small[0]["image_id"],
+            "category_id": category,
+            "score": score,
+            "bbox": box,
+            "segmentation": pycocotools.mask.merge(
+                pycocotools.mask.frPyObjects(outline, 450, 200)
+            ),
+        }
+        for outline, score, box in zip(
+            outlines, (0.5, 0.9), ([10, 0, 20, 20], [50, 200, 42, 42])
+        )
+    ]
+    report = CocoReport({**truth, "annotations": small}, results, ("segm",))
+    assert report.metrics["mask_APS"] == pytest.approx(0.5)
 
 
 def test_masks_have_rows_of_their_own(truth):

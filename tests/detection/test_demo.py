@@ -26,6 +26,27 @@ def test_each_detector_has_its_recipe(detector, library, batch_size, start):
     assert recipe.peak_learning_rate == pytest.approx(5e-4)
 
 
+def test_a_short_training_has_these_settings():
+    expected = {
+        "image_size": 192,
+        "longer_side": 192,
+        "optimizer": "adam",
+        "learning_rate": 0.002,
+        "schedule": "cosine",
+        "epochs": 3,
+        "warm_up_epochs": 0.1,
+        "warm_up_steps": None,
+        "clipnorm": 10,
+        "num_samples": 64,
+        "freeze_stages": 0,
+        "norm_eval": False,
+    }
+    found = {name: getattr(demo.SCENES, name) for name in expected}
+    assert found == expected
+    # Each scene once.
+    assert demo.scenes_recipe("faster_rcnn").epochs == 1
+
+
 @pytest.mark.parametrize(
     "detector, number, expected",
     [
@@ -60,3 +81,14 @@ def test_scenes_of_another_size_are_refused(tmp_path):
     scenes.write(path, 2, 1, image_size=64)
     with pytest.raises(ValueError, match="2 scenes of 192 pixels, not 2 of 64"):
         demo.open_scenes(path, demo.SCENES)
+
+
+def test_half_of_the_scenes_are_composed_anew(tmp_path, monkeypatch):
+    """As a storage may hold them."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    (folder / "half.txt").touch()
+    monkeypatch.setattr(demo.atomic, "is_whole", lambda path: False)
+    found = demo.open_scenes(str(folder), demo.SCENES, 2)
+    assert [len(x.images) for x in found.values()] == [2, 2]
+    assert not (folder / "half.txt").exists()

@@ -9,7 +9,13 @@ import pytest
 from keras import ops
 from small_detectors import make_batch, make_detector
 
-from keras_epsanet.detection import FasterRCNN, MaskRCNN, RetinaNet
+from keras_epsanet.detection import (
+    FasterRCNN,
+    MaskRCNN,
+    RetinaNet,
+    detector,
+    pictures,
+)
 
 TWO_STAGE = (FasterRCNN, MaskRCNN)
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -269,3 +275,177 @@ def test_single_batches_are_taken_in_every_form():
     for after in (0, 1):
         for other in losses[2 + after :: 2]:
             np.testing.assert_allclose(other, losses[after], rtol=1e-4)
+
+
+class Tiny(detector.Detector):
+    """Its losses are the brightness of images; it finds what it is given."""
+
+    LOSSES = ("brightness", "contrast")
+    FOUND = (
+        # The second has an IoU of 0.7 with the first.
+        [[[0.0, 0, 10, 10], [0, 0, 10, 7], [0, 0, 10, 9], [20, 2, 26, 18]]],
+        [[0.9, 0.8, 0.3, 0.05]],
+        [[1, 1, 2, 3]],
+    )
+
+    def __init__(self, backbone, num_classes, **options):
+        outputs = {"x": backbone.output}
+        super().__init__(backbone, num_classes, outputs, **options)
+
+    def compute_losses(self, images, targets, outputs):
+        self.seen = targets
+        mean = ops.mean(outputs["x"])
+        return {"contrast": 10 * mean, "brightness": mean}
+
+    def decode(self, images, outputs, image_size):
+        self.seen = image_size
+        return self.suppress(*map(ops.convert_to_tensor, self.FOUND))
+
+
+def make_tiny(**options):
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(2.0)(image)
+    return Tiny(keras.Model(image, x), 4, **options)
+
+
+DEFAULTS = {
+    "num_classes": 4,
+    "bounding_box_format": "xyxy",
+    "confidence_threshold": 0.05,
+    "iou_threshold": 0.5,
+    "max_detections": 100,
+    "image_size": (800, 1333),
+    "class_names": None,
+}
+CHANGES = {
+    "bounding_box_format": "xywh",
+    "confidence_threshold": 0.25,
+    "iou_threshold": 0.75,
+    "max_detections": 7,
+    "image_size": (64, 96),
+    "class_names": ("a", "b", "c", "d"),
+    "name": "mine",
+    "trainable": False,
+}
+
+
+def test_the_config_has_every_argument():
+    config = make_tiny().get_config()
+    assert {name: config[name] for name in DEFAULTS} == DEFAULTS
+    model = make_tiny(**CHANGES)
+    again = Tiny.from_config(model.get_config())
+    for name, value in CHANGES.items():
+        assert getattr(again, name) == again.get_config()[name] == value
+
+
+@pytest.mark.parametrize(
+    "options, labels",
+    [
+        ({}, [1, 2]),  # The score of the last is the limit.
+        ({"confidence_threshold": 0.04}, [1, 2, 3]),
+        ({"confidence_threshold": 0.5}, [1]),
+        ({"iou_threshold": 0.75}, [1, 1, 2]),
+        ({"max_detections": 1}, [1]),
+    ],
+)
+def test_the_thresholds_reach_the_suppression(options, labels):
+    found = make_tiny(**options).decode(None, None, None)
+    number = int(found["num_detections"][0])
+    assert found["labels"].shape == (1, options.get("max_detections", 100))
+    assert ops.convert_to_numpy(found["labels"])[0, :number].tolist() == labels
+
+
+@pytest.mark.parametrize(
+    "name, box",
+    [
+        ("xyxy", [20, 2, 26, 18]),
+        ("xywh", [20, 2, 6, 16]),
+        ("rel_yxyx", [0.05, 0.25, 0.45, 0.325]),
+    ],
+)
+def test_boxes_are_predicted_in_the_format_of_the_detector(name, box):
+    model = make_tiny(
+        bounding_box_format=name, confidence_threshold=0.0, max_detections=5
+    )
+    images = np.zeros((1, 40, 80, 3))
+    found = model.predictions(images, {}, "sizes")
+    boxes = ops.convert_to_numpy(found["boxes"])[0]
+    assert model.seen == "sizes" and int(found["num_detections"][0]) == 3
+    np.testing.assert_allclose(boxes[2], box, rtol=1e-6)
+    assert (boxes[3:] == -1).all()
+
+
+def test_losses_see_corners_and_are_added(monkeypatch):
+    model = make_tiny(bounding_box_format="rel_yxyx")
+    images = np.full((3, 40, 80, 3), 0.5, "float32")
+    targets = {
+        "boxes": np.array(3 * [[[0.25, 0.05, 0.5, 0.325]]]),
+        "labels": np.array(3 * [[2]], "int64"),
+    }
+    loss = model.compute_loss(images, targets, model(images))
+    assert float(loss) == pytest.approx(11)
+    np.testing.assert_allclose(model.seen["boxes"][1, 0], (4, 10, 26, 20), 1e-6)
+    for name, dtype in (
+        ("boxes", "float32"),
+        ("labels", "int32"),
+        ("image_size", "int32"),
+    ):
+        assert keras.backend.standardize_dtype(model.seen[name].dtype) == dtype
+    sizes = ops.convert_to_numpy(model.seen["image_size"])
+    assert sizes.tolist() == 3 * [[40, 80]]
+
+
+def test_the_means_of_losses_count_images():
+    """Of three images of 1 and 10, and of one of 2 and 20."""
+    model = make_tiny()
+    for number, value in ((3, 0.5), (1, 1.0)):
+        images = np.full((number, 4, 4, 3), value, "float32")
+        # Without a row for objects; there is one all the same.
+        targets = {
+            "boxes": np.zeros((number, 0, 4)),
+            "labels": np.zeros((number, 0)),
+        }
+        model.compute_loss(images, targets, model(images))
+        assert model.seen["labels"].shape == (number, 1)
+    found = {m.name: float(m.result()) for m in model.metrics}
+    assert found == pytest.approx({"brightness": 1.25, "contrast": 12.5})
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("loss", "mse"),
+        ("loss_weights", [1.0]),
+        ("metrics", ["mae"]),
+        ("weighted_metrics", ["mae"]),
+    ],
+)
+def test_losses_and_metrics_are_the_detector_s_own(name, value):
+    model = make_tiny()
+    with pytest.raises(ValueError, match=f"Tiny has .*Received: {name}="):
+        model.compile("sgd", **{name: value})
+    model.compile("sgd", run_eagerly=True, **{name: None})
+    assert model.run_eagerly
+
+
+def test_names_of_another_number_of_classes_are_refused():
+    model = make_tiny()
+    model.class_names = "abcd", "b", "c", "d"
+    with pytest.raises(ValueError, match="4 different.*class_names="):
+        model.class_names = "a", "b"
+    assert model.class_names == ("abcd", "b", "c", "d")
+
+
+def test_pictures_and_exports_get_all_arguments(monkeypatch):
+    model = make_tiny()
+    monkeypatch.setattr(pictures, "detect", lambda *x: x)
+    assert model.detect("a.jpg") == (model, "a.jpg", 0.0, 1)
+    assert model.detect("a.jpg", 0.5, 3) == (model, "a.jpg", 0.5, 3)
+    seen = []
+    monkeypatch.setattr(detector, "export", lambda *x, **y: seen.append((x, y)))
+    model.export("a", "onnx", False, "signature", opset_version=17)
+    model.export("a")
+    assert seen == [
+        ((model, "a", "onnx", False, "signature"), {"opset_version": 17}),
+        ((model, "a", "tf_saved_model", None, None), {}),
+    ]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet import preprocess_input
-from keras_epsanet.detection import draw, draw_beside
+from keras_epsanet.detection import draw, draw_beside, drawing
 
 pytest.importorskip("matplotlib")
 
@@ -192,6 +192,108 @@ def test_cropped_masks_of_the_truth_are_drawn_as_planes_are(tmp_path):
     planes, cropped, none = pictures
     np.testing.assert_array_equal(cropped, planes)
     assert (none != planes).any()
+
+
+def test_masks_that_are_predicted_fill_their_boxes(tmp_path):
+    """Of 28 x 28 pixels; with a label beyond the last color."""
+    image = np.full((480, 640, 3), 255)
+    box = [[100, 50, 300, 250]]
+    masks = np.ones((1, 28, 28)) * np.linspace(1, 0.01, 28)
+    draw(image, box, [25], masks=masks, path=tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
+    middle = picture[100:240, 105:295]
+    filled = (middle < 250).any(-1).mean(axis=0)
+    assert (filled[:90] == 1).all() and (filled[100:] == 0).all()
+
+
+def test_pixels_are_rounded_and_kept_in_range(tmp_path):
+    image = np.full((480, 640, 3), 199.6)
+    image[:100], image[100:200] = 300, -20
+    draw(image, np.zeros((0, 4)), path=tmp_path / "a.png")
+    picture = read(tmp_path / "a.png")
+    assert (picture[50] == 255).all() and (picture[150] == 0).all()
+    assert (picture[300] == 200).all()
+
+
+def test_captions_begin_inside_the_picture(tmp_path, monkeypatch):
+    import matplotlib.axes
+
+    places = []
+    write = matplotlib.axes.Axes.text
+
+    def record(self, x, y, *args, **kwargs):
+        places.append((x, y))
+        return write(self, x, y, *args, **kwargs)
+
+    monkeypatch.setattr(matplotlib.axes.Axes, "text", record)
+    boxes = [[-20, -30, 90, 90], [130, 99, 140, 110], [8, 9, 20, 30]]
+    draw(np.zeros((96, 128, 3)), boxes, [0, 1, 2], path=tmp_path / "a.png")
+    assert places == [(0, 0), (8, 9), (128, 96)]
+
+
+def make_batch(number):
+    """Padded images with one object each, of which two are predicted."""
+    random = np.random.default_rng(0)
+    masks = random.integers(0, 2, (number, 1, 64, 96))
+    batch = {
+        "images": np.zeros((number, 64, 96, 3)),
+        "boxes": np.tile([[8.0, 8, 40, 50]], (number, 1, 1)),
+        "labels": np.arange(number)[:, None],
+        "masks": masks,
+        "image_size": np.tile([[60, 80]], (number, 1)),
+    }
+    found = {
+        "boxes": np.tile([[9.0, 8, 40, 60], [1, 1, 9, 9]], (number, 1, 1)),
+        "labels": np.tile([7, 8], (number, 1)),
+        "confidence": np.tile([0.3, 0.29], (number, 1)),
+    }
+    return batch, found
+
+
+def test_by_default_four_images_and_scores_from_0_3_are_drawn(
+    tmp_path, monkeypatch
+):
+    texts = captions(monkeypatch)
+    batch, found = make_batch(5)
+    draw_beside(batch, found, path=tmp_path / "both.png")
+    expected = [(str(i), "7 0.30") for i in range(4)]
+    assert texts == [text for pair in expected for text in pair]
+
+
+def test_each_image_has_its_own_masks_and_no_padding(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(drawing, "_draw", lambda *x: seen.append(x))
+    batch, found = make_batch(3)
+    draw_beside(batch, found, path=tmp_path / "both.png")
+    assert len(seen) == 6
+    for i, (_, _, objects, _) in enumerate(seen[::2]):
+        ((_, label, _, mask),) = objects
+        assert label == i
+        np.testing.assert_array_equal(mask, batch["masks"][i, 0])
+    for axes, *_ in seen:
+        assert axes.get_xlim() == (0, 80) and axes.get_ylim() == (60, 0)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_picture_takes_the_place_of_a_former_one_when_it_is_whole(
+    tmp_path, monkeypatch, beside
+):
+    import matplotlib.figure
+
+    def fail(self, path, **options):
+        with open(path, "w") as file:
+            file.write("half of it")
+        raise OSError("no space")
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", fail)
+    path = tmp_path / "a.png"
+    path.write_text("former")
+    with pytest.raises(OSError, match="no space"):
+        if beside:
+            draw_beside(*make_batch(1), path=path)
+        else:
+            draw(np.zeros((8, 8, 3)), np.zeros((0, 4)), path=path)
+    assert path.read_text() == "former"
 
 
 def test_an_image_without_objects_is_drawn(tmp_path):

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import CocoEvaluator, evaluate_coco
+from keras_epsanet.detection import (
+    CocoEvaluator,
+    evaluate_coco,
+    evaluation,
+)
 from keras_epsanet.detection.ap_table import COLUMNS
+from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.evaluation import to_results
 
 pytest.importorskip("pycocotools")
@@ -279,6 +284,113 @@ def test_padded_predictions_are_left_out(number):
             "score": 0.5,
         }
     ]
+
+
+def test_detections_are_those_of_their_images_clipped_to_them():
+    """Of images whose height and width have another scale each."""
+    batch = {
+        "images": np.zeros((2, 64, 96, 3)),
+        "image_id": [7, 8],
+        "original_size": [[30, 40], [100, 60]],
+        "image_size": [[60, 80], [50, 90]],
+    }
+    predictions = {
+        "boxes": [
+            [[0, 0, 0.25, 0.5], [0.5, 0.5, 1, 1]],
+            [[0, 0, 0.5, 0.25], [-0.5, -0.25, 0.5, 0.75]],
+        ],
+        "labels": [[1, 0], [0, 1]],
+        "confidence": [[0.5, 0.25], [0.75, 0.125]],
+        "num_detections": [2, 2],
+    }
+    # Pixels of the padded images: 64 high and 96 wide.
+    found = to_results(predictions, batch, [3, 9], "rel_yxyx")
+    assert [(x["image_id"], x["category_id"], x["score"]) for x in found] == [
+        (7, 9, 0.5),
+        (7, 3, 0.25),
+        (8, 3, 0.75),
+        (8, 9, 0.125),
+    ]
+    boxes = [
+        [0, 0, 24, 8],
+        [24, 16, 16, 14],
+        [0, 0, 16, 64],
+        [0, 0, 48, 64],
+    ]
+    np.testing.assert_allclose([x["bbox"] for x in found], boxes, rtol=1e-6)
+
+
+def test_masks_are_drawn_in_boxes_that_are_not_clipped():
+    """Half of the box is outside, and with it half of the mask."""
+    mask = pytest.importorskip("pycocotools.mask")
+    batch = {
+        "images": np.zeros((1, 32, 64, 3)),
+        "image_id": [7],
+        "original_size": [[32, 64]],
+        "image_size": [[32, 64]],
+    }
+    masks = np.zeros((1, 1, 28, 28))
+    masks[..., 14:] = 1
+    predictions = {
+        "boxes": [[[-20, 4, 20, 28]]],
+        "labels": [[0]],
+        "confidence": [[0.5]],
+        "num_detections": [1],
+        "masks": masks,
+    }
+    (found,) = to_results(predictions, batch, [3])
+    drawn = mask.decode(found["segmentation"])
+    assert drawn[4:28, :20].all() and drawn.sum() == 24 * 20
+    assert found["bbox"] == [0, 4, 20, 24]
+
+
+@pytest.mark.parametrize("kinds", [("bbox",), ("bbox", "segm")])
+def test_the_table_has_the_kinds_and_what_stands_beside(
+    kinds, tmp_path, capsys
+):
+    beside = {"another": {"AP": 0.25}}
+    options = {"iou_types": kinds, "beside": beside}
+    metrics = make_evaluator(tmp_path, **options).evaluate(Blind())
+    assert set(metrics) == {
+        prefix + name
+        for prefix in ("", "mask_")[: len(kinds)]
+        for name in COLUMNS
+    }
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("| another | 25.0 |")
+    assert len(lines) == 4 + len(kinds)
+    silent = make_evaluator(tmp_path, verbose=False)
+    silent.set_model(Blind())
+    silent.on_epoch_end(0)  # There may be no logs.
+    assert capsys.readouterr().out == ""
+
+
+def test_a_detector_of_this_package_gets_the_sizes(tmp_path, monkeypatch):
+    seen = []
+
+    def predict(model, batches):
+        (batch,) = batches
+        seen.append(set(batch))
+        return Blind().predict(batch["images"])
+
+    monkeypatch.setattr(evaluation, "predict", predict)
+    image = keras.Input((None, None, 3))
+    detector = Detector(keras.Model(image, image), 2, {"x": image})
+    make_evaluator(tmp_path, verbose=False).evaluate(detector)
+    assert seen == [{"images", "image_size"}]
+
+
+def test_only_detectors_of_this_package_know_where_images_end(tmp_path):
+    seen = []
+
+    class Look(Blind):
+        def predict(self, images, **options):
+            seen.append(images)
+            return super().predict(images, **options)
+
+    evaluator = make_evaluator(tmp_path, verbose=False)
+    evaluator.evaluate(Look())
+    assert np.shape(seen) == (1, 2, 64, 96, 3)
 
 
 class Blind(keras.Model):

@@ -150,6 +150,96 @@ def test_what_others_found_is_kept_apart(
     assert predicted == [] and results == first
 
 
+def test_all_that_decides_is_described(detector, annotations, monkeypatch):
+    found = evaluation_folder.describe(detector, annotations, 3)
+    config = {
+        "anchor_scales",
+        "anchor_ratios",
+        "num_classes",
+        "bounding_box_format",
+        "confidence_threshold",
+        "iou_threshold",
+        "max_detections",
+        "image_size",
+        "class_names",
+        "focal_alpha",
+        "focal_gamma",
+    }
+    assert set(found) - config == {
+        "hash",
+        "detector",
+        "weights",
+        "precision",
+        "annotations",
+        "images",
+        "batch_size",
+    }
+    assert config <= set(found)
+    assert (found["detector"], found["precision"]) == ("RetinaNet", "float32")
+    assert found["batch_size"] == 3 and found["max_detections"] == 3
+    again = evaluation_folder.describe(detector, annotations, 3)
+    other = evaluation_folder.describe(detector, annotations, 4)
+    assert found == again and other["hash"] != found["hash"]
+
+
+def test_settings_are_left_and_half_files_removed(
+    detector, annotations, tmp_path
+):
+    evaluate(detector, annotations, tmp_path)
+    (parts,) = (tmp_path / "parts").iterdir()
+    settings = json.loads((parts / "settings.json").read_text())
+    assert settings == evaluation_folder.describe(detector, annotations, 1)
+    assert settings["hash"].startswith(parts.name) and len(parts.name) == 16
+    names = {f"{i:08d}.json" for i in (0, 2, 4, 6)}
+    assert {x.name for x in parts.iterdir()} == {*names, "settings.json"}
+
+
+def test_files_are_written_as_a_whole(
+    detector, annotations, tmp_path, monkeypatch
+):
+    """By the function that renames them when they are whole."""
+    written, cleaned = [], []
+    monkeypatch.setattr(
+        evaluation_folder,
+        "write_file",
+        lambda path, text: written.append(path.rpartition("/")[2]),
+    )
+    monkeypatch.setattr(evaluation_folder, "remove_unfinished", cleaned.append)
+    evaluate(detector, annotations, tmp_path)
+    numbers = [f"{i:08d}.json" for i in (0, 2, 4, 6)]
+    assert written == ["settings.json", *numbers]
+    ((parts,),) = [list((tmp_path / "parts").iterdir())]
+    assert cleaned == [str(parts)] and not list(parts.iterdir())
+
+
+def test_parts_have_64_images(monkeypatch):
+    monkeypatch.undo()
+    assert evaluation_folder.IMAGES_A_PART == 64
+
+
+@pytest.mark.parametrize("image_size", [(64, 64), (32, 64)])
+def test_boxes_have_the_format_and_the_size_of_the_detector(
+    detector, annotations, tmp_path, monkeypatch, image_size
+):
+    """Predicted as (x, y, width, height)."""
+    shapes = []
+    predict = evaluation_folder.predict
+
+    def look(model, batches):
+        shapes.append(batches[0]["images"].shape)
+        return predict(model, batches)
+
+    monkeypatch.setattr(evaluation_folder, "predict", look)
+    kept = detector.bounding_box_format, detector.image_size
+    detector.bounding_box_format, detector.image_size = "xywh", image_size
+    _, results, _ = evaluate(detector, annotations, tmp_path)
+    detector.bounding_box_format, detector.image_size = kept
+    assert set(shapes) == {(1, image_size[0], image_size[0], 3)}
+    scale = 64 / image_size[0]
+    expected = np.minimum(scale * np.array([1, 2, 30, 40]), (64, 64, 62, 60))
+    np.testing.assert_allclose(results[0]["bbox"], expected, rtol=1e-5)
+
+
 def test_other_annotations_are_kept_apart(detector, data, tmp_path, predicted):
     file = data / "annotations/instances_val.json"
     contents = json.loads(file.read_text())

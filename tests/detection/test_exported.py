@@ -50,6 +50,36 @@ def test_what_differs_is_an_error(change, message):
         check_equal(found, predictions(), "onnx")
 
 
+def test_one_coordinate_is_enough_to_differ():
+    """More than half a pixel; a twentieth of the objects may."""
+    expected = predictions()
+    expected["boxes"] = np.round(expected["boxes"])
+    for number, shift, is_equal in (
+        (20, 0.5, True),
+        (1, 0.6, True),
+        (2, 0.6, False),
+    ):
+        found = predictions()
+        found["boxes"] = expected["boxes"].copy()
+        found["boxes"][0, :number, 2] += shift
+        if is_equal:
+            assert check_equal(found, expected, "onnx") == 30
+        else:
+            with pytest.raises(RuntimeError, match=f"in {number} of 30"):
+                check_equal(found, expected, "onnx")
+
+
+@pytest.mark.parametrize("difference, fits", [(9e-4, True), (2e-3, False)])
+def test_scores_differ_by_rounding_at_most(difference, fits):
+    found = predictions()
+    found["confidence"][0, 3] -= difference
+    if fits:
+        assert check_equal(found, predictions(), "onnx") == 30
+    else:
+        with pytest.raises(RuntimeError, match="by 2.0e-03 in the scores"):
+            check_equal(found, predictions(), "onnx")
+
+
 def test_rounding_may_exchange_an_object():
     found = predictions()
     found["boxes"][0, :1] = 99

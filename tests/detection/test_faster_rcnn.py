@@ -7,7 +7,12 @@ from keras import ops
 from small_detectors import make_batch, make_detector
 
 from keras_epsanet import EPSANetBackbone, complexity
-from keras_epsanet.detection import FasterRCNN, MaskRCNN, region_proposal
+from keras_epsanet.detection import (
+    FasterRCNN,
+    MaskRCNN,
+    faster_rcnn,
+    region_proposal,
+)
 
 TWO_STAGE = (FasterRCNN, MaskRCNN)
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -76,6 +81,7 @@ def test_masks_are_needed():
     "arguments, message",
     [
         ({"num_samples": 3}, "num_samples=3"),
+        ({"sampling_ratio": -1}, "sampling_ratio=-1"),
         ({"max_detections": 0}, "max_detections=0"),
         ({"iou_threshold": 1.5}, "iou_threshold=1.5"),
         ({"confidence_threshold": -1}, "confidence_threshold=-1"),
@@ -115,6 +121,146 @@ def test_proposals_are_matched_before_the_truth_is_added(cls, of):
         (0, 0, 20, 20): (0, 2),
         (0, 4, 20, 26): (1, 1),
     }
+
+
+def test_a_quarter_of_the_samples_are_of_objects_at_most():
+    """They are from an IoU of 0.5 on; what is below is background."""
+    model = make_detector(FasterRCNN)
+    half, less = [0, 0, 20, 10], [0, 0, 20, 9]
+    samples = model._sample(
+        ops.array([20 * [half] + 40 * [less]], "float32"),
+        ops.ones((1, 60), "bool"),
+        ops.array([[[0, 0, 20, 20]]], "float32"),
+        ops.array([[1]], "int32"),
+    )
+    is_object, labels, chosen, boxes = (
+        ops.convert_to_numpy(x)[0]
+        for x in (
+            samples.is_object,
+            samples.labels,
+            samples.chosen,
+            samples.boxes,
+        )
+    )
+    assert chosen.all() and len(chosen) == 32
+    assert is_object.tolist() == 8 * [True] + 24 * [False]
+    assert labels.tolist() == 8 * [1] + 24 * [3]
+    assert (boxes[:8, 3] >= 10).all() and (boxes[8:, 3] == 9).all()
+
+
+def test_objects_that_are_not_chosen_are_none():
+    """Of 13 boxes of an object, and no background, 8 are."""
+    model = make_detector(FasterRCNN)
+    samples = model._sample(
+        ops.array([12 * [[0, 0, 20, 15]]], "float32"),
+        ops.ones((1, 12), "bool"),
+        ops.array([[[0, 0, 20, 20]]], "float32"),
+        ops.array([[1]], "int32"),
+    )
+    labels = ops.convert_to_numpy(samples.labels)[0].tolist()
+    assert labels == 8 * [1] + 5 * [3]
+    for flags in (samples.is_object, samples.chosen):
+        flags = ops.convert_to_numpy(flags)[0].tolist()
+        assert flags == 8 * [True] + 5 * [False]
+
+
+def test_the_head_learns_the_box_of_its_own_object(plain, monkeypatch):
+    model = make_detector(FasterRCNN)
+    boxes = np.array([[[0, 0, 9, 9], [10, 10, 50, 40], [0, 0, 5, 9]]])
+    proposals = np.array([[[8, 12, 52, 44], [0, 1, 5, 8], [60, 60, 80, 80]]])
+    samples = faster_rcnn.Samples(
+        boxes=ops.array(proposals, "float32"),
+        objects=ops.array([[1, 2, 0]], "int32"),
+        labels=ops.array([[2, 0, 3]], "int32"),
+        is_object=ops.array([[True, True, False]]),
+        chosen=ops.ones((1, 3), "bool"),
+    )
+    outputs = ops.zeros((1, 3, 4)), ops.zeros((1, 3, 3, 4))
+    monkeypatch.setattr(model, "apply_head", lambda *_: outputs)
+    targets = {"boxes": ops.array(boxes, "float32")}
+    entropy, error = model.head_losses(samples, targets, {})
+    codes = [
+        plain.encode_box(proposals[0, i], boxes[0, j], (0.1, 0.1, 0.2, 0.2))
+        for i, j in ((0, 1), (1, 2))
+    ]
+    np.testing.assert_allclose(float(error), np.abs(codes).sum() / 3, rtol=1e-4)
+    np.testing.assert_allclose(float(entropy), np.log(4), rtol=1e-5)
+
+
+def test_the_losses_have_their_names_and_the_detector_s_anchors(monkeypatch):
+    model, batch = make_detector(FasterRCNN), make_batch()
+    seen = []
+
+    def losses(boxes, valid, logits, deltas, padded, sizes, seed, anchors):
+        seen.append((padded, sizes, anchors))
+        return 1.0, 2.0
+
+    def propose(logits, deltas, padded, sizes, candidates, number, anchors):
+        seen.append((padded, sizes, anchors))
+        return ops.zeros((2, 5, 4)), ops.zeros((2, 5), "bool")
+
+    monkeypatch.setattr(region_proposal, "proposal_losses", losses)
+    monkeypatch.setattr(region_proposal, "propose", propose)
+    monkeypatch.setattr(model, "head_losses", lambda *_: (3.0, 4.0))
+    sizes = ops.array([[40, 50], [64, 96]])
+    targets = {"boxes": ops.array(batch["boxes"]), "image_size": sizes}
+    targets["labels"] = ops.array(batch["labels"])
+    outputs = {"rpn_logits": None, "rpn_deltas": None}
+    assert model.compute_losses(batch["images"], targets, outputs) == {
+        "rpn_classification_loss": 1,
+        "rpn_box_loss": 2,
+        "classification_loss": 3,
+        "box_loss": 4,
+    }
+    for padded, own, anchors in seen:
+        assert tuple(padded) == (64, 96) and own is sizes
+        assert anchors is model.anchor_generator
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_features_of_boxes_are_taken_as_the_detector_says(
+    monkeypatch, portable
+):
+    model, seen = make_detector(FasterRCNN, sampling_ratio=3), []
+    model.portable = portable
+
+    def align(features, strides, boxes, *options):
+        seen.append((features, strides, options))
+        return ops.zeros((1, 2, 7, 7, 256))
+
+    monkeypatch.setattr(faster_rcnn, "pyramid_roi_align", align)
+    levels = {f"P{level}": level for level in range(2, 7)}
+    logits, deltas = model.apply_head(model.box_head, None, levels, 7)
+    assert seen == [([2, 3, 4, 5], (4, 8, 16, 32), (7, 3, portable))]
+    assert logits.shape == (1, 2, 4) and deltas.shape == (1, 2, 3, 4)
+
+
+def test_boxes_end_where_the_image_does(monkeypatch):
+    monkeypatch.setattr(faster_rcnn, "PROPOSALS", 100)
+    model, images = make_detector(FasterRCNN), make_batch()["images"]
+    sizes = ops.array([[40, 50], [64, 96]])
+    boxes, scores, _ = model.candidates(images, model(images), sizes)
+    first, second = ops.convert_to_numpy(ops.max(boxes, axis=1))[:, 2:]
+    assert first.tolist() == [50, 40] and second.tolist() == [96, 64]
+    assert boxes.shape == (2, 300, 4) and scores.shape == (2, 300)
+
+
+def test_the_config_makes_the_same_detector():
+    model = make_detector(FasterRCNN, sampling_ratio=3, seed=7)
+    config = model.get_config()
+    found = FasterRCNN.from_config(config)
+    assert (found.num_samples, found.sampling_ratio, found.seed) == (32, 3, 7)
+    assert found.get_config() == config
+
+
+def test_the_defaults_are_those_of_the_paper():
+    model = FasterRCNN(make_detector(FasterRCNN).backbone, 3)
+    assert (model.num_samples, model.sampling_ratio) == (512, 2)
+    assert model.seed is None
+    for classes, seed, message in ((0, 1, "num_classes=0"), (3, -1, "seed=-1")):
+        with pytest.raises(ValueError, match=f"Received: {message}"):
+            FasterRCNN(model.backbone, classes, seed=seed)
 
 
 def test_training_looks_at_more_anchors_than_prediction(monkeypatch):

@@ -48,12 +48,48 @@ def test_objects_belong_to_their_images():
     assert len(lines) == 4
 
 
+def test_an_object_is_an_annotation_with_a_score():
+    findings = Findings(["fig", "pear"])
+    findings.add("a.jpg", (20, 30), {**found(0), "scores": np.array([0.625])})
+    contents = json.loads(findings.to_json())
+    assert contents["annotations"] == [
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [1, 2, 4, 8],
+            "area": 32,
+            "iscrowd": 0,
+            "score": 0.625,
+        }
+    ]
+    assert contents["categories"] == [
+        {"id": 1, "name": "fig"},
+        {"id": 2, "name": "pear"},
+    ]
+
+
+def test_the_most_frequent_class_is_counted_first():
+    findings = Findings(["fig", "pear", "plum"])
+    findings.add("a.jpg", (20, 30), found(0, 2, 1, 2, 2, 1))
+    assert list(findings.counts().items()) == [
+        ("plum", 3),
+        ("pear", 2),
+        ("fig", 1),
+    ]
+
+
 def test_the_area_is_that_of_the_mask():
     pytest.importorskip("pycocotools")
     findings = Findings(["fig"])
-    masks = np.zeros((1, 20, 30), bool)
-    masks[0, 4:6, 2:5] = True
-    findings.add("a.jpg", (20, 30), found(0, masks=masks))
-    (entry,) = json.loads(findings.to_json())["annotations"]
-    assert entry["area"] == 6
-    assert entry["segmentation"]["size"] == [20, 30]
+    import pycocotools.mask
+
+    masks = np.zeros((2, 20, 30), bool)
+    masks[0, 4:6, 2:5] = masks[1, 3:10, 20:] = True
+    findings.add("a.jpg", (20, 30), found(0, 0, masks=masks))
+    entries = json.loads(findings.to_json())["annotations"]
+    assert [entry["area"] for entry in entries] == [6, 70]
+    for entry, mask in zip(entries, masks):
+        assert entry["segmentation"]["size"] == [20, 30]
+        drawn = pycocotools.mask.decode(entry["segmentation"])
+        np.testing.assert_array_equal(drawn, mask)

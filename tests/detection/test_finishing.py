@@ -49,14 +49,31 @@ def test_files_and_a_picture_of_the_first_batch_are_left(
     ]
 
 
+def test_a_detector_takes_the_place_of_a_former_one_when_it_is_whole(
+    tmp_path, monkeypatch
+):
+    class Failing:
+        def save(self, path):
+            Model().save(path)
+            raise OSError("no space")
+
+    (tmp_path / "model.keras").write_text("former")
+    with pytest.raises(OSError, match="no space"):
+        finishing.finish(Failing(), Run(tmp_path), [], [], State(step=6))
+    assert (tmp_path / "model.keras").read_text() == "former"
+
+
 @pytest.mark.parametrize(
-    "best, events",
+    "best, has_average, events",
     [
-        (3, ["export", ("restore", 3), "swap", "save"]),
-        (6, ["export", "save"]),
+        (3, True, ["export", ("restore", 3), "swap", "save"]),
+        (3, False, ["export", ("restore", 3), "save"]),
+        (6, True, ["export", "save"]),
     ],
 )
-def test_the_best_epoch_is_left(tmp_path, monkeypatch, capsys, best, events):
+def test_the_best_epoch_is_left(
+    tmp_path, monkeypatch, capsys, best, has_average, events
+):
     seen = []
 
     class Seen(Run):
@@ -65,7 +82,8 @@ def test_the_best_epoch_is_left(tmp_path, monkeypatch, capsys, best, events):
 
         def restore(self, model, steps_per_epoch, step, average):
             seen.append(("restore", step))
-            assert steps_per_epoch == 3 and average is not None
+            assert steps_per_epoch == 3
+            assert (average is not None) is has_average
 
         def save(self, path):
             seen.append("save")
@@ -78,7 +96,8 @@ def test_the_best_epoch_is_left(tmp_path, monkeypatch, capsys, best, events):
     monkeypatch.setattr(finishing.distribution, "predict", lambda *a: None)
     part = Seen(tmp_path)
     state = State(step=6, steps_per_epoch=3, best_step=best, best_value=0.25)
-    finishing.finish(part, part, [], [{"images": 1}], state, part)
+    average = part if has_average else None
+    finishing.finish(part, part, [], [{"images": 1}], state, average)
     assert seen == events
     line = capsys.readouterr().out.splitlines()[0]
     assert line == (

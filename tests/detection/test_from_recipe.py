@@ -46,6 +46,157 @@ def test_what_the_detector_keeps_is_given(monkeypatch, initializer):
     assert seen["weights"] == "FILE" and seen["freeze_stages"] == 1
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """What detectors and backbones are made with, instead of them."""
+    seen = {}
+
+    def note(name, *result):
+        def make(*given, **options):
+            seen[name] = given, options
+            return name
+
+        return make
+
+    for name in (
+        "RetinaNet",
+        "FasterRCNN",
+        "MaskRCNN",
+        "keras_cv_retinanet",
+        "keras_hub_retinanet",
+    ):
+        monkeypatch.setattr(from_recipe, name, note(name))
+    for name in ("EPSANetBackbone", "ResNetBackbone"):
+        backbone = types.SimpleNamespace(from_variant=note(name))
+        monkeypatch.setattr(from_recipe, name, backbone)
+    policy = note("policy")
+    monkeypatch.setattr(from_recipe.keras.config, "set_dtype_policy", policy)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "detector, cls", [("faster_rcnn", "FasterRCNN"), ("mask_rcnn", "MaskRCNN")]
+)
+def test_a_detector_with_proposals_is_that_of_the_recipe(made, detector, cls):
+    recipe = CocoRecipe(
+        detector=detector,
+        num_samples=64,
+        sampling_ratio=3,
+        seed=5,
+        precision="mixed_bfloat16",
+        image_size=48,
+        longer_side=64,
+    )
+    names = ["hat", "bag"]
+    assert from_recipe.make_detector(recipe, 2, class_names=names) == cls
+    given, options = made[cls]
+    assert given == ("EPSANetBackbone", 2)
+    assert options == {
+        "num_samples": 64,
+        "sampling_ratio": 3,
+        "seed": 5,
+        "image_size": (48, 64),
+        "class_names": names,
+    }
+    assert made["policy"] == (("mixed_bfloat16",), {})
+
+
+@pytest.mark.parametrize(
+    "library, side",
+    [("keras_epsanet", None), ("keras_cv", 256), ("keras_hub", 256)],
+)
+@pytest.mark.parametrize("longer_side", [129, 256])
+def test_a_library_has_images_of_one_size(made, library, side, longer_side):
+    recipe = CocoRecipe(library=library, longer_side=longer_side, image_size=96)
+    found = from_recipe.make_detector(recipe, 2)
+    shape = made["EPSANetBackbone"][1]["image_shape"]
+    assert shape == (side, side, 3)
+    if side is not None:
+        assert found == f"{library}_retinanet"
+        assert made[found] == (("EPSANetBackbone", 2), {})
+
+
+@pytest.mark.parametrize(
+    "fields, expected",
+    [
+        ({}, {"freeze_stages": 1, "norm_eval": True, "synchronized": False}),
+        ({"freeze": True}, {"freeze_stages": 4}),
+        ({"freeze_stages": 3}, {"freeze_stages": 3}),
+        (
+            {"norm_eval": False, "sync_bn": True},
+            {"norm_eval": False, "synchronized": True},
+        ),
+    ],
+)
+def test_the_backbone_is_that_of_the_recipe(made, fields, expected):
+    recipe = CocoRecipe(model="resnet50", **fields)
+    from_recipe.make_detector(recipe, 2, weights="FILE")
+    given, options = made["ResNetBackbone"]
+    assert given == ("resnet50",) and options["weights"] == "FILE"
+    assert expected.items() <= options.items()
+    assert "EPSANetBackbone" not in made
+
+
+@pytest.mark.parametrize("library", ["keras_cv", "keras_hub"])
+def test_a_library_evaluates_batches_of_one_size(monkeypatch, library):
+    """Of 12 and 20 images 4 divide both; they stay as they are loaded."""
+    seen, forms = [], []
+
+    class Batches:
+        def map(self, form):
+            forms.append(form)
+            return "mapped"
+
+    def load(annotations, batch_size, **options):
+        seen.append((batch_size, options["pad_to"]))
+        return batches
+
+    batches = Batches()
+    monkeypatch.setattr(from_recipe.coco, "load", load)
+    annotations = types.SimpleNamespace(images=20 * [None])
+    recipe = CocoRecipe(
+        library=library, batch_size=12, image_size=96, longer_side=300
+    )
+    assert from_recipe.make_batches(annotations, recipe) is batches
+    found = from_recipe.make_batches(annotations, recipe, training=True)
+    assert found == "mapped"
+    assert seen == [(4, (384, 384)), (12, (384, 384))]
+    assert forms == [
+        getattr(from_recipe.coco, library.replace("keras", "to_keras"))
+    ]
+
+
+def test_all_changes_of_images_are_those_of_the_recipe():
+    recipe = CocoRecipe(photometric=True)
+    expected = from_recipe.coco.Augmentation(photometric=True)
+    assert from_recipe.make_augmentation(recipe) == expected
+    assert from_recipe.make_augmentation(CocoRecipe()) is None
+
+
+def test_a_detector_of_a_library_is_not_loaded(tmp_path):
+    recipe = CocoRecipe(library="keras_cv")
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    with pytest.raises(ValueError, match="Received: library=keras_cv"):
+        from_recipe.load_detector(tmp_path)
+
+
+def test_keras_cv_learns_from_its_own_losses(monkeypatch):
+    seen = {}
+    backbone = types.SimpleNamespace(trainable_variables=[])
+    monkeypatch.setattr(from_recipe, "find_backbone", lambda model: backbone)
+    model = types.SimpleNamespace(compile=lambda **x: seen.update(x))
+    for library, losses in (
+        ("keras_cv", {"classification_loss": "focal", "box_loss": "smoothl1"}),
+        ("keras_hub", {}),
+        ("keras_epsanet", {}),
+    ):
+        seen.clear()
+        recipe = CocoRecipe(library=library)
+        from_recipe.compile_detector(model, recipe, steps_per_epoch=1000)
+        assert seen.pop("optimizer").learning_rate is not None
+        assert seen == losses
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_rate_of_the_backbone_is_its_own(optimizer):
     backbone = make_backbone()

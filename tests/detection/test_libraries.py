@@ -22,6 +22,7 @@ def decode(model, library):
     """The least score that a box must have, by what is found."""
     decoder = model.prediction_decoder
     assert isinstance(decoder, library.layers.NonMaxSuppression)
+    assert decoder.from_logits and decoder.bounding_box_format == "xyxy"
     return decoder.confidence_threshold
 
 
@@ -46,6 +47,15 @@ def test_kerashub_s_has_its_prior_on_the_classes(backbone):
         kernel = keras.ops.convert_to_numpy(head.prediction_layer.kernel)
         # As others start, 0.01; KerasHub itself with 0.05.
         assert 0.005 < kernel.std() < 0.02
+
+
+def test_what_a_library_itself_lacks_is_told_as_it_is(monkeypatch):
+    def fail(name):
+        raise ModuleNotFoundError("No module named 'other'", name="other")
+
+    monkeypatch.setattr(libraries.importlib, "import_module", fail)
+    with pytest.raises(ModuleNotFoundError, match="'other'"):
+        libraries.keras_cv_retinanet(None, 3)
 
 
 @pytest.mark.parametrize("name", ["keras_cv", "keras_hub"])

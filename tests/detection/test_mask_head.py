@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -18,6 +19,37 @@ def test_parameters():
     head = make_mask_head(256, 80)
     assert head.count_params() == 2_643_280
     assert tuple(head.output_shape[1:]) == (28, 28, 80)
+
+
+def test_the_head_starts_as_pytorch_s_kaiming_normal():
+    head = make_mask_head(256, 80)
+    for name in ("mask_conv1", "mask_conv4", "mask_upsample", "mask_logits"):
+        kernel = ops.convert_to_numpy(head.get_layer(name).kernel)
+        height, width = kernel.shape[:2]
+        outputs = 80 if name == "mask_logits" else 256
+        deviation = (2 / (height * width * outputs)) ** 0.5
+        np.testing.assert_allclose(kernel.std(), deviation, rtol=0.03)
+
+
+def test_all_but_the_last_layer_end_in_relu():
+    head = make_mask_head(8, 2)
+    names = [*(f"mask_conv{i}" for i in range(1, 5)), "mask_upsample"]
+    layers = [head.get_layer(name).output for name in names]
+    inputs = np.random.default_rng(0).normal(size=(2, 14, 14, 8))
+    for x in keras.Model(head.input, layers)(inputs.astype("float32")):
+        x = ops.convert_to_numpy(x)
+        assert x.min() == 0 and 0.1 < np.mean(x == 0) < 0.9
+    assert ops.convert_to_numpy(head(inputs.astype("float32"))).min() < 0
+
+
+def test_the_last_layer_is_in_full_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        head = make_mask_head(8, 2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert head.get_layer("mask_conv4").compute_dtype == "bfloat16"
+    assert head.get_layer("mask_logits").compute_dtype == "float32"
 
 
 def make_masks():
@@ -74,6 +106,26 @@ def test_the_loss_is_the_mean_over_the_pixels_of_objects():
     )
 
 
+def test_the_loss_of_cropped_masks_is_that_of_planes():
+    """Of cells that are 2 x 2 pixels, of which the last ones are outside."""
+    planes = make_masks()
+    cells = np.zeros((2, 2, 32, 32), "uint8")
+    cells[:, :, :20, :30] = 255 * planes[..., ::2, ::2]
+    edges = np.broadcast_to(2.0 * np.arange(33), (2, 2, 2, 33)).copy()
+    edges[..., 0] = -1  # The border's pixel is one further out.
+    edges[:, :, 0, 20:] = edges[:, :, 1, 30:] = 0
+    edges[:, :, 0, 20:], edges[:, :, 1, 30:] = 41, 61
+    boxes = np.array([[[10, 4, 50, 20]] * 2, [[0, 0, 40, 40]] * 2], "float32")
+    objects = labels = np.array([[0, 1], [1, 0]], "int32")
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(2, 2, 28, 28, CLASSES)).astype("float32")
+    arrays = [objects, boxes, labels, labels >= 0, logits]
+    arrays = list(map(ops.array, arrays))
+    expected = mask_loss(ops.array(planes), *arrays)
+    found = mask_loss(ops.array(cells), *arrays, ops.array(edges))
+    np.testing.assert_allclose(float(found), float(expected), rtol=1e-5)
+
+
 def test_a_full_mask_fills_its_box():
     boxes = [[10, 5, 30, 25], [-5, -5, 6, 6], [50, 30, 70, 50]]
     masks = paste_masks(np.ones((3, 28, 28)), boxes, 40, 60)
@@ -82,10 +134,22 @@ def test_a_full_mask_fills_its_box():
     np.testing.assert_array_equal(masks, wanted)
 
 
-def test_masks_are_interpolated_at_the_middles_of_pixels():
+@pytest.mark.parametrize(
+    "box, is_full",
+    [
+        ((3.3, -2.7, 41.9, 30.2), False),
+        ((3.5, 2.5, 17.5, 30.5), True),  # Middles that lie on its border.
+        ((10.2, 5.3, 10.8, 25.1), False),  # Of less than a pixel.
+        ((10.2, 5.2, 10.8, 5.9), False),
+    ],
+)
+def test_masks_are_interpolated_at_the_middles_of_pixels(box, is_full):
     """Pixel by pixel, as PyTorch's `grid_sample` with zeros outside."""
     mask = np.random.default_rng(0).uniform(size=(28, 28))
-    x1, y1, x2, y2 = 3.3, -2.7, 41.9, 30.2
+    mask[:, :13] /= 2
+    if is_full:
+        mask[:] = 1
+    x1, y1, x2, y2 = box
     (found,) = paste_masks([mask], [[x1, y1, x2, y2]], 40, 60)
     padded = np.pad(mask, 1)
     for row, column in np.ndindex(40, 60):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from keras_epsanet import EPSANetBackbone
-from keras_epsanet.detection import MaskRCNN
+from keras_epsanet.detection import FasterRCNN, MaskRCNN, mask_rcnn
+from keras_epsanet.detection.faster_rcnn import Samples
 
 
 def make_batch():
@@ -96,3 +97,88 @@ def test_the_object_without_a_better_proposal_gets_it(model):
     (place,) = np.flatnonzero((found == proposals[0, 0]).all(axis=1))
     assert int(samples.objects[0, place]) == 1
     assert int(samples.labels[0, place]) == 1
+
+
+@pytest.mark.parametrize(
+    "counts, number", [([0, 0], 1), ([3, 2], 3), ([2, 7], 5)]
+)
+def test_the_head_sees_as_many_boxes_as_there_are(counts, number):
+    if keras.backend.backend() == "jax":
+        number = 5
+    found = mask_rcnn._largest(keras.ops.array(counts, "int32"), 5)
+    assert int(found) == number
+
+
+def test_masks_are_those_of_the_classes_that_were_found(model, monkeypatch):
+    """Nothing is drawn beyond the last object."""
+    number, seen = model.max_detections, []
+    labels = np.full((2, number), -1)
+    labels[0, :2], labels[1, 0] = (1, 2), 0
+    found = {
+        "boxes": keras.ops.array(
+            np.arange(8.0 * number).reshape(2, number, 4), "float32"
+        ),
+        "labels": keras.ops.array(labels),
+        "num_detections": keras.ops.array([2, 1], "int32"),
+    }
+
+    def apply_head(head, boxes, outputs, size):
+        seen.append((head, keras.ops.convert_to_numpy(boxes), outputs, size))
+        logits = keras.ops.arange(3, dtype="float32") - 1
+        return keras.ops.broadcast_to(logits, (2, 2, 28, 28, 3))
+
+    monkeypatch.setattr(FasterRCNN, "decode", lambda *_: found)
+    monkeypatch.setattr(model, "apply_head", apply_head)
+    result = model.decode("images", "outputs", "sizes")
+    ((head, boxes, outputs, size),) = seen
+    assert head is model.mask_head and (outputs, size) == ("outputs", 14)
+    np.testing.assert_array_equal(boxes, found["boxes"][:, :2])
+    masks = keras.ops.convert_to_numpy(result.pop("masks"))
+    assert result == found and masks.shape == (2, number, 28, 28)
+    chances = 1 / (1 + np.exp([1.0, 0, -1]))
+    np.testing.assert_allclose(masks[0, 0], chances[1], rtol=1e-6)
+    np.testing.assert_allclose(masks[0, 1], chances[2], rtol=1e-6)
+    np.testing.assert_allclose(masks[1, 0], chances[0], rtol=1e-6)
+    assert not masks[:, 2:].any()
+
+
+def test_masks_of_the_samples_of_objects_are_learnt(model, monkeypatch):
+    """Those are the first, at most a quarter of 32; one image has three."""
+    seen = {}
+    is_object = np.zeros((2, 32), bool)
+    is_object[0, :3] = is_object[1, :1] = True
+    random = np.random.default_rng(0)
+    samples = Samples(
+        boxes=random.uniform(size=(2, 32, 4)),
+        objects=random.integers(0, 3, (2, 32)),
+        labels=random.integers(0, 4, (2, 32)),
+        is_object=is_object,
+        chosen=np.ones((2, 32), bool),
+    )
+    samples = Samples(*map(keras.ops.convert_to_tensor, samples))
+
+    def apply_head(head, boxes, outputs, size):
+        seen["boxes"] = boxes
+        assert head is model.mask_head and (outputs, size) == ("outputs", 14)
+        return "logits"
+
+    def mask_loss(*arguments):
+        seen["arguments"] = arguments
+        return 3.0
+
+    monkeypatch.setattr(FasterRCNN, "head_losses", lambda *_: (1.0, 2.0))
+    monkeypatch.setattr(model, "apply_head", apply_head)
+    monkeypatch.setattr(mask_rcnn.mask_head, "mask_loss", mask_loss)
+    targets = {"masks": "masks", "mask_grids": "grids"}
+    assert model.head_losses(samples, targets, "outputs") == (1, 2, 3)
+    masks, objects, boxes, labels, flags, logits, grids = seen["arguments"]
+    assert (masks, logits, grids) == ("masks", "logits", "grids")
+    number = 8 if keras.backend.backend() == "jax" else 3
+    for ours, theirs in (
+        (objects, samples.objects),
+        (boxes, samples.boxes),
+        (seen["boxes"], samples.boxes),
+        (labels, samples.labels),
+        (flags, samples.is_object),
+    ):
+        np.testing.assert_array_equal(ours, theirs[:, :number])

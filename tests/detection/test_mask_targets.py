@@ -112,10 +112,13 @@ def test_targets_of_planes_are_those_of_mmdetection(plain_masks):
             [148, 88, 150, 90],
             # Partly outside, further than samples count.
             [60, 40, 180, 120],
+            # Of less than a pixel.
+            [60.2, 30.1, 60.8, 30.9],
+            [25.9, 40.3, 26.2, 66.1],
         ],
         "float32",
     )
-    objects = [0, 0, 0, 1, 1, 1, 1]
+    objects = [0, 0, 0, 1, 1, 1, 1, 0, 0]
     found = crop(planes, objects, boxes)
     for i, box, target in zip(objects, boxes, found):
         value = plain_masks.align(planes[i], box)

@@ -28,7 +28,9 @@ def assign(ious, positive, negative, low_quality):
     ids=["retinanet", "rpn", "box head"],
 )
 @pytest.mark.parametrize("objects", [1, 2, 6])
-def test_boxes_are_matched_as_in_mmdetection(thresholds, objects):
+@pytest.mark.parametrize("share", [None, 0.7])
+def test_boxes_are_matched_as_in_mmdetection(thresholds, objects, share):
+    """A share of the boxes are candidates, the others are nothing."""
     random = np.random.default_rng(objects)
     # In steps, so that there are ties; the last objects are padding.
     ious = (
@@ -40,10 +42,14 @@ def test_boxes_are_matched_as_in_mmdetection(thresholds, objects):
     ious[2, :, 0] = 0
     ious = ious.astype("float32")
     valid = np.arange(8) < objects
-    result = match(ious, np.tile(valid, (4, 1)), *thresholds)
+    candidates = random.uniform(size=(4, 40)) < (share or 1)
+    options = {"candidates": candidates} if share else {}
+    result = match(ious, np.tile(valid, (4, 1)), *thresholds, **options)
     indices, positive, negative = map(ops.convert_to_numpy, result)
     for image in range(4):
-        expected = assign(ious[image][:, valid], *thresholds)
+        used = candidates[image]
+        expected = np.full(40, -1)
+        expected[used] = assign(ious[image][used][:, valid], *thresholds)
         np.testing.assert_array_equal(positive[image], expected >= 0)
         np.testing.assert_array_equal(negative[image], expected == -2)
         np.testing.assert_array_equal(

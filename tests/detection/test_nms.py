@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_epsanet.detection.boxes import intersection_over_union
 from keras_epsanet.detection.nms import (
+    best_detections,
     non_max_suppression,
     suppress_level,
 )
@@ -48,21 +49,28 @@ def test_keeps_what_torchvision_keeps():
     assert kept == [[0, 1, 3, 4, 5]]
 
 
-@pytest.mark.parametrize("most, least", [(50, 0.0), (5, 0.0), (50, 0.6)])
-def test_equals_a_plain_loop(most, least):
-    random = np.random.default_rng(0)
+def random_boxes(random):
     corners = random.uniform(0, 40, (3, 50, 2))
-    boxes = np.concatenate(
+    return np.concatenate(
         (corners, corners + random.uniform(5, 30, (3, 50, 2))), -1
     )
-    scores = random.uniform(size=(3, 50))
+
+
+@pytest.mark.parametrize(
+    "most, least", [(50, 0.0), (5, 0.0), (50, 0.6), (50, -2.0)]
+)
+def test_equals_a_plain_loop(most, least):
+    """Of equal scores the first comes first; that of the limit is too low."""
+    random = np.random.default_rng(0)
+    boxes = random_boxes(random)
+    scores = np.round(random.uniform(size=(3, 50)), 1)
     classes = random.integers(0, 3, (3, 50))
     scores[2] = 0
     expected = [
         suppress(*image, 0.4, most, least)
         for image in zip(boxes, scores, classes)
     ]
-    assert len(expected[0]) > 4 and expected[2] == []
+    assert len(expected[0]) > 4 and (least < 0 or expected[2] == [])
     assert run(boxes, scores, classes, 0.4, most, least) == expected
 
 
@@ -86,3 +94,38 @@ def test_boxes_of_no_score_are_none_of_a_level():
     kept, number = suppress_level(boxes, scores, 0.5, 3)
     assert int(number[0]) == 2
     assert [int(x) for x in kept[0][:2]] == [1, 2]
+
+
+@pytest.mark.parametrize("threshold, most", [(0.3, 50), (0.7, 50), (0.5, 4)])
+def test_a_level_equals_a_plain_loop(threshold, most):
+    random = np.random.default_rng(0)
+    boxes, scores = random_boxes(random), random.uniform(size=(3, 50))
+    kept, numbers = suppress_level(
+        ops.array(boxes), ops.array(scores), threshold, most
+    )
+    assert kept.shape == (3, most)
+    for image, row, number in zip(zip(boxes, scores), kept, numbers):
+        expected = suppress(*image, np.zeros(50), threshold, most, 0.0)
+        found = ops.convert_to_numpy(row)[: int(number)]
+        assert list(found) == expected
+
+
+def test_the_best_are_a_prediction():
+    """Scores of the limit are too low; what is behind the number is -1."""
+    boxes = [[[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9], [0, 0, 9, 8]]]
+    found = best_detections(
+        ops.array(boxes),
+        ops.array([[0.7, 0.9, 0.25, 0.6]]),
+        ops.array([[3, 5, 4, 3]], "int32"),
+        0.5,
+        6,
+        0.25,
+    )
+    found = {k: ops.convert_to_numpy(x)[0] for k, x in found.items()}
+    assert found["num_detections"] == 2
+    assert list(found["labels"]) == [5, 3, -1, -1, -1, -1]
+    expected = [0.9, 0.7, -1, -1, -1, -1]
+    np.testing.assert_allclose(found["confidence"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(
+        found["boxes"][:2], [boxes[0][1], boxes[0][0]]
+    )

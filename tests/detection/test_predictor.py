@@ -1,5 +1,9 @@
 """Exported detectors against `predict`, in the runtimes they are for."""
 
+import json
+import types
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -140,6 +144,93 @@ def test_only_the_export_to_onnx_has_the_portable_form(format, monkeypatch):
         detector.export("file", format=format)
     assert not detector.portable
     assert seen == 2 * [format != "tf_saved_model"]
+
+
+@needs_tensorflow
+@pytest.mark.parametrize(
+    "image_shape, format, wanted, shape",
+    [
+        ((None, None, 3), "tf_saved_model", None, (None, None, None, 3)),
+        ((48, 64, 3), "tf_saved_model", None, (None, 48, 64, 3)),
+        ((48, 64, 3), "onnx", None, (None, 48, 64, 3)),
+        ((48, 64, 3), "litert", None, (1, 48, 64, 3)),
+        ((None, None, 3), "litert", (4, 32, 96, 3), (4, 32, 96, 3)),
+        ((None, None, 3), "onnx", (None, 32, 96, 3), (None, 32, 96, 3)),
+    ],
+)
+def test_the_signature_is_of_images(image_shape, format, wanted, shape):
+    detector = types.SimpleNamespace(input_shape=(None, *image_shape))
+    if wanted is not None:
+        wanted = [keras.InputSpec("float32", wanted)]
+    (found,) = predictor.make_signature(detector, format, wanted)
+    assert (found.shape, found.dtype, found.name) == (
+        shape,
+        "float32",
+        "images",
+    )
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("shape", [(1, 8, 8, 4), (1, 8, None, 3)])
+def test_a_size_must_be_known_and_colors_three(shape):
+    wanted = keras.InputSpec("float32", shape)
+    detector = types.SimpleNamespace(input_shape=(None, 8, 8, 3))
+    with pytest.raises(ValueError, match="Received: "):
+        predictor.make_signature(detector, "onnx", wanted)
+
+
+def test_class_names_are_attached_to_each_format(tmp_path):
+    names = ("hat", "b\u00e4g")
+    folder = tmp_path / "model"
+    predictor.attach_class_names(folder, "tf_saved_model", names)
+    text = (folder / "assets.extra/class_names.json").read_text("utf-8")
+    assert json.loads(text) == list(names)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"a model")
+    predictor.attach_class_names(path, "litert", names)
+    assert path.read_bytes().startswith(b"a model")
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("class_names.json")) == list(names)
+
+
+def test_class_names_are_in_the_metadata_of_onnx(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    path = str(tmp_path / "model.onnx")
+    onnx.save(onnx.helper.make_model(graph), path)
+    predictor.attach_class_names(path, "onnx", ["hat"])
+    (entry,) = onnx.load(path).metadata_props
+    assert (entry.key, json.loads(entry.value)) == ("class_names", ["hat"])
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("names", [None, ("a", "b", "c")])
+def test_an_export_hands_over_all_arguments(names, monkeypatch):
+    detector, seen = make_detector(RetinaNet, (64, 64, 3)), []
+    detector.class_names = names
+    monkeypatch.setattr(
+        predictor.Predictor,
+        "export",
+        lambda self, *x, **y: seen.append((x, y)),
+    )
+    monkeypatch.setattr(
+        predictor, "write_litert", lambda self, *x, **y: seen.append((x, y))
+    )
+    attached = []
+    monkeypatch.setattr(
+        predictor, "attach_class_names", lambda *x: attached.append(x)
+    )
+    for format in ("onnx", "litert"):
+        detector.export("file", format, False, opset_version=17)
+        ((given, options),) = seen
+        seen.clear()
+        assert given == ("file",)
+        assert options.pop("format", "litert") == format
+        (spec,) = options.pop("input_signature")
+        assert spec.shape == (None if format == "onnx" else 1, 64, 64, 3)
+        assert options == {"verbose": False, "opset_version": 17}
+    wanted = [("file", format, names) for format in ("onnx", "litert")]
+    assert attached == (wanted if names else [])
 
 
 @pytest.mark.skipif(TENSORFLOW, reason="of the other backends")

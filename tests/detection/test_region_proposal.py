@@ -39,7 +39,7 @@ def test_anchors_of_the_first_level():
 
 @pytest.mark.parametrize(
     "candidates, number",
-    [(50, 20), pytest.param(2000, 300, marks=pytest.mark.large)],
+    [(50, 20), (3, 30), pytest.param(2000, 300, marks=pytest.mark.large)],
 )
 def test_proposals_are_those_of_a_plain_loop(plain, candidates, number):
     logits, deltas = make_outputs()
@@ -80,10 +80,14 @@ def test_losses_are_those_of_a_plain_loop(plain, monkeypatch):
     monkeypatch.setattr(region_proposal, "MAX_OBJECTS", 10**6)
     logits, deltas = make_outputs()
     boxes = np.array(
-        [[[3, 4, 40, 38], [50, 10, 59, 22]], [[20, 2, 70, 30], [-1] * 4]],
+        [
+            # The last has no anchor that is like it.
+            [[3, 4, 40, 38], [50, 10, 59, 22], [40, 50, 44, 53]],
+            [[20, 2, 70, 30], [-1] * 4, [-1] * 4],
+        ],
         "float32",
     )
-    valid = np.array([[True, True], [True, False]])
+    valid = np.array([[True, True, True], [True, False, False]])
     anchors = np.concatenate(all_anchors())
     entropy = error = count = objects = 0
     for image in range(2):
@@ -134,6 +138,37 @@ def test_at_most_256_anchors_an_image_are_learnt():
     assert 0 < float(found[1]) < 10
 
 
+def losses_of_anchors():
+    """All anchors of the first level are objects, all deltas are 100 off."""
+    anchors = all_anchors()
+    number = sum(map(len, anchors))
+    return proposal_losses(
+        ops.array(anchors[:1]),
+        ops.ones((1, len(anchors[0])), "bool"),
+        ops.zeros((1, number)),
+        ops.full((1, number, 4), 100.0),
+        SIZE,
+        ops.array([SIZE]),
+        keras.random.SeedGenerator(0),
+    )
+
+
+def test_at_most_half_of_the_samples_are_of_objects():
+    entropy, error = losses_of_anchors()
+    np.testing.assert_allclose(float(entropy), np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(float(error), 400 / 2, rtol=0.01)
+
+
+def test_objects_that_are_not_chosen_count_nowhere(monkeypatch):
+    monkeypatch.setattr(region_proposal, "SAMPLES", 10**6)
+    monkeypatch.setattr(region_proposal, "MAX_OBJECTS", 1)
+    entropy, error = losses_of_anchors()
+    np.testing.assert_allclose(float(entropy), np.log(2), rtol=1e-5)
+    # One of them, and all background.
+    others = sum(map(len, all_anchors()[1:]))
+    assert 400 / (1 + others) < float(error) < 400 / 30
+
+
 def test_images_without_objects_teach_background():
     logits, deltas = make_outputs()
     found = proposal_losses(
@@ -182,6 +217,14 @@ def test_boxes_without_an_area_are_no_proposals():
     assert np.all(np.prod(boxes[found][:, 2:] - boxes[found][:, :2], 1) > 0)
 
 
+def test_boxes_of_less_than_a_pixel_are_proposals():
+    deltas = np.zeros((1, sum(map(len, all_anchors())), 4), "float32")
+    deltas[0, 0] = 1, 1, -50, -50
+    boxes, found = map(ops.convert_to_numpy, propose_one(ops.array(deltas)))
+    width, height = boxes[0, 0, 2:] - boxes[0, 0, :2]
+    assert found[0, 0] and 0 < width < 0.8 and 0 < height < 0.5
+
+
 def test_proposals_have_no_gradient(gradient_of):
     _, deltas = make_outputs(images=1)
 
@@ -225,3 +268,20 @@ def test_the_head_is_a_convolution_with_relu_before_two_others():
             np.concatenate(expected, axis=1),
             atol=1e-5,
         )
+
+
+def test_the_head_starts_close_to_nothing_and_ends_in_full_precision():
+    levels = {name: keras.Input((4, 4, 64), name=name) for name in ("P2", "P3")}
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = keras.Model(levels, apply_proposal_head(levels))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for name in ("rpn_conv", "rpn_logits_conv", "rpn_deltas_conv"):
+        kernel = ops.convert_to_numpy(model.get_layer(name).kernel)
+        np.testing.assert_allclose(kernel.std(), 0.01, rtol=0.2)
+        assert not ops.convert_to_numpy(model.get_layer(name).bias).any()
+    assert model.get_layer("rpn_conv").compute_dtype == "bfloat16"
+    last = [x for x in model.layers if x.name.startswith("rpn_")][1:]
+    found = {x.name: x.compute_dtype for x in last if x.name != "rpn_conv"}
+    assert len(found) == 8 and set(found.values()) == {"float32"}

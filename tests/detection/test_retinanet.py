@@ -2,22 +2,12 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from small_detectors import make_backbone
 
 from keras_epsanet import EPSANetBackbone, complexity
-from keras_epsanet.detection import RetinaNet, boxes, matcher
+from keras_epsanet.detection import RetinaNet, boxes, matcher, retinanet
 
 CLASSES = 3
-
-
-def make_backbone(**options):
-    return EPSANetBackbone(
-        (1, 1, 1, 1),
-        (16, 16, 16, 16),
-        (3, 5, 7, 9),
-        (1, 4, 4, 4),
-        reduction=4,
-        **options,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +77,107 @@ def test_the_start_takes_one_anchor_in_a_hundred_for_an_object(detector):
     outputs = detector(np.zeros((1, 64, 64, 3), "float32"))
     scores = ops.convert_to_numpy(ops.sigmoid(outputs["class_logits"]))
     np.testing.assert_allclose(scores, 0.01, atol=2e-3)
+    bias = detector.get_layer("classification_output").bias
+    np.testing.assert_allclose(bias, -np.log(99), rtol=1e-6)
+    assert not ops.convert_to_numpy(detector.get_layer("box_output").bias).any()
+
+
+def test_anchors_are_three_sizes_and_shapes_of_each_level(detector):
+    generator = detector.anchor_generator
+    assert generator.strides == (8, 16, 32, 64, 128)
+    np.testing.assert_allclose(
+        detector.anchor_scales, (4, 5.0397, 6.3496), 1e-4
+    )
+    assert detector.anchor_ratios == (0.5, 1, 2)
+
+
+def test_kernels_of_both_towers_start_at_a_hundredth(detector):
+    names = [f"{x}_conv{i}" for x in ("classification", "box") for i in (1, 4)]
+    for name in (*names, "classification_output", "box_output"):
+        kernel = ops.convert_to_numpy(detector.get_layer(name).kernel)
+        np.testing.assert_allclose(kernel.std(), 0.01, rtol=0.03)
+
+
+def test_every_convolution_but_the_last_ends_in_relu(detector):
+    x = ops.array(np.random.default_rng(0).normal(size=(1, 9, 9, 256)))
+    for name in ("classification", "box"):
+        for i in range(1, 5):
+            out = detector.get_layer(f"{name}_conv{i}")(x)
+            assert float(ops.min(out)) == 0 < float(ops.max(out))
+        out = detector.get_layer(f"{name}_output")(x)
+        assert not np.any(ops.convert_to_numpy(out) == 0)
+
+
+def random_outputs(detector, images):
+    random = np.random.default_rng(0)
+    levels = [
+        ops.convert_to_numpy(x) for x in detector.anchor_generator(64, 96)
+    ]
+    shape = images, sum(map(len, levels))
+    logits = random.normal(size=(*shape, CLASSES)).astype("float32")
+    deltas = random.normal(0, 2, (*shape, 4)).astype("float32")
+    return levels, {"class_logits": logits, "box_deltas": deltas}
+
+
+def test_candidates_are_the_best_of_each_level(detector, plain, monkeypatch):
+    """Boxes of the right anchors and classes, clipped to their images."""
+    monkeypatch.setattr(retinanet, "CANDIDATES", 40)
+    levels, outputs = random_outputs(detector, 2)
+    sizes = np.array([(40, 50), (64, 96)], "int32")
+    found = detector.candidates(
+        np.zeros((2, 64, 96, 3)),
+        {name: ops.array(x) for name, x in outputs.items()},
+        ops.array(sizes),
+    )
+    found = [ops.convert_to_numpy(x) for x in found]
+    assert (found[1] == -1).any(axis=1).all()
+    for image in range(2):
+        begin = position = 0
+        for anchors in levels:
+            part = slice(begin, begin + len(anchors))
+            logits = outputs["class_logits"][image, part].ravel()
+            for place in np.argsort(-logits, kind="stable")[:40]:
+                row, label = divmod(place, CLASSES)
+                box = plain.decode_box(
+                    anchors[row],
+                    outputs["box_deltas"][image, begin + row],
+                    sizes[image],
+                )
+                score = 1 / (1 + np.exp(-logits[place]))
+                if np.prod(box[2:] - box[:2]) <= 0:
+                    score = -1
+                values = [x[image, position] for x in found]
+                np.testing.assert_allclose(values[0], box, atol=2e-3)
+                np.testing.assert_allclose(values[1], score, rtol=1e-5)
+                assert values[2] == label
+                position += 1
+            begin += len(anchors)
+        assert position == len(found[1][image])
+
+
+def test_boxes_of_less_than_a_pixel_are_candidates(detector):
+    _, outputs = random_outputs(detector, 1)
+    outputs["box_deltas"][:] = 0, 0, -50, -50
+    boxes, scores, _ = detector.candidates(
+        np.zeros((1, 64, 96, 3)),
+        {name: ops.array(x) for name, x in outputs.items()},
+        ops.array([[64, 96]]),
+    )
+    sides = ops.convert_to_numpy(boxes[0, :, 2:] - boxes[0, :, :2])
+    small = (0 < sides.min(axis=1)) & (sides.prod(axis=1) < 0.5)
+    assert (
+        small.sum() > 500 and (ops.convert_to_numpy(scores)[0, small] > 0).all()
+    )
+
+
+def test_a_thousand_of_each_level_are_looked_at(detector):
+    levels, outputs = random_outputs(detector, 1)
+    outputs = {name: ops.array(x) for name, x in outputs.items()}
+    sizes = ops.array([[64, 96]])
+    _, scores, _ = detector.candidates(np.zeros((1, 64, 96, 3)), outputs, sizes)
+    sizes = [len(level) * CLASSES for level in levels]
+    assert sizes[0] > 1000 > sizes[1]
+    assert scores.shape == (1, 1000 + sum(sizes[1:]))
 
 
 @pytest.fixture
@@ -314,6 +405,12 @@ def test_the_config_has_the_initializer_of_the_heads():
     model = RetinaNet(make_backbone(), CLASSES, head_initializer="he_normal")
     config = model.get_config()["head_initializer"]
     assert config["class_name"] == "HeNormal"
+    for name, deviation in (
+        ("box_conv1", (2 / (9 * 256)) ** 0.5),
+        ("box_output", 0.01),
+    ):
+        kernel = ops.convert_to_numpy(model.get_layer(name).kernel)
+        np.testing.assert_allclose(kernel.std(), deviation, rtol=0.03)
 
 
 def test_the_focal_loss_may_be_changed_afterwards():

@@ -2,7 +2,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from plain_roi_align import expected
 
+from keras_epsanet.detection import roi_align_tensorflow
 from keras_epsanet.detection.roi_align import (
     assign_levels,
     pyramid_roi_align,
@@ -24,45 +26,6 @@ BOXES = np.array(
     "float32",
 )
 IMAGES = np.array([0, 1, 1, 0, 1, 0, 1], "int32")
-
-
-def bilinear(features, y, x):
-    """One sample, `(C,)`; the middle of the first pixel is at 0."""
-    height, width, channels = features.shape
-    if not (-1 <= y <= height and -1 <= x <= width):
-        return np.zeros(channels)
-    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
-    y0, x0 = int(y), int(x)
-    y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
-    v, u = y - y0, x - x0
-    return (
-        (1 - v) * (1 - u) * features[y0, x0]
-        + (1 - v) * u * features[y0, x1]
-        + v * (1 - u) * features[y1, x0]
-        + v * u * features[y1, x1]
-    )
-
-
-def expected(features, box, size, scale, ratio):
-    """Sample by sample."""
-    x1, y1, x2, y2 = (float(n) * scale - 0.5 for n in box)
-    bin_h, bin_w = max(y2 - y1, 0) / size, max(x2 - x1, 0) / size
-    number_h = ratio or max(1, int(np.ceil(bin_h)))
-    number_w = ratio or max(1, int(np.ceil(bin_w)))
-    result = np.zeros((size, size, features.shape[-1]))
-    for i in range(size):
-        for j in range(size):
-            samples = [
-                bilinear(
-                    features,
-                    y1 + bin_h * (i + (k + 0.5) / number_h),
-                    x1 + bin_w * (j + (m + 0.5) / number_w),
-                )
-                for k in range(number_h)
-                for m in range(number_w)
-            ]
-            result[i, j] = np.mean(samples, axis=0)
-    return result
 
 
 def make_features(*shape):
@@ -124,6 +87,25 @@ def test_gradients_are_finite_differences(ratio, gradient_of):
         assert gradient.flat[place] == pytest.approx(difference, abs=1e-4)
 
 
+@pytest.mark.parametrize("form", ["one level", "pyramid", "portable"])
+def test_boxes_have_no_gradient(form, gradient_of):
+    features = ops.array(make_features(1, 10, 12, 2))
+
+    def total(boxes):
+        boxes = ops.convert_to_tensor(boxes)
+        if form == "one level":
+            images = ops.zeros((len(BOXES),), "int32")
+            found = roi_align(features, boxes, images, 3)
+        else:
+            found = pyramid_roi_align(
+                *([features], (1,), boxes[None], 3),
+                portable=form == "portable",
+            )
+        return ops.sum(found) + ops.sum(boxes)
+
+    assert (gradient_of(total, BOXES) == 1).all()
+
+
 @pytest.mark.parametrize("portable", [False, True])
 def test_borders_are_the_same_in_both_forms(portable):
     features = make_features(1, 10, 12, 3)
@@ -167,7 +149,12 @@ def test_every_box_is_taken_from_the_level_of_its_size():
 
 
 @pytest.mark.parametrize(
-    "side, level", [(1, 0), (111, 0), (112, 1), (223, 1), (224, 2), (9999, 3)]
+    "side, level",
+    [
+        *((1, 0), (111, 0), (112, 1), (223, 1), (224, 2), (9999, 3)),
+        (111.99997, 1),  # But for rounding.
+        *((0, 0), (-300, 0)),
+    ],
 )
 def test_levels_change_at_powers_of_two(side, level):
     assert int(assign_levels(ops.array([0.0, 0, side, side]), 4)) == level
@@ -229,3 +216,15 @@ def test_double_precision_stays():
     assert keras.backend.standardize_dtype(aligned.dtype) == "float64"
     single = roi_align(features.astype("float32"), BOXES, IMAGES, 2)
     np.testing.assert_allclose(aligned, single, atol=1e-6)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="the others gather always")
+def test_the_portable_form_does_without_tensorflow_s_operation(monkeypatch):
+    def fail(*arguments):
+        raise NotImplementedError("no such operation")
+
+    monkeypatch.setattr(roi_align_tensorflow, "align_pyramid", fail)
+    arguments = [make_features(1, 10, 12, 3)], (1,), BOXES[None], 3
+    pyramid_roi_align(*arguments, portable=True)
+    with pytest.raises(NotImplementedError):
+        pyramid_roi_align(*arguments)

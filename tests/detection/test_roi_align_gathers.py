@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from plain_roi_align import expected
 
 from keras_epsanet.detection.roi_align import roi_align
 from keras_epsanet.detection.roi_align_gathers import (
@@ -68,6 +69,36 @@ def test_gathers_give_the_values_of_the_backend(ratio):
         ops.convert_to_numpy(roi_align(features, BOXES, images, 7, 1, ratio)),
         atol=1e-5,
     )
+
+
+def test_every_box_is_taken_from_its_level_and_image():
+    random = np.random.default_rng(0)
+    levels = [
+        random.normal(size=(2, 12 // s, 20 // s, 3)).astype("float32")
+        for s in (1, 2, 4)
+    ]
+    boxes = np.array([*BOXES, [9, 8, 3, 3], [30, 10, 70, 44]], "float32")
+    images = np.array([0, 1, 0, 1, 1, 0], "int32")
+    chosen = np.array([0, 1, 2, 2, 0, 1], "int32")
+    strides = (4, 8, 16)
+    rows, places = locate(
+        list(map(ops.array, levels)),
+        strides,
+        *map(ops.array, (boxes, images, chosen)),
+    )
+    found = ops.convert_to_numpy(align(rows, places, 3, (2, 2)))
+    for box, image, level, values in zip(boxes, images, chosen, found):
+        features = levels[level][image]
+        wanted = expected(features, box, 3, 1 / strides[level], 2)
+        np.testing.assert_allclose(values, wanted, atol=1e-5)
+
+
+def test_half_precision_stays():
+    features = ops.ones((1, 8, 10, 3), "bfloat16")
+    images = ops.zeros((len(BOXES),), "int32")
+    rows, places = locate([features], [1], ops.array(BOXES), images, images)
+    found = align(rows, places, 3, (2, 2))
+    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
 
 
 @pytest.mark.skipif(

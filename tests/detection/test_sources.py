@@ -61,6 +61,42 @@ def test_of_one_file_a_share_is_held_out(single, tmp_path, path):
     assert len(whole.images) == 10
 
 
+def test_a_fifth_is_held_out_unless_said_otherwise(single, tmp_path):
+    found = sources.open_annotations(tmp_path / "my", tmp_path / "run")
+    assert numbers(found) == [8, 2]
+    again = sources.open_annotations(tmp_path / "my", tmp_path / "b", 0.2, 0)
+    theirs = [image.id for image in again["val"].images]
+    assert [image.id for image in found["val"].images] == theirs
+
+
+def test_yaml_beside_files_of_voc_is_no_yolo(tmp_path):
+    scenes.write(tmp_path / "coco", 3, 2, image_size=64)
+    to_voc(tmp_path / "coco", tmp_path / "voc")
+    (tmp_path / "voc/notes.yaml").write_text("names: [nothing]\n")
+    found = sources.open_annotations(tmp_path / "voc", tmp_path / "run")
+    assert numbers(found) == [3, 2]
+    # Of two parts none is the third.
+    with pytest.raises(ValueError, match="without test, with train, val"):
+        sources.open_part(tmp_path / "voc", "test", tmp_path / "b")
+
+
+def test_a_part_to_evaluate_with_is_none_to_train_with(tmp_path):
+    scenes.write(tmp_path / "coco", 2, 3, image_size=64)
+    (tmp_path / "coco/annotations/instances_train.json").unlink()
+    with pytest.raises(ValueError, match="without train, with val"):
+        sources.open_annotations(tmp_path / "coco", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_that_was_held_out_is_an_error(single, tmp_path):
+    sources.open_annotations(single, tmp_path / "run")
+    written = tmp_path / "run/annotations/instances_val.json"
+    contents = json.loads(written.read_text())
+    written.write_text(json.dumps({**contents, "images": []}))
+    with pytest.raises(ValueError, match="an image to evaluate with"):
+        sources.open_part(single, "val", tmp_path / "e", tmp_path / "run")
+
+
 def test_of_a_training_part_alone_a_share_is_held_out(tmp_path):
     scenes.write(tmp_path / "coco", 5, 1, image_size=64)
     (tmp_path / "coco/annotations/instances_val.json").unlink()
@@ -203,3 +239,20 @@ def test_no_data_are_refused(tmp_path):
         with pytest.raises(ValueError, match=f"Received: .*{path}"):
             sources.open_annotations(tmp_path / path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_files_are_written_as_a_whole(single, tmp_path, monkeypatch):
+    """By the function that renames them when they are whole."""
+    written = []
+
+    def note(path, text):
+        written.append(path)
+        pathlib.Path(path).write_text(text)
+
+    monkeypatch.setattr(sources, "write_file", note)
+    sources.open_annotations(single, tmp_path / "run")
+    folder = f"{tmp_path}/run/annotations"
+    assert written == [
+        f"{folder}/instances_train.json",
+        f"{folder}/instances_val.json",
+    ]

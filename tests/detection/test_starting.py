@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import keras
@@ -109,3 +110,50 @@ def test_a_source_that_does_not_fit_leaves_no_folder(tmp_path, detector):
     with pytest.raises(ValueError, match="Received"):
         start(tmp_path / "run", str(tmp_path / "resnet.keras"))
     assert not (tmp_path / "run").exists()
+
+
+def test_the_detector_is_made_of_the_recipe_and_the_data(
+    tmp_path, monkeypatch, detector
+):
+    seen = []
+
+    def make_detector(*given, **options):
+        seen.append((given, options))
+        return small_detectors.make_detector(RetinaNet)
+
+    monkeypatch.setattr(from_recipe, "make_detector", make_detector)
+    recipe = dataclasses.replace(RECIPE, ema=0.75)
+    _, run, average, _ = starting.start(
+        str(tmp_path / "run"),
+        recipe,
+        ANNOTATIONS,
+        "classifier.keras",
+        None,
+        tf.distribute.get_strategy(),
+        10,
+    )
+    names = ANNOTATIONS.class_names
+    given = recipe, 2, "classifier.keras"
+    assert seen == [(given, {"class_names": names})]
+    assert average.decay == 0.75 and run.recipe == recipe
+
+
+@pytest.mark.parametrize(
+    "image_size, fixed, side",
+    [(800, None, 224), (96, None, 96), (96, 128, 128)],
+)
+def test_middles_of_224_pixels_are_enough(
+    monkeypatch, image_size, fixed, side, detector
+):
+    backbone = types.SimpleNamespace(
+        input=types.SimpleNamespace(shape=(None, fixed, fixed, 3))
+    )
+    monkeypatch.setattr(from_recipe, "find_backbone", lambda model: backbone)
+    monkeypatch.setattr(trained_start, "inherit", lambda *given: given)
+    recipe = dataclasses.replace(
+        RECIPE, image_size=image_size, longer_side=1333
+    )
+    found = starting._inherit("model", "source", ANNOTATIONS, recipe)
+    assert found[:2] == (backbone, "source") and found[3:] == (recipe, side)
+    (image, *_) = found[2]
+    assert image.shape == (side, side, 3)

@@ -1,6 +1,7 @@
 import pytest
 
 from keras_epsanet.data import coco, scenes
+from keras_epsanet.detection import training_data
 from keras_epsanet.detection.training_data import check_same_data, note_data
 
 
@@ -51,3 +52,16 @@ def test_other_classes_are_named(annotations, tmp_path):
     data["train"].class_names = ["c", "d"]
     with pytest.raises(ValueError, match=r"class_names=\['c', 'd'\], not \["):
         check_same_data(tmp_path, data)
+
+
+def test_the_note_is_written_as_a_whole(annotations, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        training_data, "write_file", lambda *x: written.append(x)
+    )
+    data = annotations("a")
+    data["train"].class_names = ["b\u00e4g"]
+    note_data(tmp_path, data)
+    ((path, text),) = written
+    # For a person to read, too.
+    assert path == f"{tmp_path}/data.json" and "b\u00e4g" in text

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco.annotations import name_some
 
 pytest.importorskip("pycocotools")
 
@@ -18,6 +19,23 @@ def test_sparse_category_ids_come_back(coco_contents, coco_annotations):
     # Of the eighth and the forty-eighth class.
     assert ids == [8, 53]
     assert coco_annotations.class_names[79] == "class 90"
+
+
+def test_labels_go_by_the_ids_whatever_the_order_of_categories(
+    coco_contents, open_coco, coco_annotations
+):
+    coco_contents["categories"].reverse()
+    annotations = open_coco(coco_contents)
+    assert annotations.category_ids == coco_annotations.category_ids
+    assert annotations.class_names == coco_annotations.class_names
+    for ours, theirs in zip(annotations.images, coco_annotations.images):
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+
+
+def test_three_are_named():
+    assert name_some([5]) == "5"
+    assert name_some([5, 6, 7]) == "5, 6, 7"
+    assert name_some([5, 6, 7, 8]) == "5, 6, 7, ..."
 
 
 @pytest.mark.parametrize(
@@ -119,11 +137,21 @@ def test_names_are_needed(coco_contents, open_coco, kind, name, words):
         open_coco(coco_contents)
 
 
-def test_a_missing_image_is_named_before_work_starts(coco_contents, open_coco):
+@pytest.mark.parametrize("name", ["a\0b.png", "\ud800.png", 7])
+def test_names_are_text(coco_contents, open_coco, name):
+    coco_contents["images"][1]["file_name"] = name
+    with pytest.raises(ValueError, match="image 101 with file_name="):
+        open_coco(coco_contents)
+
+
+@pytest.mark.parametrize("name", ["9.png", "none/9.png"])
+def test_a_missing_image_is_named_before_work_starts(
+    coco_contents, open_coco, name
+):
     coco_contents["images"].append(
-        {"id": 9, "file_name": "9.png", "height": 9, "width": 9}
+        {"id": 9, "file_name": name, "height": 9, "width": 9}
     )
-    with pytest.raises(ValueError, match="1 of 6.*image 9, '9.png'"):
+    with pytest.raises(ValueError, match=f"1 of 6.*image 9, '{name}'"):
         open_coco(coco_contents)
 
 

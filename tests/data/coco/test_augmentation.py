@@ -1,3 +1,5 @@
+import colorsys
+
 import keras
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from keras_epsanet.data import coco, scenes
 from keras_epsanet.data.coco.augmentation import (
     Augmentation,
+    check_augmentation,
     crop_image,
     distort_colors,
 )
@@ -58,6 +61,54 @@ def test_crops_differ_and_leave_objects_out():
     ]
     assert len({x[0].shape for x in found}) > 10
     assert {len(x[1]) for x in found} >= {1, 2}
+
+
+class Fixed:
+    """Random numbers that are given: half of each side, from (10, 10) on."""
+
+    def __init__(self):
+        self.drawn = []
+
+    def uniform(self, *arguments):
+        self.drawn.append(arguments)
+        return np.array([0.5, 0.5])
+
+    def integers(self, low, high):
+        # Of an image of 80 x 120; the last start is drawn too.
+        assert low == 0 and list(high) == [61, 41]
+        return np.array([10, 10])
+
+
+def test_objects_stay_whose_centers_are_in_the_part_that_is_cut_out():
+    boxes = [
+        [0, 0, 20, 20],  # Its center is the first pixel's corner.
+        [60, 10, 80, 50],  # Its center is the end.
+        [20, 30, 50, 70],
+        [69, 20, 70, 40],  # Of one pixel.
+        [69.5, 20, 70, 40],
+    ]
+    image, boxes, labels, _ = draw(boxes, masks=False)
+    found = crop_image(image, boxes, labels, None, Fixed())
+    np.testing.assert_array_equal(found[0], image[10:50, 10:70])
+    assert found[2].tolist() == [0, 3]
+    assert found[1].tolist() == [[0, 0, 10, 10], [59, 10, 60, 30]]
+
+
+def test_ten_parts_of_half_of_each_side_and_more_are_tried():
+    random = Fixed()
+    crop_image(*draw([[3, 3, 3.5, 9]]), random)
+    assert random.drawn == 10 * [(0.5, 1, 2)]
+
+
+def test_half_of_the_images_are_cut():
+    before = draw([[0, 0, 120, 80]])
+    augmentation = Augmentation(crop=True)
+    found = [
+        augmentation.apply(*before, np.random.default_rng(seed))[0].shape
+        for seed in range(400)
+    ]
+    share = np.mean([shape != before[0].shape for shape in found])
+    assert abs(share - 0.5) < 0.08
 
 
 def test_an_object_of_which_nothing_is_seen_is_left_out():
@@ -186,6 +237,22 @@ def test_what_is_drawn_is_a_function_of_seed_and_step(annotations):
     }
 
 
+def test_every_seed_and_number_has_random_numbers_of_its_own():
+    drawn = []
+
+    def draw_numbers(image, boxes, labels, masks, random):
+        drawn.append(tuple(random.integers(0, 2**30, 3)))
+        return image, boxes, labels, masks
+
+    augmentation = Augmentation(function=draw_numbers)
+    places = [(seed, number) for seed in range(3) for number in range(5)]
+    for seed, number in 2 * places:
+        change = augmentation.changes((96, 128), 32, seed)
+        change(*draw(BOXES), number)
+    assert len(set(drawn)) == len(places)
+    assert drawn[: len(places)] == drawn[len(places) :]
+
+
 def test_the_shorter_side_is_drawn():
     random = np.random.default_rng(0)
     augmentation = Augmentation(least_image_size=640)
@@ -211,6 +278,41 @@ def test_colors_change_and_stay_in_range(channel):
     assert means.std() > 8
     again = distort_colors(tf.constant(image), tf.constant([5, 3], "int64"))
     np.testing.assert_array_equal(again, found[3])
+
+
+def distorted(*colors):
+    """Images of some columns of one color each, changed by many keys."""
+    image = tf.constant(np.array([colors], "uint8"))
+    keys = tf.stack((tf.fill([300], 5), tf.range(300)), axis=1)
+    change = tf.function(lambda key: distort_colors(image, key))
+    return tf.map_fn(change, tf.cast(keys, "int64"), "float32").numpy()[:, 0]
+
+
+def check_range(values, least, most):
+    """That values fill a range and never leave it."""
+    tenth = (most - least) / 10
+    assert least - 1e-3 <= values.min() < least + tenth
+    assert most + 1e-3 >= values.max() > most - tenth
+
+
+def test_colors_change_as_far_as_in_mmdetection():
+    gray = distorted((128, 128, 128))
+    check_range(gray[:, 0, 0], 128 - 32, 128 + 32)
+    halves = distorted((118, 118, 118), (138, 138, 138))
+    contrast = (halves[:, 1] - halves[:, 0])[:, 0] / 20
+    check_range(contrast, 0.5, 1.5)
+    red = distorted((140, 100, 100))[:, 0]
+    saturation = (red.max(-1) - red.min(-1)) / 40
+    check_range(saturation, 0.5, 1.5)
+    hues = [colorsys.rgb_to_hsv(*color)[0] for color in red / 255]
+    hues = (np.array(hues) + 0.5) % 1 - 0.5
+    check_range(hues, -18 / 360, 18 / 360)
+    # What is too bright is white before the saturation changes.
+    pale = distorted((255, 245, 245))[:, 0]
+    assert (pale[gray[:, 0, 0] > 138.1] > 254.9).all()
+    # Each is drawn for itself.
+    drawn = np.corrcoef([gray[:, 0, 0], contrast, saturation, hues])
+    assert abs(drawn - np.eye(4)).max() < 0.25
 
 
 @pytest.mark.parametrize(
@@ -247,6 +349,13 @@ def test_boxes_of_a_function_are_made_to_fit():
     np.testing.assert_array_equal(found[1], [[70, 20, 100, 50], [60, 0, 68, 8]])
     assert found[2].tolist() == [0, 2] and len(found[3]) == 2
 
+    def shrink(image, boxes, labels, masks, random):
+        boxes = [[5, 5, 6, 9], [5, 5, 9, 6], [5, 5, 5.9, 9]]
+        return image, boxes, labels, masks
+
+    found = Augmentation(function=shrink).apply(*draw(BOXES), None)
+    assert found[2].tolist() == [0, 1]
+
 
 @pytest.mark.parametrize(
     "options, message",
@@ -276,3 +385,11 @@ def test_what_does_not_fit_is_refused_before_work_starts(
     augmentation = Augmentation(least_image_size=48)
     with pytest.raises(ValueError, match=message):
         coco.load(annotations, 2, augmentation=augmentation, **options)
+
+
+def test_limits_themselves_are_allowed():
+    augmentation = Augmentation(least_image_size=96)
+    check_augmentation(augmentation, True, (96, 128), (128, 128))
+    check_augmentation(None, False, (96, 128), (8, 8))
+    with pytest.raises(ValueError, match="pad_to"):
+        check_augmentation(augmentation, True, (96, 128), (127, 200))

@@ -7,6 +7,7 @@ import PIL.ImageDraw
 import pytest
 
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco import batches as coco_batches
 from keras_epsanet.detection import unfold_masks
 
 pytest.importorskip("pycocotools")
@@ -122,6 +123,60 @@ def test_every_epoch_has_its_own_flips(annotations):
     assert [flip for _, flip in other] != [flip for _, flip in seen]
 
 
+def places(seed=0, first=0, batch_size=3, number=800):
+    """Place in the table, flip and number of images of four."""
+    order = coco_batches._training_order(
+        4 * [(40, 60)], batch_size, seed, first, (0, 1)
+    )
+    found = order.take(number).as_numpy_iterator()
+    return [(int(i), bool(flip), int(n)) for i, flip, n in found]
+
+
+def test_half_of_the_images_are_flipped():
+    assert abs(np.mean([flip for _, flip, _ in places()]) - 0.5) < 0.05
+
+
+def test_images_have_another_number_in_every_epoch():
+    """With batches that leave one of four images out."""
+    numbers = [(n, i) for i, _, n in places()]
+    assert numbers == [
+        (4 * (k // 3) + i, i) for k, (_, i) in enumerate(numbers)
+    ]
+
+
+def test_order_and_flips_are_functions_of_the_seed():
+    ours, theirs = places(number=120), places(seed=1, number=120)
+    assert [i for i, _, _ in ours] != [i for i, _, _ in theirs]
+    flips, others = ({n: f for _, f, n in x} for x in (ours, theirs))
+    both = set(flips) & set(others)
+    assert 0.2 < np.mean([flips[n] != others[n] for n in both]) < 0.8
+
+
+def test_colors_have_a_key_for_every_image_epoch_and_seed(
+    annotations, monkeypatch
+):
+    import tensorflow as tf
+
+    def show(image, key):
+        assert image.dtype == "uint8"
+        number = tf.cast(key[0] * 50 + key[1], "float32")
+        return tf.fill(tf.shape(image), 255 * number / 1000)
+
+    monkeypatch.setattr(coco_batches, "distort_colors", show)
+    options = {
+        "training": True,
+        "augmentation": coco.Augmentation(photometric=True),
+    }
+    keys = [
+        (batch["images"][0, 0, 0, 0] * 0.229 + 0.485) * 1000
+        for seed in (0, 1)
+        for batch in load(annotations, 1, 8, seed=seed, **options)
+    ]
+    # 8 times the seed and what the number is for, and that of the image.
+    wanted = [50 * (8 * s + 3) + i for s in (0, 1) for i in range(8)]
+    np.testing.assert_allclose(sorted(keys), wanted, atol=0.01)
+
+
 def test_nothing_is_flipped_in_evaluation(annotations):
     for batch in load(annotations):
         if batch["labels"][0, 0] >= 0:
@@ -143,6 +198,11 @@ def test_an_epoch_has_the_training_images_once(annotations):
     images = coco.training_images(annotations)
     assert [image.id for image in images] == [100, 101, 103, 104]
     assert coco.training_images(annotations, masks=True) == images
+
+
+def test_an_evaluation_may_start_later(annotations):
+    batches = load(annotations, 2, first_step=1)
+    assert [list(x["image_id"]) for x in batches] == [[102, 103], [104]]
 
 
 def test_evaluation_takes_fewer_images_than_a_batch(annotations):
@@ -304,11 +364,20 @@ def test_workers_that_start_later_have_the_parts_of_these_batches(annotations):
         {"batch_size": 1, "pad_to": (60, 59)},
         {"batch_size": 1, "pad_to": (59, 96)},
         {"batch_size": 1, "bounding_box_format": "rel_xyxy"},
+        {"batch_size": 1, "augmentation": coco.Augmentation(crop=True)},
     ],
 )
 def test_wrong_arguments_are_refused(annotations, options):
     with pytest.raises(ValueError, match="Received: "):
         coco.load(annotations, **{"image_size": (40, 60), **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"image_size": (40, 40)}, {"pad_to": (60, 60)}, {"pad_to": 1}],
+)
+def test_limits_themselves_are_allowed(annotations, options):
+    coco.load(annotations, 1, **{"image_size": (40, 60), **options})
 
 
 @pytest.mark.parametrize("bounding_box_format", ["yxyx", "xywh", "center_xywh"])
@@ -325,7 +394,20 @@ def test_formats_are_keras_ones(annotations, bounding_box_format):
 def test_batches_of_the_libraries(annotations):
     (batch,) = coco.load(annotations, 1).take(1)
     images, targets = coco.to_keras_hub(batch)
-    assert targets.keys() == {"boxes", "labels"}
+    assert targets == {k: batch[k] for k in ("boxes", "labels")}
     other = coco.to_keras_cv(batch)
-    assert other["bounding_boxes"]["classes"].dtype == "float32"
+    assert other["bounding_boxes"]["boxes"] is batch["boxes"]
+    classes = other["bounding_boxes"]["classes"]
+    assert classes.dtype == "float32"
+    np.testing.assert_array_equal(classes, batch["labels"])
     assert other["images"] is images is batch["images"]
+
+
+def test_the_defaults_are_those_of_the_paper(annotations):
+    batches = list(coco.load(annotations, 1).as_numpy_iterator())
+    assert "masks" not in batches[0]
+    assert batches[0]["boxes"].shape == (1, 100, 4)
+    assert batches[0]["images"].shape == (1, 800, 1216, 3)
+    # The shorter side 800, the longer 1333 at most.
+    sizes = [tuple(batch["image_size"][0]) for batch in batches]
+    assert sizes[0] == (800, 1200) and sizes[4] == (444, 1333)

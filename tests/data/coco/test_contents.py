@@ -1,5 +1,6 @@
 import copy
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -53,6 +54,41 @@ def test_an_absent_area_is_that_of_the_mask_or_else_of_the_box(coco_contents):
     areas = [x["area"] for x in complete(coco_contents)["annotations"]]
     assert areas[0] == pytest.approx(180, abs=12)
     assert areas[1:4] == [360, 360, 250]
+
+
+@pytest.mark.parametrize(
+    "area, expected",
+    [(0, 0), (7.5, 7.5), (-1, 360), (float("inf"), 360), ("7", 360)],
+)
+def test_an_area_that_is_none_is_that_of_the_box(coco_contents, area, expected):
+    change(coco_contents, "annotations", 1, area=area, segmentation=[])
+    assert complete(coco_contents)["annotations"][1]["area"] == expected
+
+
+def test_an_image_of_2_to_the_30_pixels_is_the_largest(coco_contents):
+    change(coco_contents, "images", 2, width=2**15, height=2**15)
+    complete(coco_contents)
+    change(coco_contents, "images", 2, width=2**15 + 1)
+    with pytest.raises(ValueError, match="image 102 with width=32769"):
+        complete(coco_contents)
+
+
+def test_pycocotools_prints_nothing(coco_contents, capsys):
+    load_coco(coco_contents)
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
+
+
+def test_files_may_begin_with_a_mark(coco_contents, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(coco_contents), encoding="utf-8-sig")
+    assert read_contents(path) == complete(coco_contents)
+
+
+def test_a_missing_pycocotools_is_named(coco_contents, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(ImportError, match=r"keras-epsanet\[detection\]"):
+        load_coco(coco_contents)
 
 
 def test_absent_ids_are_the_next_numbers(coco_contents):
@@ -151,6 +187,13 @@ def test_data_without_masks_get_none(coco_contents):
         ("annotations", {"bbox": "1234"}, "annotation 2 of image 100"),
         ("annotations", {"bbox": ["1", 2, 3, 4]}, "annotation 2 of image 100"),
         ("annotations", {"image_id": None}, "annotation 2 .*image_id"),
+        ("images", {"id": 2**63}, "image .*'1.png'"),
+        ("images", {"id": True}, "image .*'1.png'"),
+        ("annotations", {"image_id": "100"}, "annotation 2 .*image_id='100'"),
+        ("annotations", {"bbox": [True, 2, 3, 4]}, "annotation 2 of image 100"),
+        ("annotations", {"bbox": [10**400, 2, 3, 4]}, "annotation 2 of image"),
+        ("annotations", {"iscrowd": 2}, "annotation 2 .*iscrowd=2"),
+        ("annotations", {"iscrowd": "1"}, "annotation 2 .*iscrowd='1'"),
         ("annotations", {"category_id": 12}, "annotation 2 of image 100.*12"),
         ("annotations", {"category_id": None}, "annotation 2 of image 100"),
         ("annotations", {"id": 1}, "annotation 1 of image 100 and"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco import from_tfds
 from keras_epsanet.data.coco.from_tfds import write_from_tfds
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -12,7 +13,7 @@ pytest.importorskip("pycocotools")
 
 PARTS = {"train": "train2017", "validation": "val2017"}
 # Top, left, bottom and right in pixels, class, crowd.
-OBJECTS = [((10, 20, 40, 80), 1, False), ((0, 0, 30, 30), 0, True)]
+OBJECTS = [((10.25, 20.5, 40, 80.75), 1, False), ((0, 0, 30, 30), 0, True)]
 
 
 class SmallCoco(tfds.core.GeneratorBasedBuilder):
@@ -89,13 +90,51 @@ def test_the_folder_is_read_as_coco(tmp_path):
     for image in train.images:
         assert (image.height, image.width) == (60, 100)
         np.testing.assert_array_equal(image.labels, [1])  # Without the crowd.
-        np.testing.assert_allclose(image.boxes, [[20, 10, 80, 40]], atol=0.01)
+        np.testing.assert_allclose(
+            image.boxes, [[20.5, 10.25, 80.75, 40]], atol=0.02
+        )
     batch = next(iter(coco.load(train, 2, image_size=(60, 100))))
     assert batch["images"].shape == (2, 64, 128, 3)
     with open(folder / "annotations/instances_val2017.json") as file:
         contents = json.load(file)
     assert [x["iscrowd"] for x in contents["annotations"]] == [0, 1]
     assert [x["area"] for x in contents["annotations"]] == [7, 7]
+    assert [x["category_id"] for x in contents["annotations"]] == [2, 1]
+    assert contents["categories"] == [
+        {"id": 1, "name": "cat"},
+        {"id": 2, "name": "dog"},
+    ]
+    assert contents["images"][0]["file_name"] == "000000000005.jpg"
+    with open(folder / "annotations/instances_train2017.json") as file:
+        entries = json.load(file)["annotations"]
+    ids = {(x["image_id"], x["id"]) for x in entries}
+    assert ids == {(5, 1), (5, 2), (6, 11), (6, 12)}
+    # To hundredths of a pixel.
+    assert all(x == round(x, 2) for entry in entries for x in entry["bbox"])
+
+
+def test_parts_may_be_chosen_and_named(tmp_path):
+    write_from_tfds(
+        tmp_path / "coco",
+        "small_coco",
+        data_dir=tmp_path / "tfds",
+        parts={"validation": "val"},
+    )
+    assert sorted(os.listdir(tmp_path / "coco")) == ["annotations", "val"]
+
+
+def test_a_failure_leaves_no_folder(tmp_path, monkeypatch):
+    written = []
+
+    def fail(folder, *others):
+        written.append(folder)
+        raise OSError("no space")
+
+    monkeypatch.setattr(from_tfds, "_write_part", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_from_tfds(tmp_path / "coco", "small_coco", tmp_path / "tfds")
+    assert written != [str(tmp_path / "coco")]
+    assert os.listdir(tmp_path) == ["tfds"]
 
 
 def test_an_existing_folder_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco import from_voc
 from keras_epsanet.data.coco.from_voc import is_voc, read_voc
 
 pytest.importorskip("pycocotools")
@@ -63,6 +64,10 @@ def test_boxes_are_those_of_pixels_from_1_to_the_last(folder):
     assert parts["val"]["categories"] == train["categories"]
     whole, apples = train["annotations"]
     assert whole["bbox"] == [0, 0, 60, 40] and whole["iscrowd"] == 0
+    assert whole["area"] == 2400 and whole["image_id"] == 1
+    assert [x["id"] for x in train["annotations"]] == [1, 2]
+    assert [x["id"] for x in train["categories"]] == [1, 2, 3]
+    assert [x["id"] for x in train["images"]] == [1, 3]
     assert names[whole["category_id"]] == "hund"
     # Difficult ones are neither learned nor counted.
     assert apples["bbox"] == [10, 5, 20, 19] and apples["iscrowd"] == 1
@@ -90,6 +95,9 @@ def test_what_is_written_is_read_as_coco(folder, tmp_path):
         {"file_name": "other.jpg"},
         {"size": ""},
         {"size": SIZE.replace("60", "0")},
+        {"size": SIZE.replace("60", "60.5")},
+        {"size": SIZE.replace("60", " 60 ")},
+        {"file_name": "", "ending": ".PNG"},
     ],
 )
 def test_other_programs_folders_are_read_too(tmp_path, options):
@@ -140,3 +148,21 @@ def test_what_is_missing_is_named(folder, tmp_path):
 
 def test_contents_can_be_written_as_json(folder):
     assert json.loads(json.dumps(read_voc(folder))) == read_voc(folder)
+
+
+def test_blanks_mean_nothing(tmp_path):
+    write(tmp_path, "a", [(" fig ", " 1 ", " 1", "1 ", 9, 9)])
+    sets = tmp_path / "ImageSets/Main"
+    sets.mkdir(parents=True)
+    (sets / "test.txt").write_text("a  \n\n")
+    contents = read_voc(tmp_path)["test"]
+    (entry,) = contents["annotations"]
+    assert entry["iscrowd"] == 1 and entry["bbox"] == [0, 0, 9, 9]
+    assert contents["categories"] == [{"id": 1, "name": "fig"}]
+
+
+def test_the_file_is_written_as_a_whole(folder, monkeypatch):
+    written = {}
+    monkeypatch.setattr(from_voc, "write_file", written.__setitem__)
+    coco.write_from_voc("a.json", folder, "val")
+    assert json.loads(written["a.json"]) == read_voc(folder)["val"]

@@ -1,9 +1,12 @@
+import json
+
 import keras
 import numpy as np
 import PIL.Image
 import pytest
 
 from keras_epsanet.data import coco
+from keras_epsanet.data.coco import from_yolo
 from keras_epsanet.data.coco.from_yolo import is_yolo, read_yolo
 
 pytest.importorskip("pycocotools")
@@ -58,6 +61,10 @@ def test_shares_become_pixels(folder):
     assert box["area"] == 300 and "segmentation" not in box
     assert polygon["bbox"] == [0, 0, 30, 40]
     assert polygon["segmentation"] == [[0, 0, 30, 0, 30, 40]]
+    # Its area is that of its mask.
+    assert "area" not in polygon
+    assert [polygon["iscrowd"], box["iscrowd"]] == [0, 0]
+    assert [polygon["id"], box["id"], other["id"]] == [1, 2, 3]
     assert [x["image_id"] for x in parts["train"]["annotations"]] == [1, 1, 3]
     categories = [x["name"] for x in parts["val"]["categories"]]
     assert categories == ["fig", "pear"]
@@ -204,3 +211,39 @@ def test_a_class_twice_is_refused(tmp_path, file):
     (tmp_path / file).write_text(text)
     with pytest.raises(ValueError, match="Received: .* with fig twice"):
         read_yolo(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["data.yaml", "classes.txt"])
+def test_files_may_begin_with_a_mark(tmp_path, file):
+    write(tmp_path, "images", "labels", "a", None)
+    options = {"encoding": "utf-8-sig"}
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text(BOX, **options)
+    text = NAMES if file == "data.yaml" else "fig\npear\n"
+    (tmp_path / file).write_text(text, **options)
+    contents = read_yolo(tmp_path)["all"]
+    assert contents["categories"][0] == {"id": 1, "name": "fig"}
+    assert contents["annotations"][0]["category_id"] == 2
+
+
+def test_names_of_a_dictionary_go_by_their_numbers(folder):
+    (folder / "data.yaml").write_text("names: {1: pear, 0: fig}\n")
+    categories = read_yolo(folder)["train"]["categories"]
+    assert [x["name"] for x in categories] == ["fig", "pear"]
+
+
+def test_the_last_folder_of_images_has_labels_beside_it(tmp_path):
+    inner = "images/mine"
+    write(tmp_path, f"{inner}/images/train", f"{inner}/labels/train", "a", BOX)
+    text = f"{NAMES}train: {inner}/images/train\n"
+    (tmp_path / "a.yaml").write_text(text)
+    # The first of several files is taken.
+    (tmp_path / "b.yaml").write_text("names: [nothing]\n")
+    assert len(read_yolo(tmp_path)["train"]["annotations"]) == 1
+
+
+def test_the_file_is_written_as_a_whole(folder, monkeypatch):
+    written = {}
+    monkeypatch.setattr(from_yolo, "write_file", written.__setitem__)
+    coco.write_from_yolo("a.json", folder, "val")
+    assert json.loads(written["a.json"]) == read_yolo(folder)["val"]

@@ -63,3 +63,31 @@ def test_other_folders_are_none(tmp_path):
 def test_what_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="Received: .*none"):
         find_parts(tmp_path / "none")
+
+
+def test_of_several_years_2017_comes_first(tmp_path):
+    files = [f"annotations/instances_val{x}.json" for x in ("2017", "", "2014")]
+    folders = [f"val{x}" for x in ("2017", "", "2014")]
+    for file, images in reversed(list(zip(files, folders))):
+        make(tmp_path, file, f"{images}/1.jpg")
+        assert found(tmp_path) == {"val": (file, images)}
+
+
+def test_images_beside_the_annotations_come_first(tmp_path):
+    file = "annotations/instances_test.json"
+    make(tmp_path, file)
+    # An error names it.
+    assert found(tmp_path) == {"test": (file, "test")}
+    make(tmp_path, "images/test/1.jpg")
+    assert found(tmp_path) == {"test": (file, "images/test")}
+    make(tmp_path, "test/1.jpg")
+    assert found(tmp_path) == {"test": (file, "test")}
+
+
+def test_a_folder_for_each_part_may_be_named_in_two_ways(tmp_path):
+    make(tmp_path, "valid/_annotations.coco.json")
+    make(tmp_path, "test/_annotations.coco.json")
+    assert found(tmp_path)["val"][1] == "valid"
+    make(tmp_path, "val/_annotations.coco.json")
+    assert found(tmp_path)["val"][1] == "val"
+    assert found(tmp_path)["test"][1] == "test"

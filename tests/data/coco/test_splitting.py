@@ -20,7 +20,14 @@ def ids(part):
 
 @pytest.mark.parametrize(
     "number, share, expected",
-    [(10, 0.2, 2), (10, 0.0, 1), (10, 0.99, 9), (2, 0.2, 1), (49, 0.25, 12)],
+    [
+        (10, 0.2, 2),
+        (10, 0.0, 1),
+        (10, 0.99, 9),
+        (2, 0.2, 1),
+        (49, 0.25, 12),
+        (10, 0.26, 3),
+    ],
 )
 def test_a_share_of_the_images_is_held_out(number, share, expected):
     whole = contents(number)

@@ -4,6 +4,8 @@ import pytest
 
 from keras_epsanet.data.coco.transforms import (
     FORMATS,
+    PAD_TO,
+    pad_and_batch,
     padded_size,
     resized_size,
     transform,
@@ -75,3 +77,50 @@ def test_formats_are_those_of_keras(name):
     )
     found = np.stack(FORMATS[name](*corners.T), axis=-1)
     np.testing.assert_allclose(found, expected)
+
+
+def test_images_are_bilinear_without_antialiasing_and_normalized():
+    """A new pixel is the mean of the two in the middle of the old four."""
+    import tensorflow as tf
+
+    row = np.array([0, 10, 90, 200, 0, 30, 70, 255], "uint8")
+    element = {
+        "images": tf.constant(np.tile(row[None, :, None], (2, 1, 3))),
+        "boxes": tf.zeros((1, 4)),
+        "labels": tf.constant([0]),
+        "original_size": tf.constant([2, 8]),
+        "image_size": tf.constant([2, 2]),
+    }
+    found = transform(element, tf.constant(False), "xyxy")["images"]
+    # The means and deviations of ImageNet.
+    expected = [
+        (50 / 255 - mean) / deviation
+        for mean, deviation in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
+    ]
+    np.testing.assert_allclose(found, np.full((2, 2, 3), expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "pad_to, size", [(32, (64, 96)), (48, (48, 96)), ((90, 70), (90, 70))]
+)
+@pytest.mark.parametrize("drop", [False, True])
+def test_batches_are_padded_at_the_bottom_and_the_right(pad_to, size, drop):
+    import tensorflow as tf
+
+    sides = tf.data.Dataset.from_tensor_slices([(33, 60), (40, 65), (7, 8)])
+    images = sides.map(
+        lambda side: {"images": tf.ones(tf.concat((side, (3,)), 0))}
+    )
+    images = images.map(
+        lambda x: {"images": tf.ensure_shape(x["images"], (None, None, 3))}
+    )
+    first, *rest = pad_and_batch(images, 2, pad_to, drop)
+    first = first["images"].numpy()
+    assert first.shape == (2, *size, 3) and len(rest) == (0 if drop else 1)
+    for image, (height, width) in zip(first, ((33, 60), (40, 65))):
+        assert image[:height, :width].all()
+        assert image.sum() == height * width * 3
+
+
+def test_sides_are_multiples_of_the_stride_of_the_coarsest_stage():
+    assert PAD_TO == 32
