@@ -3,14 +3,14 @@
 import argparse
 import warnings
 
-import keras
 import numpy as np
 
 from keras_epsanet import training
-from keras_epsanet.classification import evaluation, inference
+from keras_epsanet.classification import evaluation
 from keras_epsanet.classification.imagenet import evaluation as table_2
 from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.reporting import one_line_errors, usable
+from keras_epsanet.commands.trained_models import load_classifier
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
@@ -56,7 +56,8 @@ def parse(arguments=None, program="evaluate"):
         "--model",
         metavar="FILE",
         default=MODEL,
-        help=f"trained classifier (default: {MODEL})",
+        help="trained classifier, or the folder of its training "
+        f"(default: {MODEL})",
     )
     source.add_argument(
         "--weights", metavar="FILE", help="weights for ImageNet"
@@ -101,8 +102,7 @@ def evaluate_model(args, program):
     """Evaluates a saved classifier, class by class."""
     strategy = training.make_strategy()
     with strategy.scope(), usable(program, args.model):
-        model = keras.saving.load_model(args.model, compile=False)
-        inference.find_class_names(model)
+        model = load_classifier(args.model)
     images = evaluation.open_images(args.data)
     results = evaluation.evaluate(model, images, args.batch_size, strategy)
     print_results(results)
