@@ -270,3 +270,19 @@ def test_a_single_scale_trains_without_a_warning():
     assert (keras.ops.convert_to_numpy(attention) == 1).all()
     for now, then in zip(model.layers[0].se.get_weights(), before):
         np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("filters", "64"),
+        ("kernel_sizes", "3"),
+        ("groups", "3"),
+        ("reduction", "16"),
+        ("reduction", None),
+    ],
+)
+def test_a_message_shows_what_was_received(name, value):
+    arguments = {"filters": 64, name: value}
+    with pytest.raises(ValueError, match=f"{name}`.*: {name}={value!r}"):
+        PSA(**arguments)
