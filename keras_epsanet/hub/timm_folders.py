@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_epsanet.atomic import write_file
 from keras_epsanet.hub.files import check_local, find_file
+from keras_epsanet.hub.fronts import scale_and_offset
 from keras_epsanet.hub.timm_configs import (
     CONFIG,
     describe,
@@ -98,9 +99,10 @@ def _image(config, arguments, include_preprocessing):
         return {"input_shape": shape}
     axes = (1, 1, -1) if is_last else (-1, 1, 1)
     image = keras.Input(shape)
+    scale, offset = scale_and_offset(mean.tolist(), std.tolist())
     layer = keras.layers.Rescaling(
-        np.reshape(1 / (255 * std), axes).tolist(),
-        np.reshape(-mean / std, axes).tolist(),
+        np.reshape(scale, axes).tolist(),
+        np.reshape(offset, axes).tolist(),
         dtype="float32",
         name="rescaling",
     )
