@@ -1,3 +1,4 @@
+import inspect
 import json
 
 import keras
@@ -272,3 +273,13 @@ def test_a_detector_of_a_library_is_refused(model, tmp_path):
 
 def test_every_option_has_a_test():
     assert set(vars(detect.parse(["image.png"]))) == OPTIONS
+
+
+def test_the_help_says_what_a_least_score_of_0_draws(capsys):
+    with pytest.raises(SystemExit):
+        detect.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    defaults = inspect.signature(Detector.__init__).parameters
+    score = defaults["confidence_threshold"].default
+    number = defaults["max_detections"].default
+    assert f"a score of {score}, and {number} objects of an image" in text
