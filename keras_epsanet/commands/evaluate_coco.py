@@ -52,12 +52,16 @@ def main(arguments=None, program="evaluate_coco"):
     with one_line_errors(program, ADVICE):
         check_one_process("An evaluation")
         check_installed(PACKAGES, "An evaluation", "detection")
-        annotations = sources.open_part(
-            args.data, args.part, args.output, args.run
-        )
         strategy = training.make_strategy()
         with strategy.scope(), usable(program, args.weights or args.run):
             detector = open_detector(args)
+        annotations = sources.open_part(
+            args.data,
+            args.part,
+            args.output,
+            args.run,
+            lambda found: check_classes(detector, found, args.data),
+        )
         evaluate(args, detector, annotations, strategy)
 
 
@@ -114,7 +118,6 @@ def evaluate(args, detector, annotations, strategy):
         annotations: `keras_epsanet.data.coco.Annotations`.
         strategy: What `make_strategy` returned.
     """
-    check_classes(detector, annotations)
     batch_size = args.batch_size or distribution.num_replicas(strategy)
     results, bad = evaluate_images(
         detector,
@@ -137,12 +140,13 @@ def evaluate(args, detector, annotations, strategy):
     print(f"Saved in {args.output}: {', '.join(RESULTS)}")
 
 
-def check_classes(detector, annotations):
+def check_classes(detector, annotations, data):
     """Refuses data of other classes than the detector's.
 
     Args:
         detector: A detector of this package.
         annotations: `keras_epsanet.data.coco.Annotations`.
+        data: String, what was opened, for messages.
 
     Raises:
         ValueError: If the number, the names or the order of the classes
@@ -161,7 +165,7 @@ def check_classes(detector, annotations):
         return
     raise ValueError(
         "The detector must know the classes of the data, in their order. "
-        f"Received: a detector with {difference} as in {annotations.path}"
+        f"Received: a detector with {difference} as in {data}"
     )
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ from keras_epsanet import EPSANetBackbone
 from keras_epsanet.commands import evaluate_coco
 from keras_epsanet.data import scenes
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES
-from keras_epsanet.detection import RetinaNet, evaluation_folder
+from keras_epsanet.detection import RetinaNet, evaluation_folder, sources
 from keras_epsanet.detection.ap_table import COLUMNS
 
 pytest.importorskip("pycocotools")
@@ -183,3 +184,31 @@ def test_the_paper_stands_beside_coco(folder, predicted, tmp_path, monkeypatch):
 
 def test_every_option_has_a_test():
     assert set(vars(evaluate_coco.parse(["--data", "x"]))) == OPTIONS
+
+
+@pytest.fixture
+def yolo(folder, tmp_path):
+    """A scene in YOLO's form, of other classes than the detector's."""
+    images = tmp_path / "yolo/images/val"
+    images.mkdir(parents=True)
+    shutil.copy(folder / "coco/val/000000000001.jpg", images / "1.jpg")
+    (tmp_path / "yolo/classes.txt").write_text("fig\npear\n")
+    return tmp_path / "yolo"
+
+
+@pytest.mark.parametrize("weights", ["model.keras", "none.keras"])
+def test_a_command_that_is_refused_leaves_nothing(
+    folder, yolo, tmp_path, weights
+):
+    output = tmp_path / "out"
+    with pytest.raises(SystemExit) as caught:
+        run(folder, output, "--data", yolo, weights=weights)
+    assert isinstance(caught.value.code, str)
+    reason = f"2 as in {yolo}" if weights == "model.keras" else "cannot be used"
+    assert reason in caught.value.code
+    assert not output.exists()
+    # The same data of the detector's classes are written there.
+    names = "\n".join(CLASS_NAMES)
+    (yolo / "classes.txt").write_text(names)
+    sources.open_part(yolo, "val", output)
+    assert (output / "annotations/instances_val.json").exists()
