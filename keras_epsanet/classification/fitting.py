@@ -97,7 +97,7 @@ def fit(
                         recipe.step_batch_size,
                         waited,
                     ),
-                    training.csv_logger(log),
+                    training.csv_logger(log, run.claim),
                     training.ScalarEvents(f"{run.path}/tensorboard"),
                     training.Checkpointing(
                         run,

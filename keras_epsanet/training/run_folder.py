@@ -82,7 +82,7 @@ class RunFolder:
         # Before the claim, which in a storage ends the training of the folder.
         self._check_recipe()
         storage.makedirs(self._checkpoints, exist_ok=True)
-        self._claim = claim_folder(self.path) if is_chief else None
+        self.claim = claim_folder(self.path) if is_chief else None
         if is_chief:
             # Again, for another process may have written one meanwhile.
             if not self._check_recipe():
@@ -181,7 +181,7 @@ class RunFolder:
             network.save(archive)
             if not self.is_chief:
                 return None
-            check_claim(self._claim)
+            check_claim(self.claim)
             with zipfile.ZipFile(archive) as file, whole(path) as temporary:
                 # As `save_weights` would have written it.
                 with (
@@ -204,7 +204,7 @@ class RunFolder:
     def _write(self, model, state, average):
         folder = self.folder(state.step)
         try:
-            check_claim(self._claim)
+            check_claim(self.claim)
             # There may be a damaged one, or this one before its evaluation.
             with whole(folder, replace_folder=True, last=SUMS) as temporary:
                 checkpoints.write(temporary, model, state, self.recipe, average)

@@ -214,6 +214,6 @@ def make_logs(run):
     if not run.is_chief:
         return []
     return [
-        training.csv_logger(f"{run.path}/log.csv"),
+        training.csv_logger(f"{run.path}/log.csv", run.claim),
         training.ScalarEvents(f"{run.path}/tensorboard"),
     ]
