@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -79,7 +81,7 @@ def test_averages_classes_and_curves_are_left(
     run(folder, tmp_path / "out")
     assert len(predicted) == 2
     names = {x.name for x in (tmp_path / "out").iterdir()}
-    assert names == {*evaluate_coco.RESULTS, "parts"}
+    assert names == {*evaluate_coco.RESULTS, "parts", ".lock"}
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert list(metrics) == list(COLUMNS)
     results = json.loads((tmp_path / "out/results.json").read_text())
@@ -212,3 +214,30 @@ def test_a_command_that_is_refused_leaves_nothing(
     (yolo / "classes.txt").write_text(names)
     sources.open_part(yolo, "val", output)
     assert (output / "annotations/instances_val.json").exists()
+
+
+def test_a_folder_that_another_process_evaluates_in_is_refused(
+    folder, predicted, tmp_path
+):
+    output = tmp_path / "out"
+    output.mkdir()
+    code = (
+        "import sys\n"
+        "from keras_epsanet.training.lock import lock_folder\n"
+        f"lock = lock_folder({str(output)!r})\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(SystemExit, match="out is in use by process"):
+            run(folder, output)
+        assert not predicted and [x.name for x in output.iterdir()] == [".lock"]
+        other.stdin.close()
+    run(folder, output)
+    assert predicted
