@@ -46,6 +46,22 @@ def parse(arguments=None, program="evaluate"):
     Returns:
         `argparse.Namespace`.
     """
+    parser = make_parser(program)
+    args = parser.parse_args(arguments)
+    if args.weights and not args.data:
+        parser.error("--weights needs --data")
+    return args
+
+
+def make_parser(program):
+    """Makes the parser of the command line.
+
+    Args:
+        program: Name of the command in messages.
+
+    Returns:
+        `argparse.ArgumentParser`.
+    """
     parser = argparse.ArgumentParser(
         prog=program,
         description=__doc__,
@@ -92,10 +108,7 @@ def parse(arguments=None, program="evaluate"):
         default=224,
         help="of ImageNet, in pixels (default: 224)",
     )
-    args = parser.parse_args(arguments)
-    if args.weights and not args.data:
-        parser.error("--weights needs --data")
-    return args
+    return parser
 
 
 def evaluate_model(args, program):
