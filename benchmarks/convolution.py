@@ -1,14 +1,16 @@
 """Times the forms in which GroupedConv2D can be computed, by ratios.
 
     python benchmarks/convolution.py
+    python benchmarks/convolution.py --milliseconds --threads 1 --repeats 12
 
 For every convolution of the PSA modules of a network: how long TensorFlow's
 grouped kernel and gradients group by group take on a CPU, relative to the
 form that `keras_epsanet/ops/forms.py` chooses, forward and forward with both
 gradients; the same for tiles of 8 and of 16 lanes. Each number is the median
 of `--repeats` ratios of neighboring runs. Below 1 the choice is wrong for this
-machine: `keras_epsanet.autotune` finds a better one. docs/convolution.md has
-what was measured.
+machine: `keras_epsanet.autotune` finds a better one. `--milliseconds` prints
+the least time of each form instead, forward and of the kernel's gradient alone.
+docs/convolution.md has what was measured.
 """
 
 import argparse
@@ -63,7 +65,10 @@ def find_shapes(variant, image_size):
 
 
 def build_runs(form, shape, batch_size):
-    """Returns functions that run a form forward and with its gradients."""
+    """Returns functions that run a form.
+
+    Forward, with both gradients, and the gradient of the kernel alone.
+    """
     size, channels, filters, kernel_size, strides, groups = shape
     layer = keras_epsanet.layers.GroupedConv2D(
         filters, kernel_size, strides, groups
@@ -83,16 +88,23 @@ def build_runs(form, shape, batch_size):
             outputs = layer(images)
         return tape.gradient(outputs, [images, layer.kernel.value], upstream)
 
+    @tf.function
+    def kernel_gradient():
+        with tf.GradientTape() as tape:
+            outputs = layer(images)
+        return tape.gradient(outputs, layer.kernel.value, upstream)
+
+    runs = forward, gradients, kernel_gradient
     with contextlib.ExitStack() as stack:
         for name, value in FORMS[form].items():
             stack.enter_context(mock.patch(name, value))
-        forward()
-        gradients()  # Both are traced now.
-    return forward, gradients
+        for run in runs:
+            run()  # It is traced now.
+    return runs
 
 
 def measure(runs, repeats):
-    """Returns the median ratio of each run's time to that of the first."""
+    """Returns the seconds of each run, `(repeats, runs)`, in turn."""
     seconds = []
     for _ in range(repeats):
         row = []
@@ -101,8 +113,17 @@ def measure(runs, repeats):
             run()
             row.append(time.perf_counter() - start)
         seconds.append(row)
-    seconds = np.array(seconds)
-    return np.median(seconds / seconds[:, :1], axis=0)
+    return np.array(seconds)
+
+
+def ratios(seconds):
+    """Returns the median ratio of each run's time to that of the first."""
+    return np.median(seconds / seconds[:, :1], axis=0)[1:]
+
+
+def milliseconds(seconds):
+    """Returns the least time of each run."""
+    return 1000 * seconds.min(axis=0)
 
 
 def main():
@@ -113,21 +134,38 @@ def main():
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument(
+        "--milliseconds",
+        action="store_true",
+        help="the least times instead of ratios",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, help="default: all that there are"
+    )
     args = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     keras.utils.set_random_seed(0)
 
-    print(f"{args.model}, float32, batch {args.batch_size}: times the chosen")
-    print(f"{'':42} {'forward':40} with gradients")
+    names, places, of_seconds = list(FORMS)[1:], (0, 1), ratios
+    what, titles = "times the chosen", ("forward", "with gradients")
+    if args.milliseconds:
+        names, places, of_seconds = list(FORMS), (0, 2), milliseconds
+        what, titles = "milliseconds", ("forward", "the kernel's gradient")
+    print(f"{args.model}, float32, batch {args.batch_size}: {what}")
+    print(f"{'':42} {titles[0]:{10 * len(names)}} {titles[1]}")
     print("input        filters kernel strides groups", end=" ")
-    print(" ".join(f"{name:>9}" for name in [*list(FORMS)[1:]] * 2))
+    print(" ".join(f"{name:>9}" for name in names * 2))
     for shape in find_shapes(args.model, args.image_size):
-        pairs = [build_runs(form, shape, args.batch_size) for form in FORMS]
-        ratios = [measure(runs, args.repeats)[1:] for runs in zip(*pairs)]
+        runs = [build_runs(form, shape, args.batch_size) for form in FORMS]
+        rows = [
+            of_seconds(measure([run[i] for run in runs], args.repeats))
+            for i in places
+        ]
         size, channels, filters, kernel_size, strides, groups = shape
         print(
             f"{f'{size}×{size}×{channels}':12} {filters:7} {kernel_size:6} "
             f"{strides:7} {groups:6} "
-            + " ".join(f"{x:9.2f}" for row in ratios for x in row),
+            + " ".join(f"{x:9.2f}" for row in rows for x in row),
             flush=True,
         )
 

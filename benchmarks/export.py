@@ -8,7 +8,7 @@ Fashion-MNIST for calibration, into `--output`, and prints a line for each:
 how long EPSANet takes relative to ResNet-50 in the same runtime and to itself
 in Keras, the size of its file, and on Fashion-MNIST how far its outputs are
 from those of Keras, in the largest of them, and how often the class is the
-same. Needs `pip install keras-epsanet[export]`.
+same. Needs `pip install ".[export]"`.
 
 Without `--weights` they are random, and int8 is only worth its comparison for
 trained ones. What was measured stands in docs/deployment.md. ONNX files have

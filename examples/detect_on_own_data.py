@@ -8,7 +8,7 @@ scenes are composed of the embedded pictures of clothes. On 2 cores of an AMD
 EPYC processor with AVX2 that had other work too they took 6 minutes 47 seconds
 (4 of processor time); AP50 rose from 0.2% to 1.3%. Detectors take longer.
 
-Needs `pip install keras-epsanet[detection]`.
+Needs `pip install ".[detection]"`.
 """
 
 import os

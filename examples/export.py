@@ -10,7 +10,7 @@ files are for one size of images. The detectors of `train_coco.py` (`--model
 RUN/model.keras`) are exported with decoding, suppression and class names, if
 they find the same objects; their ONNX files are for one size, too. ONNX Runtime
 fuses more of a graph whose `--batch-size` is fixed; it needs
-`pip install keras-epsanet[export]`.
+`pip install ".[export]"`.
 """
 
 import keras_epsanet_command

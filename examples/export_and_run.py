@@ -12,7 +12,7 @@ an AMD EPYC processor with AVX2 and other work it took 2 minutes 57 seconds:
     python examples/export_and_run.py clothes.onnx PICTURE...
 
 names what other pictures show, by numpy, Pillow and onnxruntime alone.
-Needs `pip install keras-epsanet[export]`.
+Needs `pip install ".[export]"`.
 """
 
 import sys

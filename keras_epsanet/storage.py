@@ -99,7 +99,10 @@ def exists(path):
 
 def isdir(path):
     """Whether there is a folder of this path."""
-    return call("isdir", path) if is_remote(path) else os.path.isdir(path)
+    if not is_remote(path):
+        return os.path.isdir(path)
+    # `isdir` is false of a storage that does not answer too; `exists` raises.
+    return call("isdir", path) or (call("exists", path) and False)
 
 
 def isfile(path):
@@ -140,7 +143,7 @@ def normpath(path):
 def listdir(path):
     """Returns the names of what a folder holds, a list of strings."""
     if is_remote(path):
-        return [name.rstrip("/") for name in call("listdir", path)]
+        return [name.rstrip("/") for name in _list(path)]
     return os.listdir(path)
 
 
@@ -152,7 +155,17 @@ def scandir(path):
             yield entries
         return
     folder = with_slashes(path)
-    yield (Entry(folder, name) for name in call("listdir", folder))
+    yield (Entry(folder, name) for name in _list(folder))
+
+
+def _list(path):
+    """The names in a folder of a storage; those of folders may end in `/`."""
+    try:
+        return call("listdir", path)
+    except FileNotFoundError:
+        # So it calls a folder too whose storage does not answer.
+        call("exists", path)
+        raise
 
 
 def walk(path):

@@ -60,8 +60,23 @@ def os_errors(path):
             tf.errors.ResourceExhaustedError: errno.ENOSPC,
         }
         number = numbers.get(type(error), errno.EIO)
-        reason = error.message or os.strerror(number)
+        reason = " ".join(error.message.split()) or os.strerror(number)
+        if _is_silent(error):
+            reason = f"The storage could not be reached: {reason}"
         raise OSError(number, reason, path) from error
+
+
+def _is_silent(error):
+    """Whether an error says that nothing answered."""
+    import tensorflow as tf
+
+    kinds = (
+        tf.errors.AbortedError,  # After all attempts.
+        tf.errors.DeadlineExceededError,
+        tf.errors.UnavailableError,
+    )
+    # A host without a name is a failed precondition to TensorFlow.
+    return isinstance(error, kinds) or "libcurl code" in error.message
 
 
 def with_slashes(path):

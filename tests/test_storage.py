@@ -179,3 +179,31 @@ except ImportError as error:
     output = run_python(code.format(root=root)).splitlines()
     assert output[0].startswith("text ('.', ['b'], ['a.txt'])")
     assert output[1] == "gs://bucket needs TensorFlow: pip install tensorflow"
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """A path in a storage that nothing answers for, as TensorFlow has it."""
+    reason = "libcurl code 6 meaning 'Could not resolve hostname'"
+
+    def fail(path):
+        raise tf.errors.FailedPreconditionError(None, None, reason)
+
+    def find_nothing(path):
+        raise tf.errors.NotFoundError(None, None, "Could not find directory")
+
+    monkeypatch.setattr(tf.io.gfile, "exists", fail)
+    monkeypatch.setattr(tf.io.gfile, "isdir", lambda path: False)
+    monkeypatch.setattr(tf.io.gfile, "listdir", find_nothing)
+    return "ram://nobody/a"
+
+
+@pytest.mark.parametrize("name", ["exists", "isdir", "isfile", "listdir"])
+def test_what_cannot_be_reached_is_not_what_is_missing(unreachable, name):
+    with pytest.raises(OSError, match="could not be reached: libcurl code 6"):
+        getattr(storage, name)(unreachable)
+
+
+def test_folders_that_cannot_be_reached_are_not_empty(unreachable):
+    with pytest.raises(OSError, match="could not be reached"):
+        list(storage.walk(unreachable))

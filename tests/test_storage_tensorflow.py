@@ -26,6 +26,24 @@ def test_errors_are_those_of_python(kind, expected, number):
     assert (error.value.errno, error.value.filename) == (number, "gs://a")
 
 
+@pytest.mark.parametrize(
+    "kind, reason, is_silent",
+    [
+        ("UnavailableError", "no answer", True),
+        ("AbortedError", "All 10 attempts failed", True),
+        ("FailedPreconditionError", "libcurl code 6:\n\tno host", True),
+        ("FailedPreconditionError", "the folder is not empty", False),
+        ("NotFoundError", "no such object", False),
+    ],
+)
+def test_a_storage_without_an_answer_is_called_so(kind, reason, is_silent):
+    with pytest.raises(OSError) as error:
+        with os_errors("gs://a"):
+            raise getattr(tf.errors, kind)(None, None, reason)
+    start = "The storage could not be reached: " if is_silent else ""
+    assert error.value.strerror == start + " ".join(reason.split())
+
+
 def test_an_error_without_a_reason_gets_one():
     with pytest.raises(FileNotFoundError, match="No such file or directory"):
         call("remove", "ram://test_storage_tensorflow/none")

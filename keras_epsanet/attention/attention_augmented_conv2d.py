@@ -5,8 +5,9 @@ import math
 import keras
 from keras import ops
 
-from keras_epsanet.attention.image_layer import ImageLayer, check_positive
+from keras_epsanet.attention.image_layer import ImageLayer
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -98,12 +99,12 @@ class AttentionAugmentedConv2D(ImageLayer):
             if value % num_heads:
                 raise ValueError(
                     f"`num_heads` must divide `{name}`. "
-                    f"Received: {name}={value}, num_heads={num_heads}"
+                    f"Received: {name}={value!r}, num_heads={num_heads!r}"
                 )
         if value_filters >= filters:
             raise ValueError(
                 "`value_filters` must be less than `filters`. Received: "
-                f"value_filters={value_filters}, filters={filters}"
+                f"value_filters={value_filters!r}, filters={filters!r}"
             )
         if table_size:
             table_size = tuple(table_size)

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_epsanet.attention.dense import fan_in_uniform
-from keras_epsanet.attention.image_layer import ImageLayer, check_positive
+from keras_epsanet.attention.image_layer import ImageLayer
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -58,7 +59,7 @@ class ECA(ImageLayer):
                 raise ValueError(
                     "`kernel_size` must be odd, so that half of it can be "
                     "padded on both sides. "
-                    f"Received: kernel_size={kernel_size}"
+                    f"Received: kernel_size={kernel_size!r}"
                 )
         self.kernel_size = kernel_size
 

@@ -8,8 +8,8 @@ from keras_epsanet.attention.channel_mlp import ChannelMLP
 from keras_epsanet.attention.image_layer import (
     ImageLayer,
     check_divides,
-    check_positive,
 )
+from keras_epsanet.layers.integers import check_positive
 
 # The sixteen best of the paper, for a grid of 7 × 7.
 TOP_16 = (
@@ -83,15 +83,14 @@ class FCA(ImageLayer):
         check_positive(grid=grid)
         if grid < 7:
             raise ValueError(
-                f"`grid` must be at least 7. Received: grid={grid}"
+                f"`grid` must be at least 7. Received: grid={grid!r}"
             )
-        pairs = TOP_16 if frequencies is None else frequencies
-        if not pairs or any(
-            len(pair) != 2 or not set(pair) <= set(range(7)) for pair in pairs
+        if frequencies is not None and not (
+            isinstance(frequencies, (tuple, list)) and _are_pairs(frequencies)
         ):
             raise ValueError(
                 "`frequencies` must be pairs of integers from 0 to 6. "
-                f"Received: frequencies={frequencies}"
+                f"Received: frequencies={frequencies!r}"
             )
         self.grid = grid
         self.reduction = reduction
@@ -100,7 +99,7 @@ class FCA(ImageLayer):
         # One column of cosines for each frequency, in each direction.
         self._bases = [
             np.stack([_cosines(factor * u, grid) for u in direction], -1)
-            for direction in zip(*pairs)
+            for direction in zip(*(frequencies or TOP_16))
         ]
         self.mlp = self.make_sublayer(
             ChannelMLP,
@@ -177,6 +176,15 @@ class FCA(ImageLayer):
             frequencies=self.frequencies,
         )
         return config
+
+
+def _are_pairs(frequencies):
+    return bool(frequencies) and all(
+        isinstance(pair, (tuple, list))
+        and len(pair) == 2
+        and set(pair) <= set(range(7))
+        for pair in frequencies
+    )
 
 
 def _cosines(frequency, grid):

@@ -6,9 +6,9 @@ from keras import ops
 from keras_epsanet.attention.dense import make_dense
 from keras_epsanet.attention.image_layer import (
     ImageLayer,
-    check_positive,
     narrowed,
 )
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

@@ -6,9 +6,10 @@ import math
 import keras
 from keras import ops
 
-from keras_epsanet.attention.image_layer import ImageLayer, check_positive
+from keras_epsanet.attention.image_layer import ImageLayer
 from keras_epsanet.layers.batch_normalization import BatchNormalization
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -89,16 +90,16 @@ class HierarchicalSplit(ImageLayer):
         check_positive(scales=scales, kernel_size=kernel_size, strides=strides)
         if scales < 2:
             raise ValueError(
-                f"`scales` must be at least 2. Received: scales={scales}"
+                f"`scales` must be at least 2. Received: scales={scales!r}"
             )
         if merge not in ("add", "concat"):
             raise ValueError(
-                f"`merge` must be add or concat. Received: merge={merge}"
+                f"`merge` must be add or concat. Received: merge={merge!r}"
             )
         if chained and strides > 1:
             raise ValueError(
                 "A chain cannot have strides: pool in front of it. "
-                f"Received: chained={chained}, strides={strides}"
+                f"Received: chained={chained!r}, strides={strides!r}"
             )
         self.scales = scales
         self.merge = merge
@@ -115,7 +116,7 @@ class HierarchicalSplit(ImageLayer):
         if channels % self.scales:
             raise ValueError(
                 f"`scales` must divide the number of channels, {channels}. "
-                f"Received: scales={self.scales}"
+                f"Received: scales={self.scales!r}"
             )
         width = channels // self.scales
         self.convolutions, self.norms = [], []

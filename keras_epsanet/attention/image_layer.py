@@ -32,13 +32,13 @@ class ImageLayer(CompositeLayer):
             if not self.has_kernels and kwargs.get(name) is not None:
                 raise ValueError(
                     f"{self.__class__.__name__} has no kernel. "
-                    f"Received: {name}={kwargs[name]}"
+                    f"Received: {name}={kwargs[name]!r}"
                 )
         self.data_format = data_format or keras.config.image_data_format()
         if self.data_format not in ("channels_last", "channels_first"):
             raise ValueError(
                 "`data_format` must be channels_last or channels_first. "
-                f"Received: data_format={data_format}"
+                f"Received: data_format={data_format!r}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
@@ -189,21 +189,12 @@ class ImageLayer(CompositeLayer):
         return {**super().get_config(), "data_format": self.data_format}
 
 
-def check_positive(**values):
-    """Raises a ValueError unless the arguments are positive integers."""
-    for name, value in values.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value}"
-            )
-
-
 def check_divides(name, value, channels):
     """Raises a ValueError unless an argument divides the channels."""
     if channels % value:
         raise ValueError(
             f"`{name}` must divide the number of channels, {channels}. "
-            f"Received: {name}={value}"
+            f"Received: {name}={value!r}"
         )
 
 
@@ -220,6 +211,6 @@ def narrowed(channels, reduction):
     if reduction > channels:
         raise ValueError(
             f"`reduction` must be at most the number of channels, {channels}. "
-            f"Received: reduction={reduction}"
+            f"Received: reduction={reduction!r}"
         )
     return channels // reduction

@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_epsanet.attention.image_layer import (
     ImageLayer,
-    check_positive,
     narrowed,
 )
 from keras_epsanet.layers.batch_normalization import BatchNormalization
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

@@ -5,8 +5,9 @@ import collections
 import keras
 from keras import ops
 
-from keras_epsanet.attention.image_layer import ImageLayer, check_positive
+from keras_epsanet.attention.image_layer import ImageLayer
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
+from keras_epsanet.layers.integers import check_all_positive, check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -67,6 +68,12 @@ class PyConv2D(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
+        check_all_positive("kernel_sizes", kernel_sizes)
+        check_all_positive("groups", groups)
+        if isinstance(filters, (tuple, list)):
+            check_all_positive("filters", filters)
+        else:
+            check_positive(filters=filters)
         self.filters = filters
         self.kernel_sizes = tuple(kernel_sizes)
         self.groups = tuple(groups)
@@ -92,20 +99,18 @@ class PyConv2D(ImageLayer):
         """Returns the number of filters of each branch."""
         filters, branches = self.filters, len(self.kernel_sizes)
         if isinstance(filters, int):
-            if not branches or filters % branches:
+            if filters % branches:
                 raise ValueError(
                     "The number of branches must divide `filters`. Received: "
-                    f"filters={filters}, kernel_sizes={self.kernel_sizes}"
+                    f"filters={filters!r}, kernel_sizes={self.kernel_sizes!r}"
                 )
             filters = branches * (filters // branches,)
         if not len(filters) == branches == len(self.groups):
             raise ValueError(
                 "`filters`, `kernel_sizes` and `groups` must have one entry "
-                f"for each branch. Received: filters={self.filters}, "
-                f"kernel_sizes={self.kernel_sizes}, groups={self.groups}"
+                f"for each branch. Received: filters={self.filters!r}, "
+                f"kernel_sizes={self.kernel_sizes!r}, groups={self.groups!r}"
             )
-        for width, size, groups in zip(filters, self.kernel_sizes, self.groups):
-            check_positive(filters=width, kernel_sizes=size, groups=groups)
         return filters
 
     def build(self, input_shape):
@@ -113,7 +118,7 @@ class PyConv2D(ImageLayer):
         if any(channels % groups for groups in self.groups):
             raise ValueError(
                 f"`groups` must divide the number of channels, {channels}. "
-                f"Received: groups={self.groups}"
+                f"Received: groups={self.groups!r}"
             )
         for convolution in self.convolutions:
             convolution.build(input_shape)

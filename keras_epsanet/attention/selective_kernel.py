@@ -8,8 +8,9 @@ from keras import ops
 
 from keras_epsanet.attention.dense import make_dense
 from keras_epsanet.attention.dilated_conv2d import DilatedConv2D
-from keras_epsanet.attention.image_layer import ImageLayer, check_positive
+from keras_epsanet.attention.image_layer import ImageLayer
 from keras_epsanet.layers.batch_normalization import BatchNormalization
+from keras_epsanet.layers.integers import check_all_positive, check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -78,11 +79,13 @@ class SelectiveKernel(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(filters=filters, reduction=reduction, minimum=minimum)
+        check_positive(filters=filters, groups=groups)
+        check_positive(reduction=reduction, minimum=minimum)
+        check_all_positive("dilations", dilations)
         if len(dilations) < 2:
             raise ValueError(
                 "There must be two `dilations` at least. "
-                f"Received: dilations={dilations}"
+                f"Received: dilations={dilations!r}"
             )
         self.filters = filters
         self.kernel_size = kernel_size

@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_epsanet.attention.image_layer import (
     ImageLayer,
-    check_positive,
 )
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -65,7 +65,7 @@ class ShuffleAttention(ImageLayer):
         if channels % (2 * self.groups):
             raise ValueError(
                 "Twice the `groups` must divide the number of channels, "
-                f"{channels}. Received: groups={self.groups}"
+                f"{channels}. Received: groups={self.groups!r}"
             )
         for name, initializer in (
             ("channel_weight", "zeros"),

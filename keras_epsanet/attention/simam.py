@@ -1,5 +1,7 @@
 """SimAM, attention without parameters."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -48,10 +50,12 @@ class SimAM(ImageLayer):
 
     def __init__(self, regularization=1e-4, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        if not regularization > 0:
+        if not isinstance(regularization, numbers.Real) or (
+            not regularization > 0
+        ):
             raise ValueError(
-                "`regularization` must be positive. "
-                f"Received: regularization={regularization}"
+                "`regularization` must be a positive number. "
+                f"Received: regularization={regularization!r}"
             )
         self.regularization = regularization
 

@@ -5,9 +5,10 @@ import math
 import keras
 from keras import ops
 
-from keras_epsanet.attention.image_layer import ImageLayer, check_positive
+from keras_epsanet.attention.image_layer import ImageLayer
 from keras_epsanet.layers.batch_normalization import BatchNormalization
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -83,7 +84,7 @@ class SplitAttention(ImageLayer):
         if filters % groups or length % groups:
             raise ValueError(
                 f"`groups` must divide `filters` and {length}, the narrow "
-                f"middle. Received: groups={groups}, filters={filters}"
+                f"middle. Received: groups={groups!r}, filters={filters!r}"
             )
         self.filters = filters
         self.kernel_size = kernel_size
@@ -127,8 +128,8 @@ class SplitAttention(ImageLayer):
         if channels % groups:
             raise ValueError(
                 "`radix * groups` must divide the number of channels, "
-                f"{channels}. Received: radix={self.radix}, "
-                f"groups={self.groups}"
+                f"{channels}. Received: radix={self.radix!r}, "
+                f"groups={self.groups!r}"
             )
         self.conv.build(input_shape)
         self.norm.build(self.conv.compute_output_shape(input_shape))

@@ -17,7 +17,7 @@ COMPARED = 8
 NAMED = 20
 
 
-def finish(classifier, held_out, run, state, images):
+def finish(classifier, held_out, run, state, images, on_images=None):
     """Saves, checks, evaluates and draws the best epoch, and says so.
 
     Args:
@@ -27,6 +27,8 @@ def finish(classifier, held_out, run, state, images):
         run: `RunFolder`.
         state: `State` at the end.
         images: `Images`.
+        on_images: Optional function of the number of held-out images that
+            the saved model has seen.
 
     Raises:
         RuntimeError: If the saved model predicts something else when it is
@@ -35,9 +37,12 @@ def finish(classifier, held_out, run, state, images):
     recipe, path = run.recipe, f"{run.path}/model.keras"
     save(classifier, recipe, images.class_names, path)
     first = next(held_out.unbatch().batch(24).as_numpy_iterator())[0]
-    print(f"Checking {path}", flush=True)
+    print(f"Checking {path}: that all ways to run it agree", flush=True)
     agreeing = agreement.check_agreement(path, first[:COMPARED])
-    found = results.evaluate_file(path, held_out)
+    print(f"Checking {path}: the held-out images", flush=True)
+    found = results.evaluate_file(path, held_out, on_images)
+    if on_images is not None and images.undecodable_held_out:
+        on_images(images.held_out.num_images)  # The last ones were bad.
     check_accuracy(path, found, state, recipe)
     found.save(run.path)
     pictures.plot_curves(f"{run.path}/log.csv", f"{run.path}/curves.png")

@@ -72,8 +72,7 @@ def fit(
         FloatingPointError: If the loss or a weight is not finite.
     """
     recipe, steps = run.recipe, state.steps_per_epoch
-    log = f"{run.path}/log.csv"
-    training.trim_csv(log, state.epoch)
+    training.trim_csv(f"{run.path}/log.csv", state.epoch)
     # Twice at most: what is left of an interrupted epoch, then the others.
     while not is_finished(recipe, state):
         epoch, done = divmod(state.step, steps)
@@ -92,13 +91,7 @@ def fit(
                 shuffle=False,  # The batches are shuffled already.
                 callbacks=[
                     *([average] if average else []),
-                    training.EpochLog(
-                        training.make_schedule(recipe, steps),
-                        recipe.step_batch_size,
-                        waited,
-                    ),
-                    training.csv_logger(log),
-                    training.ScalarEvents(f"{run.path}/tensorboard"),
+                    *_logs(run, state, waited),
                     training.Checkpointing(
                         run,
                         state,
@@ -109,6 +102,17 @@ def fit(
                     EndEarly(recipe, state),
                 ],
             )
+
+
+def _logs(run, state, waited):
+    """What is logged of each epoch."""
+    recipe = run.recipe
+    schedule = training.make_schedule(recipe, state.steps_per_epoch)
+    return [
+        training.EpochLog(schedule, recipe.step_batch_size, waited),
+        training.csv_logger(f"{run.path}/log.csv", run.claim),
+        training.ScalarEvents(f"{run.path}/tensorboard"),
+    ]
 
 
 def restore_best(model, average, run, state):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import warnings
 
 import keras
 import numpy as np
@@ -115,25 +114,27 @@ def _write_csv(path, rows):
     write_file(path, text.getvalue())
 
 
-def evaluate_file(path, batches):
+def evaluate_file(path, batches, on_images=None):
     """Runs a saved classifier on images.
 
     Args:
         path: Path of a `.keras` file that ends in `ClassNames`.
         batches: Finite `tf.data.Dataset` of images and one-hot classes.
+        on_images: Optional function of the number of images that are done.
 
     Returns:
         `Results`.
     """
     model = keras.saving.load_model(path, compile=False)
-    labels = [
-        np.argmax(classes, axis=-1)
-        for _, classes in batches.as_numpy_iterator()
-    ]
-    with warnings.catch_warnings():
-        # Keras does not count the images before.
-        warnings.filterwarnings("ignore", "Your input ran out of data")
-        probabilities = model.predict(batches.map(lambda x, y: x), verbose=0)
+    labels, probabilities, done = [], [], 0
+    for images, classes in batches.as_numpy_iterator():
+        labels.append(np.argmax(classes, axis=-1))
+        probabilities.append(model.predict_on_batch(images))
+        done += len(labels[-1])
+        if on_images is not None:
+            on_images(done)
     return Results(
-        model.layers[-1].names, np.concatenate(labels), probabilities
+        model.layers[-1].names,
+        np.concatenate(labels),
+        np.concatenate(probabilities),
     )

@@ -3,14 +3,14 @@
 import argparse
 import warnings
 
-import keras
 import numpy as np
 
 from keras_epsanet import training
-from keras_epsanet.classification import evaluation, inference
+from keras_epsanet.classification import evaluation
 from keras_epsanet.classification.imagenet import evaluation as table_2
 from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.reporting import one_line_errors, usable
+from keras_epsanet.commands.trained_models import load_classifier
 from keras_epsanet.data import imagenet
 from keras_epsanet.models.variants import MODEL_CONFIGS
 
@@ -46,6 +46,22 @@ def parse(arguments=None, program="evaluate"):
     Returns:
         `argparse.Namespace`.
     """
+    parser = make_parser(program)
+    args = parser.parse_args(arguments)
+    if args.weights and not args.data:
+        parser.error("--weights needs --data")
+    return args
+
+
+def make_parser(program):
+    """Makes the parser of the command line.
+
+    Args:
+        program: Name of the command in messages.
+
+    Returns:
+        `argparse.ArgumentParser`.
+    """
     parser = argparse.ArgumentParser(
         prog=program,
         description=__doc__,
@@ -56,7 +72,8 @@ def parse(arguments=None, program="evaluate"):
         "--model",
         metavar="FILE",
         default=MODEL,
-        help=f"trained classifier (default: {MODEL})",
+        help="trained classifier, or the folder of its training "
+        f"(default: {MODEL})",
     )
     source.add_argument(
         "--weights", metavar="FILE", help="weights for ImageNet"
@@ -91,18 +108,14 @@ def parse(arguments=None, program="evaluate"):
         default=224,
         help="of ImageNet, in pixels (default: 224)",
     )
-    args = parser.parse_args(arguments)
-    if args.weights and not args.data:
-        parser.error("--weights needs --data")
-    return args
+    return parser
 
 
 def evaluate_model(args, program):
     """Evaluates a saved classifier, class by class."""
     strategy = training.make_strategy()
     with strategy.scope(), usable(program, args.model):
-        model = keras.saving.load_model(args.model, compile=False)
-        inference.find_class_names(model)
+        model = load_classifier(args.model)
     images = evaluation.open_images(args.data)
     results = evaluation.evaluate(model, images, args.batch_size, strategy)
     print_results(results)

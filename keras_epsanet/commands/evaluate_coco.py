@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 
-from keras_epsanet import distribution, training
+from keras_epsanet import distribution, storage, training
 from keras_epsanet.atomic import whole, write_file
 from keras_epsanet.commands.options import (
     add_detector_options,
@@ -26,6 +26,7 @@ from keras_epsanet.detection.coco_figures import draw_precision_recall
 from keras_epsanet.detection.coco_report import CocoReport, masks_are_known
 from keras_epsanet.detection.evaluation_folder import evaluate_images
 from keras_epsanet.distribution.cluster import check_one_process
+from keras_epsanet.training.claim import check_claim, claim_folder
 
 PACKAGES = ("pycocotools", "matplotlib")
 RESULTS = (
@@ -52,13 +53,20 @@ def main(arguments=None, program="evaluate_coco"):
     with one_line_errors(program, ADVICE):
         check_one_process("An evaluation")
         check_installed(PACKAGES, "An evaluation", "detection")
-        annotations = sources.open_part(
-            args.data, args.part, args.output, args.run
-        )
         strategy = training.make_strategy()
         with strategy.scope(), usable(program, args.weights or args.run):
             detector = open_detector(args)
-        evaluate(args, detector, annotations, strategy)
+        claims = []
+
+        def begin(found):
+            check_classes(detector, found, args.data)
+            storage.makedirs(args.output, exist_ok=True)
+            claims.append(claim_folder(args.output))
+
+        annotations = sources.open_part(
+            args.data, args.part, args.output, args.run, begin
+        )
+        evaluate(args, detector, annotations, strategy, *claims)
 
 
 def parse(arguments=None, program="evaluate_coco"):
@@ -105,7 +113,7 @@ def parse(arguments=None, program="evaluate_coco"):
     return parser.parse_args(arguments)
 
 
-def evaluate(args, detector, annotations, strategy):
+def evaluate(args, detector, annotations, strategy, claim):
     """Evaluates, prints and leaves the results.
 
     Args:
@@ -113,8 +121,8 @@ def evaluate(args, detector, annotations, strategy):
         detector: A detector of this package.
         annotations: `keras_epsanet.data.coco.Annotations`.
         strategy: What `make_strategy` returned.
+        claim: What `claim_folder` returned for the output folder.
     """
-    check_classes(detector, annotations)
     batch_size = args.batch_size or distribution.num_replicas(strategy)
     results, bad = evaluate_images(
         detector,
@@ -122,6 +130,7 @@ def evaluate(args, detector, annotations, strategy):
         batch_size,
         args.output,
         progress(len(annotations.images)),
+        claim,
     )
     report_bad(bad)
     known = masks_are_known(load_coco(annotations.path))
@@ -133,16 +142,18 @@ def evaluate(args, detector, annotations, strategy):
     )
     print("", *format_table(report.metrics, beside), sep="\n")
     print("", *report.class_lines(), sep="\n")
+    check_claim(claim)
     leave(args.output, report, results)
     print(f"Saved in {args.output}: {', '.join(RESULTS)}")
 
 
-def check_classes(detector, annotations):
+def check_classes(detector, annotations, data):
     """Refuses data of other classes than the detector's.
 
     Args:
         detector: A detector of this package.
         annotations: `keras_epsanet.data.coco.Annotations`.
+        data: String, what was opened, for messages.
 
     Raises:
         ValueError: If the number, the names or the order of the classes
@@ -161,7 +172,7 @@ def check_classes(detector, annotations):
         return
     raise ValueError(
         "The detector must know the classes of the data, in their order. "
-        f"Received: a detector with {difference} as in {annotations.path}"
+        f"Received: a detector with {difference} as in {data}"
     )
 
 

@@ -4,12 +4,10 @@ import argparse
 import itertools
 import os
 
-import keras
 import numpy as np
 
 from keras_epsanet import storage
 from keras_epsanet.classification import evaluation, pictures
-from keras_epsanet.classification.inference import find_class_names
 from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.reporting import (
     SKIPPED,
@@ -19,6 +17,7 @@ from keras_epsanet.commands.reporting import (
     one_line_errors,
     usable,
 )
+from keras_epsanet.commands.trained_models import load_classifier
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.data.image_files import list_files
 from keras_epsanet.explain import report
@@ -69,7 +68,12 @@ def parse(arguments=None, program="explain"):
         "some of --data are explained",
     )
     for name, default, what in (
-        ("model", MODEL, f"trained classifier (default: {MODEL})"),
+        (
+            "model",
+            MODEL,
+            "trained classifier, or the folder of its training "
+            f"(default: {MODEL})",
+        ),
         ("compare", None, "another one, which is shown beside it"),
         (
             "data",
@@ -164,8 +168,7 @@ def load_models(args, program):
     models = {}
     for path in paths:
         with usable(program, path):
-            model = keras.saving.load_model(path, compile=False)
-            find_class_names(model)
+            model = load_classifier(path)
             find_layer(model, args.layer)
         models[_short_name(path, paths)] = model
     return models

@@ -16,6 +16,7 @@ from keras_epsanet.commands.reporting import (
     one_line_errors,
     usable,
 )
+from keras_epsanet.commands.trained_models import model_file
 from keras_epsanet.detection import exported
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.trained_detectors import load_trained
@@ -58,6 +59,7 @@ def main(arguments=None, program="export"):
             extra, *packages = NEEDED[name]
             check_installed(packages, f"An export as {name}", extra)
         with usable(program, args.model):
+            args.model = model_file(args.model)
             if family_of(args.model):
                 model = load_trained(args.model)
             else:
@@ -86,8 +88,8 @@ def parse(arguments=None, program="export"):
         "--model",
         metavar="FILE",
         default=MODEL,
-        help="trained classifier or detector, or the name of a public "
-        f"detector (default: {MODEL})",
+        help="trained classifier or detector, the folder of its training, "
+        f"or the name of a public detector (default: {MODEL})",
     )
     parser.add_argument(
         "--format",

@@ -6,8 +6,6 @@ import io
 import json
 import sys
 
-import keras
-
 from keras_epsanet.atomic import write_file
 from keras_epsanet.classification.inference import (
     find_class_names,
@@ -23,6 +21,7 @@ from keras_epsanet.commands.reporting import (
     one_line_errors,
     usable,
 )
+from keras_epsanet.commands.trained_models import load_classifier
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.data.image_files import list_files
 
@@ -55,8 +54,8 @@ def predict(args, program):
     files, skipped, found = list_files(args.images), [], []
     end_if_no_files(program, files, args.images)
     with usable(program, args.model):
-        model = keras.saving.load_model(args.model, compile=False)
-        names = find_class_names(model)
+        model = load_classifier(args.model)
+    names = find_class_names(model)
     images = decoded(files, skipped, program)
     for paths, batch in same_shapes(images, args.batch_size, resizing(model)):
         predictions = names.decode(model(batch, training=False), args.top)
@@ -110,7 +109,8 @@ def make_parser(program):
         "--model",
         metavar="FILE",
         default=MODEL,
-        help=f"trained classifier (default: {MODEL})",
+        help="trained classifier, or the folder of its training "
+        f"(default: {MODEL})",
     )
     parser.add_argument(
         "--top",

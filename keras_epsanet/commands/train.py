@@ -67,8 +67,9 @@ def make_parser(program):
     source.add_argument(
         "--data",
         metavar="FOLDER",
-        help="folder with a sub-folder of images for each class, or with "
-        "such folders train and val or test (default: Fashion-MNIST)",
+        help="folder with a sub-folder of images for each of two classes or "
+        "more, or with such folders train and val or test (default: "
+        "Fashion-MNIST)",
     )
     source.add_argument(
         "--tfds", metavar="NAME", help="name in TensorFlow Datasets"
@@ -85,7 +86,7 @@ def make_parser(program):
         "--classes",
         type=options.positive("classes"),
         metavar="N",
-        help="number of classes that the images must have",
+        help="number of classes that the images must have, two at least",
     )
     options.add_training_options(
         parser,
@@ -159,7 +160,8 @@ def train(args, recipe, images, program):
             f"epoch {run_folder.best_epoch(state)}"
         )
     starting.take_best(started, images.train, evaluation, strategy)
-    finishing.finish(classifier, held_out, run, state, images)
+    bar = reporting.progress_bar(images.held_out.num_images)
+    finishing.finish(classifier, held_out, run, state, images, bar.update)
     reporting.report_next("predict", f"--model {args.output}/model.keras")
 
 

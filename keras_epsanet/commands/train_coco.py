@@ -243,24 +243,40 @@ def fit_recipe(args, recipe, annotations, strategy):
     """Makes the recipe of a new training fit the number of its images."""
     if not args.data or training.read_recipe(args.output, training.CocoRecipe):
         return recipe
-    number = len(
-        training_images(annotations, masks=from_recipe.has_masks(recipe))
-    )
+    number = count_learned(recipe, annotations)
     devices = distribution.num_replicas(strategy)
     fitted = few_images.fit_to_images(recipe, args, number, devices)
     changes = fitted.differences(recipe)
     if changes:
-        print(f"Fitted to {number:,} images: {'; '.join(changes)}")
+        print(
+            f"Fitted to {number:,} images with {objects(recipe)}: "
+            f"{'; '.join(changes)}"
+        )
     return fitted
+
+
+def count_learned(recipe, annotations):
+    """Counts the images that a detector learns from, those with objects."""
+    masks = from_recipe.has_masks(recipe)
+    return len(training_images(annotations, masks=masks))
+
+
+def objects(recipe):
+    """What an image must have to be learned from, a string."""
+    return "masks" if from_recipe.has_masks(recipe) else "objects"
 
 
 def report_start(recipe, strategy, annotations, state):
     """Says what is trained, with what, and from where it goes on."""
     train, val = (len(annotations[x].images) for x in ("train", "val"))
+    learned = count_learned(recipe, annotations["train"])
+    counts = f"{train:,} images to train"
+    if learned < train:
+        counts += f", of which {learned:,} with {objects(recipe)} are used"
     reporting.report_start(
         f"{recipe.detector} on {recipe.model}",
         strategy,
-        f"{train:,} images to train, {val:,} to evaluate",
+        f"{counts}, {val:,} to evaluate",
         recipe,
         state,
     )

@@ -19,6 +19,7 @@ from keras_epsanet.classification.models import MODELS
 from keras_epsanet.commands import options, reporting
 from keras_epsanet.data import imagenet
 from keras_epsanet.training import trained_start
+from keras_epsanet.training.recipe_file import FILE, read_recipe_file
 
 CHECKPOINT_STEPS = 1000
 
@@ -114,10 +115,9 @@ def choose_recipe(args):
     """
     path = args.recipe
     if path is None and args.resume:
-        path = os.path.join(args.output, "recipe.json")
+        path = os.path.join(args.output, FILE)
     if path is not None:
-        with storage.open_file(path) as file:
-            recipe = training.ImageNetRecipe.from_json(file.read())
+        recipe = read_recipe_file(path, training.ImageNetRecipe)
         return recipe.with_options(args)
     recipe = smoke.SMOKE if args.smoke else training.IMAGENET
     recipe = recipe.with_options(args)

@@ -32,7 +32,9 @@ def picture_names(files):
 
     Returns:
         Dictionary from paths to names: those of the files with `.png`, in
-        the folders in which they lie below the one that all are in.
+        the folders in which they lie below the one that all are in. Of
+        files of this machine and of storages it is in folders `local`,
+        `gs` and so on.
 
     Example:
 
@@ -40,11 +42,17 @@ def picture_names(files):
     {'a/b/1.jpg': 'b/1.png', 'a/c/1.jpg': 'c/1.png'}
     """
     absolute = {path: storage.abspath(path) for path in files}
-    folders = {os.path.dirname(path) for path in absolute.values()}
-    top = os.path.commonpath(folders)
+    roots = collections.defaultdict(set)
+    for whole in absolute.values():
+        root, below = _split(whole)
+        roots[root].add(os.path.dirname(below))
     names = {}
     for path, whole in absolute.items():
-        names[path] = os.path.relpath(whole, top)
+        root, below = _split(whole)
+        names[path] = os.path.relpath(below, os.path.commonpath(roots[root]))
+        if len(roots) > 1:
+            # Nothing lies above this machine and a storage.
+            names[path] = os.path.join(root or "local", names[path])
     stems = collections.Counter(
         os.path.splitext(name)[0] for name in set(names.values())
     )
@@ -53,3 +61,11 @@ def picture_names(files):
         # Both of 1.jpg and 1.webp keep their endings.
         names[path] = f"{stem if stems[stem] == 1 else name}.png"
     return names
+
+
+def _split(path):
+    """The scheme of a path, empty for this machine, and what is in there."""
+    if not storage.is_remote(path):
+        return "", path
+    scheme, _, below = path.partition("://")
+    return scheme, f"/{below}"

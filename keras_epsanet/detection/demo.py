@@ -1,9 +1,11 @@
 """A short training on composed scenes: its recipes and its data."""
 
 import dataclasses
+import json
 
-from keras_epsanet import atomic, training
+from keras_epsanet import atomic, storage, training
 from keras_epsanet.data import scenes
+from keras_epsanet.data.coco.layouts import find_parts
 from keras_epsanet.detection.sources import open_annotations
 
 # On few small scenes, from a small network's weights, for which the paper's
@@ -74,7 +76,7 @@ def open_scenes(path, recipe, number=None):
     Raises:
         ValueError: If the folder holds other scenes.
     """
-    if not atomic.is_whole(path):
+    if not atomic.is_whole(path) and not _has_all(path):
         # Half of them, in a storage.
         atomic.remove_folder(path)
         count = number
@@ -95,3 +97,22 @@ def open_scenes(path, recipe, number=None):
             f"{theirs[0]} of {theirs[1]}"
         )
     return annotations
+
+
+def _has_all(path):
+    """Whether a folder has all scenes, as a copy without the last file has."""
+    if not storage.isdir(path):
+        return False
+    found = find_parts(path)
+    if not {"train", "val"} <= set(found):
+        return False
+    for file, images in found.values():
+        try:
+            with storage.open_file(file, encoding="utf-8") as stream:
+                listed = json.load(stream)["images"]
+            names = {image["file_name"] for image in listed}
+            if not names <= set(storage.listdir(images)):
+                return False
+        except (FileNotFoundError, KeyError, ValueError):
+            return False
+    return True

@@ -18,6 +18,7 @@ from keras_epsanet.atomic import remove_unfinished, sha256, write_file
 from keras_epsanet.data import coco
 from keras_epsanet.detection.evaluation import to_results
 from keras_epsanet.distribution import predict
+from keras_epsanet.training.claim import check_claim
 
 # Images whose results an interruption costs at most, with whole batches.
 IMAGES_A_PART = 64
@@ -25,7 +26,9 @@ IMAGES_A_PART = 64
 _WITHOUT_EFFECT = ("backbone", "name", "trainable", "head_initializer", "seed")
 
 
-def evaluate_images(detector, annotations, batch_size, folder, on_images=None):
+def evaluate_images(
+    detector, annotations, batch_size, folder, on_images=None, claim=None
+):
     """Predicts for all images, or for those that were not done before.
 
     Args:
@@ -35,6 +38,9 @@ def evaluate_images(detector, annotations, batch_size, folder, on_images=None):
         folder: Where results are kept; it need not exist.
         on_images: Optional function of the number of images that are done,
             called at the start, too.
+        claim: What `claim_folder` returned for the folder, or `None`: a
+            second process that writes there is refused, or in a storage
+            takes it over.
 
     Returns:
         Results in COCO's form, a list of dictionaries, and the list of the
@@ -42,6 +48,7 @@ def evaluate_images(detector, annotations, batch_size, folder, on_images=None):
 
     Raises:
         OSError: If the results cannot be written.
+        RuntimeError: If another process has taken over the folder.
         ValueError: If an argument is out of range.
     """
     settings = describe(detector, annotations, batch_size)
@@ -72,6 +79,7 @@ def evaluate_images(detector, annotations, batch_size, folder, on_images=None):
             names = [x for x in annotations.bad if x not in bad]
             part = {"results": new, "bad": names}
             name = f"{place // number * number:08d}.json"
+            check_claim(claim)
             write_file(os.path.join(parts, name), json.dumps(part))
             results, bad, new = results + new, bad + names, []
         on_images(done)

@@ -103,7 +103,7 @@ def fit(
                 waited,
             ),
             bad,
-            training.csv_logger(log),
+            training.csv_logger(log, run.claim),
             training.ScalarEvents(f"{run.path}/tensorboard"),
             training.Checkpointing(
                 run,

@@ -21,6 +21,7 @@ from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.resnet_backbone import ResNetBackbone
 from keras_epsanet.models.resnet_variants import RESNET_CONFIGS
 from keras_epsanet.training import CocoRecipe, make_optimizer, synchronized
+from keras_epsanet.training.recipe_file import FILE, read_recipe_file
 
 
 def has_masks(recipe):
@@ -98,8 +99,7 @@ def load_detector(run):
         OSError, ValueError: If a file is missing, or is no detector of this
             package.
     """
-    with storage.open_file(os.path.join(run, "recipe.json")) as file:
-        recipe = CocoRecipe.from_json(file.read())
+    recipe = read_recipe_file(os.path.join(run, FILE), CocoRecipe)
     if recipe.library != "keras_epsanet":
         raise ValueError(
             "The detector must be one of this package. "

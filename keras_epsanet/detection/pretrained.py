@@ -1,9 +1,8 @@
 """Detectors that MMDetection has trained, made from their files."""
 
-import keras
-
 from keras_epsanet import storage
 from keras_epsanet.data.coco.class_names import COCO_CLASSES
+from keras_epsanet.detection.failed_steps import SurvivingModel
 from keras_epsanet.detection.mmdet_files import Checkpoint, read_mmdet
 from keras_epsanet.detection.mmdet_weights import (
     count_classes,
@@ -25,7 +24,7 @@ from keras_epsanet.weights.torch_files import READ_ENDINGS, import_for_files
 FROZEN = {"freeze_stages": 1, "norm_eval": True}
 
 
-class PretrainedModel(keras.Model):
+class PretrainedModel(SurvivingModel):
     """Model that is made from a file of MMDetection.
 
     A subclass has the attribute `FAMILY`, which begins the names of its

@@ -2,6 +2,8 @@
 
 import json
 import os
+import tempfile
+import warnings
 
 from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
@@ -72,7 +74,7 @@ def open_annotations(path, folder, val_share=0.2, seed=0):
     }
 
 
-def open_part(path, part, folder, run=None):
+def open_part(path, part, folder, run=None, check=None):
     """Opens one part of a data set, to evaluate with.
 
     Args:
@@ -81,6 +83,8 @@ def open_part(path, part, folder, run=None):
             are taken as a whole.
         run: Folder of the training of the detector, or `None`. Of data
             without the part, it is what that training held out.
+        check: Function of the `Annotations` that raises if they are of no
+            use, or `None`. Nothing is written into `folder` then.
 
     Returns:
         `keras_epsanet.data.coco.Annotations`.
@@ -88,19 +92,23 @@ def open_part(path, part, folder, run=None):
     Raises:
         OSError, ValueError: As of `open_annotations`.
     """
+    check = check or (lambda annotations: None)
     found = find_parts(path)
     if part in found:
-        return _not_empty(coco.Annotations(*found[part]), path)
+        return _checked(coco.Annotations(*found[part]), path, check)
     held_out = _written(run, part) if run else None
     if held_out and storage.isfile(held_out):
         _, images = _read(path, found)
-        return _not_empty(coco.Annotations(held_out, images), path)
+        return _checked(coco.Annotations(held_out, images), path, check)
     if len(found) == 1 and WHOLE in found:
-        return _not_empty(coco.Annotations(*found[WHOLE]), path)
+        return _checked(coco.Annotations(*found[WHOLE]), path, check)
     contents, images = _read(path, found)
     names = (part,) if len(contents) > 1 else (part, WHOLE)
     chosen = _one_of(contents, names, path)
-    return _not_empty(_write(chosen, images, folder, part), path)
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # They come again.
+        _checked(_write(chosen, images, temporary, part), path, check)
+    return _write(chosen, images, folder, part)
 
 
 def _read(path, found):
@@ -167,6 +175,11 @@ def _write(contents, images, folder, part):
     storage.makedirs(os.path.dirname(path), exist_ok=True)
     write_file(path, json.dumps(contents))
     return coco.Annotations(path, images)
+
+
+def _checked(annotations, path, check):
+    check(_not_empty(annotations, path))
+    return annotations
 
 
 def _not_empty(annotations, path):

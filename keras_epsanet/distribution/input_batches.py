@@ -18,12 +18,8 @@ def count_batches(dataset, steps=None, batch_size=32):
             there are no `steps`.
     """
     for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if value is None and name == "steps":
-            continue
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            _refuse_number(name, value)
-        if value < 1:
-            _refuse_number(name, value)
+        if value is not None or name != "steps":
+            check_number(name, value)
     number = _number(dataset, batch_size)
     if number is not None and number < 0:  # TensorFlow: endless, not known.
         if number == -1 and steps is None:
@@ -58,7 +54,7 @@ def input_batches(dataset, steps=None, batch_size=32):
     >>> [(size, tuple(x.shape)) for size, x in batches]
     [(3, (3, 2)), (2, (2, 2))]
     """
-    for batch in itertools.islice(_batches(dataset, batch_size), steps):
+    for batch in itertools.islice(batches(dataset, batch_size), steps):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
         x = keras.tree.map_structure(_tensor, x)
         size = keras.tree.flatten(x)[0].shape[0]
@@ -66,10 +62,18 @@ def input_batches(dataset, steps=None, batch_size=32):
             yield size, x
 
 
-def _refuse_number(name, value):
-    raise ValueError(
-        f"`{name}` must be a positive integer. Received: {name}={value}"
-    )
+def check_number(name, value):
+    """Raises a `ValueError` unless an argument is a positive integer.
+
+    Args:
+        name: String, name of the argument.
+        value: What was given.
+    """
+    is_integer = isinstance(value, (int, np.integer))
+    if not is_integer or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
 
 
 def _holds_arrays(dataset):
@@ -106,7 +110,15 @@ def _number(dataset, batch_size):
         return None
 
 
-def _batches(dataset, batch_size):
+def batches(dataset, batch_size):
+    """Yields the batches of a dataset as they are, arrays in batches.
+
+    Args:
+        dataset, batch_size: As for `input_batches`.
+
+    Yields:
+        Batches; of arrays a tuple of one, the inputs.
+    """
     if _holds_arrays(dataset):
         arrays, length = _arrays(dataset)
         for start in range(0, length, batch_size):

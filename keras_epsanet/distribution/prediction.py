@@ -3,31 +3,37 @@
 import keras
 import numpy as np
 
+from keras_epsanet.distribution.input_batches import batches, check_number
 from keras_epsanet.distribution.replicas import num_replicas, worker
 
 
-def predict(model, dataset, strategy=None):
-    """Predicts for every image of a dataset, in its order.
+def predict(model, dataset, strategy=None, batch_size=32):
+    """Predicts for every image of a dataset or an array, in its order.
 
     Args:
         model: A compiled or uncompiled `keras.Model`.
-        dataset: Finite batched `tf.data.Dataset` as in `pad_to_devices`, or
-            a list of batches of images.
+        dataset: Finite batched `tf.data.Dataset` as in `pad_to_devices`, a
+            list of batches of images, or all images in a NumPy array, a
+            tensor or a dictionary of them.
         strategy: What `keras_epsanet.distribution.make_strategy` returned;
             `None` is that of the model.
+        batch_size: Integer, images of an array that are computed at a time.
 
     Returns:
         NumPy array `(images, ...)`, or a structure of them, as of
         `model.predict`.
 
     Raises:
-        ValueError: If there is no image, or several workers share it.
+        ValueError: If there is no image, several workers share it, or
+            `batch_size` is not a positive integer.
 
     Example:
 
     >>> import numpy as np
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     >>> predict(model, [np.ones((4, 4)), np.ones((1, 4))]).shape
+    (5, 2)
+    >>> predict(model, np.ones((5, 4))).shape
     (5, 2)
     """
     if strategy is None:
@@ -37,9 +43,10 @@ def predict(model, dataset, strategy=None):
             "One worker predicts. "
             f"Received: strategy of {worker(strategy)[1]} workers"
         )
+    check_number("batch_size", batch_size)
     number = num_replicas(strategy)
     parts = []
-    for batch in dataset:
+    for batch in batches(dataset, batch_size):
         batch = batch if isinstance(batch, tuple) else (batch,)
         images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
         images = keras.tree.map_structure(np.asarray, images)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_epsanet import attention as layers
-from keras_epsanet.attention.image_layer import check_positive
 from keras_epsanet.explain.class_scores import has_scores
 from keras_epsanet.explain.gradients import to_float32
 from keras_epsanet.explain.layer_search import all_calls
 from keras_epsanet.explain.model_inputs import check_images, in_batches, run
 from keras_epsanet.explain.replaced import replaced
 from keras_epsanet.layers import PSA, ClassNames
+from keras_epsanet.layers.integers import check_positive
 
 # What is multiplied with the input: a number for each channel, or also for
 # each pixel.

@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 
-from keras_epsanet.attention.image_layer import check_positive
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.explain import detection_maps, score_cam
 from keras_epsanet.explain.class_scores import before_softmax, check_classes
@@ -21,6 +20,7 @@ from keras_epsanet.explain.model_inputs import (
     run,
 )
 from keras_epsanet.explain.replaced import observed
+from keras_epsanet.layers.integers import check_positive
 
 SCORE_CAM = "scorecam"
 NAMES = (*METHODS, SCORE_CAM)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_epsanet.attention.image_layer import check_positive
 from keras_epsanet.explain.attention_weights import (
     SCALES,
     find_attention,
@@ -17,6 +16,7 @@ from keras_epsanet.explain.labeled_batches import labeled_batches
 from keras_epsanet.explain.model_inputs import run
 from keras_epsanet.explain.replaced import replaced
 from keras_epsanet.graph.visit import check_functional
+from keras_epsanet.layers.integers import check_positive
 
 ALL = "all"
 

@@ -8,7 +8,11 @@ import keras
 from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.ops.forms import Forms
-from keras_epsanet.ops.processor import processor_name, vector_lanes
+from keras_epsanet.ops.processor import (
+    processor_name,
+    threads,
+    vector_lanes,
+)
 from keras_epsanet.weights.downloads import cache_folder
 
 
@@ -33,8 +37,8 @@ def machine():
     else:
         version = ""
     return (
-        f"{processor_name()}, {vector_lanes()} lanes, {os.cpu_count()} CPUs, "
-        f"{backend} {version}"
+        f"{processor_name()}, {vector_lanes()} lanes, "
+        f"{threads(backend)} threads, {backend} {version}"
     )
 
 

@@ -210,7 +210,8 @@ def _introduction(name, dataset, results, images):
 
 def _use(kind, place):
     return (
-        '## Use\n\n```sh\npip install "keras-epsanet[hub]"\n```\n\n```python\n'
+        "## Use\n\nIn a checkout of keras_epsanet:\n\n```sh\n"
+        'pip install ".[hub]"\n```\n\n```python\n'
         + _KINDS[kind].format(place=place)
         + "```\n"
     )

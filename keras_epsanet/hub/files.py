@@ -1,10 +1,16 @@
 """Files of a model: in a folder, or where a hub has it."""
 
+import contextlib
+import fnmatch
 import importlib
 import os
+import shutil
 
 from keras_epsanet import storage
+from keras_epsanet.atomic import whole
 
+# What a new repository of a hub has already.
+_CARDS = ("README.md", "LICENSE")
 _CLIENTS = {"hf": "huggingface_hub", "kaggle": "kagglehub"}
 
 
@@ -61,6 +67,52 @@ def check_local(folder):
             "What is published is written to a folder of this machine. "
             f"Received: folder={folder}"
         )
+
+
+@contextlib.contextmanager
+def published_folder(folder, files):
+    """Lets a folder to be published appear when all of it is there.
+
+    Args:
+        folder: Path. What lies in a folder of the kind beside its files,
+            such as a card, stays.
+        files: Patterns of the names of the files of the kind, the first of
+            which each such folder has.
+
+    Yields:
+        Path of an empty folder to write to.
+
+    Raises:
+        ValueError: If the folder is in a storage, is a file, or holds
+            something, but not the first file.
+    """
+    check_local(folder)
+    folder = os.path.abspath(folder)
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ValueError(f"`folder` must be no file. Received: folder={folder}")
+    held = os.listdir(folder) if os.path.isdir(folder) else []
+    others = [
+        name
+        for name in held
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in files)
+    ]
+    visible = [x for x in held if not x.startswith(".") and x not in _CARDS]
+    if visible and files[0] not in held:
+        raise ValueError(
+            "`folder` must be new, empty or one that was published before, "
+            f"with {files[0]}. "
+            f"Received: folder={folder} with {', '.join(sorted(visible)[:3])}"
+        )
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with whole(folder, replace_folder=True) as temporary:
+        os.makedirs(temporary)
+        yield temporary
+        for name in others:
+            source, copy = (os.path.join(x, name) for x in (folder, temporary))
+            if os.path.isdir(source):
+                shutil.copytree(source, copy, symlinks=True)
+            elif not os.path.exists(copy):
+                shutil.copy2(source, copy, follow_symlinks=False)
 
 
 def _import_client(scheme, source):

@@ -32,12 +32,30 @@ class Front(NamedTuple):
     @property
     def scale(self):
         """List of floats, the factors of pixels from 0 to 255, or `None`."""
-        return self.mean and [1 / (255 * std) for std in self.std]
+        return self.mean and scale_and_offset(self.mean, self.std)[0]
 
     @property
     def offset(self):
         """List of floats, what is added to the products, or `None`."""
-        return self.mean and [-m / std for m, std in zip(self.mean, self.std)]
+        return self.mean and scale_and_offset(self.mean, self.std)[1]
+
+
+def scale_and_offset(mean, std):
+    """What normalizes pixels from 0 to 255: a factor and what is added.
+
+    Args:
+        mean, std: Floats, of each channel of images in [0, 1].
+
+    Returns:
+        Pair of lists of floats.
+
+    Example:
+
+    >>> scale_and_offset([0.5], [0.5])[1]
+    [-1.0]
+    """
+    scale = [1 / (255 * s) for s in std]
+    return scale, [-m / s for m, s in zip(mean, std)]
 
 
 def stem_input(model):

@@ -2,11 +2,14 @@
 
 from keras_epsanet.classification.inference import resizing
 from keras_epsanet.hub.class_names import class_names_of, write_class_names
-from keras_epsanet.hub.files import check_local
+from keras_epsanet.hub.files import check_local, published_folder
 from keras_epsanet.hub.fronts import read_front
 from keras_epsanet.hub.tasks import image_classifier
 from keras_epsanet.hub.timm_folders import load_timm, save_timm
 from keras_epsanet.models.presets import import_keras_hub
+
+# Of KerasHub, the first one of any preset, and beside them the class names.
+PRESET = ("metadata.json", "*.json", "*.h5", "assets", "SHA256SUMS")
 
 
 def save_preset(model, folder):
@@ -14,12 +17,14 @@ def save_preset(model, folder):
 
     Args:
         model: As in `image_classifier`.
-        folder: Path of the folder. It is made if need be.
+        folder: Path of the folder. It is made if need be, and appears when
+            all of it is there; of a preset that was there the files are
+            replaced.
 
     Raises:
         ImportError: If KerasHub is missing.
         ValueError: As of `image_classifier`, or if the folder is in a
-            storage.
+            storage, or holds something else than a preset.
 
     Example:
 
@@ -31,10 +36,11 @@ def save_preset(model, folder):
     5
     """
     check_local(folder)
-    image_classifier(model).save_to_preset(folder)
-    names = class_names_of(model)
-    if names:
-        write_class_names(folder, names)
+    task, names = image_classifier(model), class_names_of(model)
+    with published_folder(folder, PRESET) as temporary:
+        task.save_to_preset(temporary)
+        if names:
+            write_class_names(temporary, names)
 
 
 WRITERS = {"preset": save_preset, "timm": save_timm}

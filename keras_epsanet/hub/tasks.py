@@ -3,7 +3,11 @@
 import keras
 
 from keras_epsanet.hub.backbones import backbone_like
-from keras_epsanet.hub.fronts import data_format_of, read_front
+from keras_epsanet.hub.fronts import (
+    data_format_of,
+    read_front,
+    scale_and_offset,
+)
 from keras_epsanet.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_epsanet.models.presets import import_keras_hub
 from keras_epsanet.weights.layer_names import CLASSIFIER, network_layers
@@ -36,11 +40,9 @@ def image_converter(
     >>> converter(np.full((1, 64, 64, 3), 255.0)).shape == (1, 32, 32, 3)
     True
     """
+    scale, offset = scale_and_offset(mean, std)
     return import_keras_hub().layers.ImageConverter(
-        image_size=image_size,
-        scale=[1 / (255 * s) for s in std],
-        offset=[-m / s for m, s in zip(mean, std)],
-        **kwargs,
+        image_size=image_size, scale=scale, offset=offset, **kwargs
     )
 
 

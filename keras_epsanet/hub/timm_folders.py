@@ -7,7 +7,12 @@ import keras
 import numpy as np
 
 from keras_epsanet.atomic import write_file
-from keras_epsanet.hub.files import check_local, find_file
+from keras_epsanet.hub.files import (
+    check_local,
+    find_file,
+    published_folder,
+)
+from keras_epsanet.hub.fronts import scale_and_offset
 from keras_epsanet.hub.timm_configs import (
     CONFIG,
     describe,
@@ -98,9 +103,10 @@ def _image(config, arguments, include_preprocessing):
         return {"input_shape": shape}
     axes = (1, 1, -1) if is_last else (-1, 1, 1)
     image = keras.Input(shape)
+    scale, offset = scale_and_offset(mean.tolist(), std.tolist())
     layer = keras.layers.Rescaling(
-        np.reshape(1 / (255 * std), axes).tolist(),
-        np.reshape(-mean / std, axes).tolist(),
+        np.reshape(scale, axes).tolist(),
+        np.reshape(offset, axes).tolist(),
         dtype="float32",
         name="rescaling",
     )
@@ -118,7 +124,8 @@ def save_timm(model, folder, **kwargs):
         model: An EPSANet or a ResNet of this package, a backbone of one, or
             a classifier that has its layers, such as the `model.keras` of a
             training, whose size, normalization and classes are written too.
-        folder: Path of the folder. It is made if need be.
+        folder: Path of the folder. It is made if need be, and appears when
+            all of it is there.
         **kwargs: Entries of `pretrained_cfg`, such as `crop_pct=0.95`,
             that replace what is read from the model.
 
@@ -126,7 +133,8 @@ def save_timm(model, folder, **kwargs):
         ImportError: If safetensors is missing.
         ValueError: If the network is none of timm and no EPSANet, or has
             another number of channels than 3 and neither a normalization of
-            its own nor `mean` and `std`, or if the folder is in a storage.
+            its own nor `mean` and `std`, or if the folder is in a storage
+            or holds something else than such a network.
 
     Example:
 
@@ -158,7 +166,8 @@ def save_timm(model, folder, **kwargs):
         raise ValueError(
             f"timm has no names for these weights: {', '.join(unknown)}"
         )
-    os.makedirs(folder, exist_ok=True)
-    write_entries(entries, os.path.join(folder, WEIGHTS))
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_file(os.path.join(folder, CONFIG), text)
+    files = (WEIGHTS, CONFIG, "SHA256SUMS")
+    with published_folder(folder, files) as temporary:
+        write_entries(entries, os.path.join(temporary, WEIGHTS))
+        write_file(os.path.join(temporary, CONFIG), text)

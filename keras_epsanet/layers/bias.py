@@ -52,7 +52,7 @@ class Bias(keras.layers.Layer):
         if self.data_format not in ("channels_last", "channels_first"):
             raise ValueError(
                 "`data_format` must be channels_last or channels_first. "
-                f"Received: data_format={data_format}"
+                f"Received: data_format={data_format!r}"
             )
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)

@@ -47,7 +47,7 @@ class ClassNames(keras.layers.Layer):
         ):
             raise ValueError(
                 "`names` must be a list of strings, one for each class. "
-                f"Received: names={names}"
+                f"Received: names={names!r}"
             )
         self.names = tuple(names)
         self.input_spec = keras.layers.InputSpec(ndim=2)
@@ -63,7 +63,7 @@ class ClassNames(keras.layers.Layer):
             raise ValueError(
                 f"Predictions must have the shape (N, {len(self.names)}), "
                 "a column for each of `names`. "
-                f"Received: shape {tuple(shape)}, names={self.names}"
+                f"Received: shape {tuple(shape)}, names={self.names!r}"
             )
 
     def call(self, inputs):
@@ -96,7 +96,7 @@ class ClassNames(keras.layers.Layer):
         self._check_shape(predictions.shape)
         if not isinstance(top, int) or top < 1:
             raise ValueError(
-                f"`top` must be a positive integer. Received: top={top}"
+                f"`top` must be a positive integer. Received: top={top!r}"
             )
         order = np.argsort(-predictions, axis=-1, kind="stable")[:, :top]
         return [

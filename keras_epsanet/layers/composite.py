@@ -123,13 +123,13 @@ class CompositeLayer(keras.layers.Layer):
             raise ValueError(
                 f"Only a part of {self.__class__.__name__} can be quantized: "
                 "call `quantize` once it is built. "
-                f"Received: dtype={policy.name}"
+                f"Received: dtype={policy.name!r}"
             )
         if self.built and policy.variable_dtype != self.variable_dtype:
             raise ValueError(
                 f"{self.name} is built and keeps its {self.variable_dtype} "
                 "variables: set such a dtype policy before. "
-                f"Received: dtype={policy.name}"
+                f"Received: dtype={policy.name!r}"
             )
 
     def quantize(self, mode=None, type_check=True, config=None):

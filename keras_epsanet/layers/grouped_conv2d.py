@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_epsanet.layers.integers import check_positive
 from keras_epsanet.ops.grouped_conv import grouped_convolution
 
 
@@ -77,8 +78,9 @@ class GroupedConv2D(keras.layers.Conv2D):
                 raise ValueError(
                     f"GroupedConv2D has no argument `{name}`: it pads half "
                     "of the kernel on every side and does not dilate. "
-                    f"Received: {name}={kwargs[name]}"
+                    f"Received: {name}={kwargs[name]!r}"
                 )
+        check_positive(filters=filters, groups=groups)
         if kernel_initializer is None:
             kernel_initializer = fan_out_normal()
         super().__init__(
@@ -95,7 +97,7 @@ class GroupedConv2D(keras.layers.Conv2D):
         if any(size % 2 == 0 for size in self.kernel_size):
             raise ValueError(
                 "`kernel_size` must be odd, so that half of it can be padded "
-                f"on every side. Received: kernel_size={kernel_size}"
+                f"on every side. Received: kernel_size={kernel_size!r}"
             )
         self.input_spec = keras.layers.InputSpec(ndim=4)
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import fan_out_normal
+from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -45,11 +46,7 @@ class SEWeight(CompositeLayer):
 
     def __init__(self, reduction=16, data_format=None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(reduction, int) or reduction < 1:
-            raise ValueError(
-                "`reduction` must be a positive integer. "
-                f"Received: reduction={reduction}"
-            )
+        check_positive(reduction=reduction)
         self.reduction = reduction
         self.pool = self.make_sublayer(
             keras.layers.GlobalAveragePooling2D,
@@ -70,7 +67,7 @@ class SEWeight(CompositeLayer):
         if self.reduction > channels:
             raise ValueError(
                 "`reduction` must be at most the number of channels, "
-                f"{channels}. Received: reduction={self.reduction}"
+                f"{channels}. Received: reduction={self.reduction!r}"
             )
         hidden = channels // self.reduction
         self.fc1 = self._make_stage(1, channels, hidden)

@@ -8,6 +8,11 @@ from keras import ops
 
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
+from keras_epsanet.layers.integers import (
+    check_all_positive,
+    check_positive,
+    is_positive,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -141,7 +146,7 @@ class SPC(CompositeLayer):
                 f"groups={_fitting(self.groups, common)} would fit; or let a "
                 f"1×1 convolution in front make {wanted} channels, or a "
                 "multiple of it. "
-                f"Received: groups={self.groups}, "
+                f"Received: groups={self.groups!r}, "
                 f"input_shape={tuple(input_shape)}"
             )
         for convolution in self.convolutions:
@@ -215,26 +220,27 @@ def check_pyramid(filters, kernel_sizes, groups, reduction=1):
         ValueError: If they do not fit one another. The message names
             `groups` and `reduction` that do.
     """
-    _check_positive_integers("kernel_sizes", kernel_sizes)
+    check_all_positive("kernel_sizes", kernel_sizes)
     if any(size % 2 == 0 for size in kernel_sizes):
         raise ValueError(
             "`kernel_sizes` must be odd, so that half of a kernel can be "
-            f"padded on every side. Received: kernel_sizes={kernel_sizes}"
+            f"padded on every side. Received: kernel_sizes={kernel_sizes!r}"
         )
     if groups is None:
         groups = tuple(default_groups(size) for size in kernel_sizes)
-    _check_positive_integers("groups", groups)
+    check_all_positive("groups", groups)
+    check_positive(reduction=reduction)
     scales = len(kernel_sizes)
     if len(groups) != scales:
         raise ValueError(
             "`groups` must have one entry for each of `kernel_sizes`. "
-            f"Received: kernel_sizes={kernel_sizes}, groups={groups}"
+            f"Received: kernel_sizes={kernel_sizes!r}, groups={groups!r}"
         )
-    if not isinstance(filters, int) or filters < 1 or filters % scales:
+    if not is_positive(filters) or filters % scales:
         raise ValueError(
             "`filters` must be a positive integer divisible by the number "
-            f"of scales, {scales}. Received: filters={filters}, "
-            f"kernel_sizes={kernel_sizes}"
+            f"of scales, {scales}. Received: filters={filters!r}, "
+            f"kernel_sizes={kernel_sizes!r}"
         )
     channels = filters // scales
     if any(channels % g for g in groups) or reduction > channels:
@@ -243,22 +249,10 @@ def check_pyramid(filters, kernel_sizes, groups, reduction=1):
             f"{scales} scales: `groups` must divide them and `reduction` "
             f"must not exceed them. groups={_fitting(groups, channels)} and "
             f"reduction={min(reduction, channels)} would fit. "
-            f"Received: groups={tuple(groups)}, reduction={reduction}"
+            f"Received: groups={tuple(groups)}, reduction={reduction!r}"
         )
     return tuple(kernel_sizes), tuple(groups)
 
 
 def _fitting(groups, channels):
     return tuple(math.gcd(g, channels) for g in groups)
-
-
-def _check_positive_integers(name, values):
-    if (
-        not isinstance(values, (tuple, list))
-        or not values
-        or any(not isinstance(value, int) or value < 1 for value in values)
-    ):
-        raise ValueError(
-            f"`{name}` must be a tuple of positive integers, one for each "
-            f"scale. Received: {name}={values}"
-        )

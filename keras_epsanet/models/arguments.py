@@ -4,6 +4,8 @@ import difflib
 
 import keras
 
+from keras_epsanet.layers.integers import check_positive, is_positive
+
 MIN_IMAGE_SIZE = 32
 # What other libraries call our arguments.
 _SYNONYMS = {
@@ -46,12 +48,10 @@ def check_head(include_top, pooling, classes):
     if pooling not in (None, "avg", "max"):
         raise ValueError(
             '`pooling` must be None, "avg" or "max". '
-            f"Received: pooling={pooling}"
+            f"Received: pooling={pooling!r}"
         )
-    if include_top and (not isinstance(classes, int) or classes < 1):
-        raise ValueError(
-            f"`classes` must be a positive integer. Received: classes={classes}"
-        )
+    if include_top:
+        check_positive(classes=classes)
 
 
 def check_variant(variant, variants):
@@ -64,7 +64,7 @@ def check_variant(variant, variants):
     if variant not in variants:
         raise ValueError(
             f"`variant` must be one of {', '.join(variants)}. "
-            f"Received: variant={variant}"
+            f"Received: variant={variant!r}"
         )
 
 
@@ -83,18 +83,18 @@ def check_frame(stem_filters, downsampling, branch_output, attention):
     if not stem_filters:
         raise ValueError(
             "`stem_filters` must have one entry at least. "
-            f"Received: stem_filters={stem_filters}"
+            f"Received: stem_filters={stem_filters!r}"
         )
     if downsampling not in ("convolution", "max", "average"):
         raise ValueError(
             '`downsampling` must be "convolution", "max" or "average". '
-            f"Received: downsampling={downsampling}"
+            f"Received: downsampling={downsampling!r}"
         )
     if branch_output and (attention is None or attention.slot != "branch"):
         raise ValueError(
             '`branch_output` is of attention="abn" only. Received: '
-            f"branch_output={branch_output}, "
-            f"attention={attention and attention.name}"
+            f"branch_output={branch_output!r}, "
+            f"attention={attention and attention.name!r}"
         )
 
 
@@ -102,7 +102,8 @@ def check_prefix(prefix):
     """Raises a `ValueError` unless layers can have this prefix."""
     if not isinstance(prefix, str) or "/" in prefix:
         raise ValueError(
-            f'`prefix` must be a string without "/". Received: prefix={prefix}'
+            '`prefix` must be a string without "/". '
+            f"Received: prefix={prefix!r}"
         )
 
 
@@ -130,31 +131,55 @@ def image_input(input_tensor, input_shape, include_top, data_format, dtype):
     if not isinstance(input_tensor, keras.KerasTensor):
         raise ValueError(
             "`input_tensor` must be a Keras tensor, such as `keras.Input` "
-            f"returns. Received: input_tensor={input_tensor}"
+            f"returns. Received: input_tensor={input_tensor!r}"
         )
     shape = tuple(input_tensor.shape[1:])
     if input_shape is not None and tuple(input_shape) != shape:
         raise ValueError(
             "The shapes of `input_tensor` and of one image contradict each "
-            f"other. Received: input_tensor={input_tensor}, "
+            f"other. Received: input_tensor={input_tensor!r}, "
             f"input_shape={tuple(input_shape)}"
         )
     _resolve_input_shape(shape, include_top, data_format)
     return input_tensor
 
 
-def _resolve_input_shape(input_shape, include_top, data_format):
+def check_image_shape(image_shape, data_format):
+    """Checks the shape of one image, as a backbone calls it.
+
+    Args:
+        image_shape: What was given, or `None`.
+        data_format: As in `image_input`, or `None`.
+
+    Returns:
+        `image_shape`.
+
+    Raises:
+        ValueError: If the shape cannot be used.
+    """
+    data_format = data_format or keras.config.image_data_format()
+    _resolve_input_shape(image_shape, False, data_format, "image_shape")
+    return image_shape
+
+
+def _resolve_input_shape(
+    input_shape, include_top, data_format, name="input_shape"
+):
     """Returns the shape of one image, or raises if it cannot be used."""
     if input_shape is None:
         size = 224 if include_top else None
         if data_format == "channels_last":
             return (size, size, 3)
         return (3, size, size)
-    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
+    if (
+        not isinstance(input_shape, (tuple, list))
+        or len(input_shape) != 3
+        or not all(x is None or is_positive(x) for x in input_shape)
+    ):
         raise ValueError(
-            "`input_shape` must have 3 entries: height, width and channels "
-            f"(as {data_format} orders them). "
-            f"Received: input_shape={input_shape}"
+            f"`{name}` must have 3 entries: height, width and channels "
+            f"(as {data_format} orders them), positive integers or None. "
+            f"Received: {name}={input_shape!r}"
         )
     shape = tuple(input_shape)
     if data_format == "channels_last":
@@ -177,12 +202,12 @@ def _resolve_input_shape(input_shape, include_top, data_format):
             )
         raise ValueError(
             f"Images must have at least {MIN_IMAGE_SIZE} pixels in height "
-            f"and width.{hint} Received: input_shape={shape} ({data_format})"
+            f"and width.{hint} Received: {name}={shape!r} ({data_format})"
         )
     if not channels:
         raise ValueError(
             "The number of channels must be known. "
-            f"Received: input_shape={shape} ({data_format})"
+            f"Received: {name}={shape!r} ({data_format})"
         )
     return shape
 
@@ -193,8 +218,8 @@ def check_stages(num_blocks, num_filters):
         raise ValueError(
             "`stackwise_num_blocks` and `stackwise_num_filters` must have "
             "one entry for each stage. Received: "
-            f"stackwise_num_blocks={num_blocks}, "
-            f"stackwise_num_filters={num_filters}"
+            f"stackwise_num_blocks={num_blocks!r}, "
+            f"stackwise_num_filters={num_filters!r}"
         )
 
 

@@ -87,12 +87,13 @@ class AttentionSlot:
         if slot not in SLOTS:
             raise ValueError(
                 f"`slot` must be one of {', '.join(SLOTS)}. "
-                f"Received: slot={slot}"
+                f"Received: slot={slot!r}"
             )
         if not callable(attention):
             raise ValueError(
                 "`attention` must be a layer, or a function of the channels "
-                f"and the stage that makes one. Received: attention={attention}"
+                "and the stage that makes one. "
+                f"Received: attention={attention!r}"
             )
         self.attention = attention
         self.slot = slot

@@ -6,7 +6,7 @@ def check_freeze_stages(freeze_stages, stages):
     if not isinstance(freeze_stages, int) or not 0 <= freeze_stages <= stages:
         raise ValueError(
             f"`freeze_stages` must be an integer from 0 to {stages}. "
-            f"Received: freeze_stages={freeze_stages}"
+            f"Received: freeze_stages={freeze_stages!r}"
         )
 
 

@@ -172,6 +172,6 @@ def resolve_attention(attention):
         raise ValueError(
             f"`attention` must be None, one of {', '.join(NAMED)}, a layer, "
             "a function of the channels and the stage that makes one, or an "
-            f"AttentionSlot.{hint} Received: attention={attention}"
+            f"AttentionSlot.{hint} Received: attention={attention!r}"
         )
     return AttentionSlot(attention)

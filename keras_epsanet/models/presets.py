@@ -56,7 +56,7 @@ class PresetModel(keras.Model):
         if storage.is_remote(preset_dir):
             raise ValueError(
                 "A preset is written to a folder of this machine. "
-                f"Received: preset_dir={preset_dir}"
+                f"Received: preset_dir={preset_dir!r}"
             )
         save = import_keras_hub().models.Backbone.save_to_preset
         save(self, preset_dir, max_shard_size)

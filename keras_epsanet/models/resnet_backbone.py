@@ -6,6 +6,7 @@ import keras
 
 from keras_epsanet.models.arguments import (
     any_size,
+    check_image_shape,
     check_variant,
     refuse_unknown,
 )
@@ -94,7 +95,7 @@ class ResNetBackbone(PresetModel):
             raise ValueError(
                 "`stackwise_num_blocks` must be integers. A network of the "
                 f'paper is {cls.__name__}.from_variant("{variant}"). '
-                f"Received: stackwise_num_blocks={variant}"
+                f"Received: stackwise_num_blocks={variant!r}"
             )
         return super().__new__(cls, *args, **kwargs)
 
@@ -144,7 +145,7 @@ class ResNetBackbone(PresetModel):
             include_top=False,
             weights=weights,
             input_tensor=input_tensor,
-            input_shape=image_shape,
+            input_shape=check_image_shape(image_shape, data_format),
             data_format=data_format,
             dtype=dtype,
         )

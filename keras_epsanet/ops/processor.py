@@ -16,6 +16,29 @@ def processor_name():
     return platform.processor() or platform.machine()
 
 
+def threads(backend):
+    """Returns how many threads a backend computes an operation with.
+
+    Args:
+        backend: String, `"tensorflow"` or `"jax"`.
+    """
+    variable = "NPROC"
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        variable = "TF_NUM_INTRAOP_THREADS"
+        number = tf.config.threading.get_intra_op_parallelism_threads()
+        if number > 0:
+            return number
+    number = os.environ.get(variable, "")
+    if number.isdecimal() and int(number):
+        return int(number)
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # There is none on macOS and Windows.
+        return os.cpu_count()
+
+
 def vector_lanes():
     """Returns the lanes of a float32 vector: 16 with AVX-512, else 8.
 

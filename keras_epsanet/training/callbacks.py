@@ -209,8 +209,10 @@ class Watchdog(keras.callbacks.Callback):
     A worker that waits for its data forever is alive, so that the others
     wait for it: nothing ends them. The watchdog writes what every thread is
     doing to the standard error and ends the process with 1, so that whatever
-    started it can start it again. If `fit` raises an error it stays, for
-    workers may wait for one another at their end too.
+    started it can start it again. It is a callback of `fit`, with its
+    evaluations, and of an `evaluate` of its own; what is done between them,
+    such as the export of the weights, it does not watch. If `fit` raises an
+    error it stays, for workers may wait for one another at their end too.
 
     Args:
         seconds: Number, the longest time without progress: to the end of
@@ -222,15 +224,26 @@ class Watchdog(keras.callbacks.Callback):
     def __init__(self, seconds=None):
         super().__init__()
         self.seconds = HANG_SECONDS if seconds is None else seconds
+        self._fits = False
 
     def _restart(self, *arguments, **options):
         faulthandler.dump_traceback_later(self.seconds, exit=True)
 
-    on_train_begin = on_epoch_begin = on_train_batch_end = _restart
-    on_test_begin = on_test_batch_end = on_test_end = _restart
-    on_epoch_end = _restart
+    on_epoch_begin = on_train_batch_end = on_epoch_end = _restart
+    on_test_begin = on_test_batch_end = _restart
+
+    def on_train_begin(self, logs=None):
+        self._fits = True
+        self._restart()
+
+    def on_test_end(self, logs=None):
+        if self._fits:
+            self._restart()
+        else:
+            faulthandler.cancel_dump_traceback_later()
 
     def on_train_end(self, logs=None):
+        self._fits = False
         faulthandler.cancel_dump_traceback_later()
 
 

@@ -11,6 +11,7 @@ import keras
 
 from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
+from keras_epsanet.training.claim import check_claim
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -75,8 +76,9 @@ class EpochLog(keras.callbacks.Callback):
 class _StoredCSVLogger(keras.callbacks.CSVLogger):
     """Writes a log on this machine, and after each epoch into a storage."""
 
-    def __init__(self, path):
+    def __init__(self, path, claim):
         self._path = path
+        self._claim = claim
         self._folder = tempfile.TemporaryDirectory()
         super().__init__(f"{self._folder.name}/log.csv", append=True)
 
@@ -91,15 +93,20 @@ class _StoredCSVLogger(keras.callbacks.CSVLogger):
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
+        # Whoever has taken over the folder writes this file from now on.
+        check_claim(self._claim)
         with open(self.filename, encoding="utf-8", newline="") as file:
             write_file(self._path, file.read())
 
 
-def csv_logger(path):
+def csv_logger(path, claim=None):
     """Makes the callback that adds a line of each epoch to a CSV file.
 
     Args:
         path: Path of the file, on this machine or in a storage.
+        claim: The attribute `claim` of the `RunFolder` of the file, or
+            `None`. Before a line is written into a storage it is checked:
+            a `RuntimeError` ends the training that was taken over.
 
     Returns:
         `keras.callbacks.CSVLogger`.
@@ -111,7 +118,7 @@ def csv_logger(path):
     """
     if storage.is_remote(path):
         # Objects have no end to write to.
-        return _StoredCSVLogger(path)
+        return _StoredCSVLogger(path, claim)
     return keras.callbacks.CSVLogger(path, append=True)
 
 

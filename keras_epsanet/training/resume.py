@@ -3,9 +3,9 @@
 import dataclasses
 import os
 
-from keras_epsanet import storage
 from keras_epsanet.training import teacher
 from keras_epsanet.training.checkpoints import find_steps
+from keras_epsanet.training.recipe_file import FILE, read_recipe_file
 from keras_epsanet.training.run_folder import FOLDER, RunFolder
 
 
@@ -23,8 +23,7 @@ def read_recipe(path, kind):
         ValueError: If it is a recipe of another class.
     """
     try:
-        with storage.open_file(os.path.join(path, "recipe.json")) as file:
-            return kind.from_json(file.read())
+        return read_recipe_file(os.path.join(path, FILE), kind)
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -28,6 +28,7 @@ from keras_epsanet.atomic import (
 from keras_epsanet.training import checkpoints, teacher
 from keras_epsanet.training.checkpoints import SUMS, State
 from keras_epsanet.training.claim import check_claim, claim_folder
+from keras_epsanet.training.recipe_file import FILE, read_recipe_file
 
 FOLDER = "checkpoints"
 
@@ -81,7 +82,7 @@ class RunFolder:
         # Before the claim, which in a storage ends the training of the folder.
         self._check_recipe()
         storage.makedirs(self._checkpoints, exist_ok=True)
-        self._claim = claim_folder(self.path) if is_chief else None
+        self.claim = claim_folder(self.path) if is_chief else None
         if is_chief:
             # Again, for another process may have written one meanwhile.
             if not self._check_recipe():
@@ -92,12 +93,11 @@ class RunFolder:
 
     def _check_recipe(self):
         """Raises if another recipe is there; returns whether one is."""
-        path = os.path.join(self.path, "recipe.json")
+        path = os.path.join(self.path, FILE)
         self._noted = self.recipe
         if not storage.exists(path):
             return False
-        with storage.open_file(path) as file:
-            self._noted = type(self.recipe).from_json(file.read())
+        self._noted = read_recipe_file(path, type(self.recipe))
         differences = self.recipe.differences(
             teacher.respelled(self.path, self._noted, self.recipe)
         )
@@ -110,7 +110,7 @@ class RunFolder:
         return True
 
     def _write_recipe(self):
-        write_file(f"{self.path}/recipe.json", self.recipe.to_json())
+        write_file(f"{self.path}/{FILE}", self.recipe.to_json())
 
     def _note(self):
         """Writes what a training goes on with, which nothing has refused."""
@@ -181,7 +181,7 @@ class RunFolder:
             network.save(archive)
             if not self.is_chief:
                 return None
-            check_claim(self._claim)
+            check_claim(self.claim)
             with zipfile.ZipFile(archive) as file, whole(path) as temporary:
                 # As `save_weights` would have written it.
                 with (
@@ -204,7 +204,7 @@ class RunFolder:
     def _write(self, model, state, average):
         folder = self.folder(state.step)
         try:
-            check_claim(self._claim)
+            check_claim(self.claim)
             # There may be a damaged one, or this one before its evaluation.
             with whole(folder, replace_folder=True, last=SUMS) as temporary:
                 checkpoints.write(temporary, model, state, self.recipe, average)

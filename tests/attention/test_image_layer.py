@@ -6,7 +6,6 @@ from running import FORMATS, convert
 
 from keras_epsanet.attention.image_layer import (
     ImageLayer,
-    check_positive,
     narrowed,
 )
 
@@ -67,12 +66,6 @@ def test_the_data_format_is_the_one_of_keras():
     finally:
         keras.config.set_image_data_format("channels_last")
     assert Centered().data_format == "channels_last"
-
-
-def test_numbers_must_be_positive_integers():
-    check_positive(groups=1)
-    with pytest.raises(ValueError, match="`groups` must.*Received: groups=0"):
-        check_positive(filters=1, groups=0)
 
 
 def test_a_narrow_part_keeps_a_channel():

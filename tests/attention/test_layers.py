@@ -144,7 +144,7 @@ def test_arguments_of_kernels_reach_them_or_are_refused(cls):
 def test_what_is_no_image_is_refused(cls):
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=2"):
         cls(**ARGUMENTS[cls])(keras.Input((16,)))
-    with pytest.raises(ValueError, match="Received: data_format=channels"):
+    with pytest.raises(ValueError, match="Received: data_format='channels"):
         cls(**ARGUMENTS[cls], data_format="channels")
 
 
@@ -173,18 +173,25 @@ def test_unknown_channels_are_refused(cls, data_format):
         (AttentionBranch, {"classes": 0}, "positive .*Received: classes=0"),
         (HierarchicalSplit, {"scales": 1}, "at least 2. Received: scales=1"),
         (HierarchicalSplit, {"scales": 3}, "divide .*16. Received: scales=3"),
-        (HierarchicalSplit, {"merge": "mean"}, "Received: merge=mean"),
+        (HierarchicalSplit, {"merge": "mean"}, "Received: merge='mean'"),
         (HierarchicalSplit, {"chained": True}, "chained=True, strides=2"),
         (HierarchicalSplit, {"kernel_size": 4}, "odd.*kernel_size=4"),
         (PyConv2D, {"filters": 7}, "divide `filters`. Received: filters=7"),
         (PyConv2D, {"filters": (4,)}, "one entry .*Received: filters="),
-        (PyConv2D, {"filters": (4, 0)}, "positive .*Received: filters=0"),
+        (PyConv2D, {"filters": (4, 0)}, "positive .*: filters=\\(4, 0"),
         (PyConv2D, {"groups": (1,)}, "one entry .*groups=\\(1,\\)"),
         (PyConv2D, {"groups": (1, 4)}, "divisible .*Received: groups=4"),
         (PyConv2D, {"kernel_sizes": (3, 4)}, "odd.*kernel_size=4"),
         (PyConv2D, {"filters": 6, "groups": (1, 3)}, "16. Received: groups="),
         (SelectiveKernel, {"dilations": (1,)}, "two .*dilations=\\(1,\\)"),
-        (SelectiveKernel, {"dilations": (1, 0)}, "Received: dilation=0"),
+        (SelectiveKernel, {"dilations": (1, 0)}, "Received: dilations=\\(1, 0"),
+        (SelectiveKernel, {"dilations": 2}, "Received: dilations=2"),
+        (SelectiveKernel, {"groups": "3"}, "Received: groups='3'"),
+        (PyConv2D, {"filters": "8"}, "Received: filters='8'"),
+        (PyConv2D, {"kernel_sizes": 3}, "Received: kernel_sizes=3"),
+        (FCA, {"frequencies": 2.5}, "Received: frequencies=2.5"),
+        (SE, {"reduction": "8"}, "positive integer. Received: reduction='8'"),
+        (SimAM, {"regularization": "1"}, "number. .* regularization='1'"),
         (SelectiveKernel, {"minimum": 0}, "Received: minimum=0"),
         (SelectiveKernel, {"groups": 3}, "groups=3"),
         (SplitAttention, {"radix": 0}, "Received: radix=0"),

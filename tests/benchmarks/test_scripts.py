@@ -34,11 +34,16 @@ def test_latency(against):
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="forms of TensorFlow"
 )
-def test_convolution():
-    lines = run("convolution.py", *SMALL)
+@pytest.mark.parametrize(
+    "options, columns", [([], 8), (["--milliseconds", "--threads", "1"], 10)]
+)
+def test_convolution(options, columns):
+    lines = run("convolution.py", *SMALL, *options)
     # Four kernels in four stages, and with strides in three.
     assert len(lines) == 3 + 28
-    assert all(len(line.split()) == 5 + 8 for line in lines[3:])
+    for line in lines[3:]:
+        numbers = line.split()[5:]
+        assert len(numbers) == columns and all(float(x) > 0 for x in numbers)
 
 
 @pytest.mark.large

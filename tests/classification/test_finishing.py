@@ -149,7 +149,7 @@ def test_what_is_left_is_made_of_the_best_epoch(
     note(finishing, "report_results")
     run = types.SimpleNamespace(path=str(tmp_path), recipe=recipe())
     state, images = State(), Images(dataset(3), held_out, "noise")
-    finishing.finish("classifier", batches, run, state, images)
+    finishing.finish("classifier", batches, run, state, images, print)
     path, folder = f"{tmp_path}/model.keras", str(tmp_path)
     names = held_out.class_names
     assert calls["save"] == ("classifier", run.recipe, names, path)
@@ -159,7 +159,7 @@ def test_what_is_left_is_made_of_the_best_epoch(
     # The first of several batches.
     assert compared[:, 0, 0, 0].tolist() == list(range(8))
     assert pictured[:, 0, 0, 0].tolist() == list(range(24))
-    assert calls["evaluate_file"] == (path, batches)
+    assert calls["evaluate_file"] == (path, batches, print)
     assert calls["check_accuracy"] == (path, found, state, run.recipe)
     assert calls["plot_curves"] == (f"{folder}/log.csv", f"{folder}/curves.png")
     assert calls["plot_confusion"] == (found, f"{folder}/confusion.png")

@@ -85,9 +85,13 @@ def test_a_saved_model_is_evaluated_image_by_image(
     images = dataset(6)
     model = randomize(models.build_classifier(recipe(), images.class_names))
     model.save(tmp_path / "model.keras")
+    done = []
     found = evaluate_file(
-        tmp_path / "model.keras", evaluation_batches(images, recipe())
+        tmp_path / "model.keras",
+        evaluation_batches(images, recipe(batch_size=4)),
+        done.append,
     )
+    assert done == [4, 6]
     assert found.class_names == images.class_names
     assert found.labels.tolist() == [0, 1, 2, 0, 1, 2]
     arrays = np.stack([x for x, _ in images.as_numpy_iterator()])

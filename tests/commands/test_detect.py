@@ -1,3 +1,4 @@
+import inspect
 import json
 
 import keras
@@ -334,3 +335,13 @@ def test_every_option_has_a_test():
     for limit in (0.0, 1.0):
         options = ["image.png", "--min-score", str(limit)]
         assert detect.parse(options).min_score == limit
+
+
+def test_the_help_says_what_a_least_score_of_0_draws(capsys):
+    with pytest.raises(SystemExit):
+        detect.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    defaults = inspect.signature(Detector.__init__).parameters
+    score = defaults["confidence_threshold"].default
+    number = defaults["max_detections"].default
+    assert f"a score of {score}, and {number} objects of an image" in text

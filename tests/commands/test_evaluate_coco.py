@@ -1,6 +1,9 @@
 import importlib.util
 import json
 import pathlib
+import shutil
+import subprocess
+import sys
 import types
 
 import keras
@@ -11,7 +14,7 @@ from keras_epsanet import EPSANetBackbone
 from keras_epsanet.commands import evaluate_coco
 from keras_epsanet.data import coco, scenes
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES
-from keras_epsanet.detection import RetinaNet, evaluation_folder
+from keras_epsanet.detection import RetinaNet, evaluation_folder, sources
 from keras_epsanet.detection.ap_table import COLUMNS
 from keras_epsanet.detection.coco_report import CocoReport
 
@@ -82,7 +85,7 @@ def test_averages_classes_and_curves_are_left(
     run(folder, tmp_path / "out")
     assert len(predicted) == 2
     names = {x.name for x in (tmp_path / "out").iterdir()}
-    assert names == {*evaluate_coco.RESULTS, "parts"}
+    assert names == {*evaluate_coco.RESULTS, "parts", ".lock"}
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert list(metrics) == list(COLUMNS)
     results = json.loads((tmp_path / "out/results.json").read_text())
@@ -302,3 +305,58 @@ def test_every_option_has_a_test():
     args = evaluate_coco.parse(["--data", "x"])
     assert set(vars(args)) == OPTIONS
     assert args.part == "val" and args.output == "runs/evaluated"
+
+
+@pytest.fixture
+def yolo(folder, tmp_path):
+    """A scene in YOLO's form, of other classes than the detector's."""
+    images = tmp_path / "yolo/images/val"
+    images.mkdir(parents=True)
+    shutil.copy(folder / "coco/val/000000000001.jpg", images / "1.jpg")
+    (tmp_path / "yolo/classes.txt").write_text("fig\npear\n")
+    return tmp_path / "yolo"
+
+
+@pytest.mark.parametrize("weights", ["model.keras", "none.keras"])
+def test_a_command_that_is_refused_leaves_nothing(
+    folder, yolo, tmp_path, weights
+):
+    output = tmp_path / "out"
+    with pytest.raises(SystemExit) as caught:
+        run(folder, output, "--data", yolo, weights=weights)
+    assert isinstance(caught.value.code, str)
+    reason = f"2 as in {yolo}" if weights == "model.keras" else "cannot be used"
+    assert reason in caught.value.code
+    assert not output.exists()
+    # The same data of the detector's classes are written there.
+    names = "\n".join(CLASS_NAMES)
+    (yolo / "classes.txt").write_text(names)
+    sources.open_part(yolo, "val", output)
+    assert (output / "annotations/instances_val.json").exists()
+
+
+def test_a_folder_that_another_process_evaluates_in_is_refused(
+    folder, predicted, tmp_path
+):
+    output = tmp_path / "out"
+    output.mkdir()
+    code = (
+        "import sys\n"
+        "from keras_epsanet.training.lock import lock_folder\n"
+        f"lock = lock_folder({str(output)!r})\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(SystemExit, match="out is in use by process"):
+            run(folder, output)
+        assert not predicted and [x.name for x in output.iterdir()] == [".lock"]
+        other.stdin.close()
+    run(folder, output)
+    assert predicted

@@ -71,6 +71,13 @@ def test_classes_are_printed_the_most_probable_first(model, folder, capsys):
     assert all(a > b for a, b in zip(percents[::2], percents[1::2]))
 
 
+def test_a_run_is_its_model(model, folder, capsys):
+    predict.main([folder, "--model", os.path.dirname(model)])
+    of_run = capsys.readouterr().out
+    predict.main([folder, "--model", model])
+    assert of_run == capsys.readouterr().out != ""
+
+
 @pytest.mark.parametrize("size", [1, 2, 16])
 def test_batches_of_any_size_predict_the_same(model, folder, size, monkeypatch):
     shapes = []

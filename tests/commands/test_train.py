@@ -539,7 +539,7 @@ def test_a_best_epoch_that_is_lost_is_evaluated_again(calls, monkeypatch):
     def restore_best(model, average, run, state):
         state.best_step = state.best_value = None
 
-    def finish(classifier, held_out, run, state, images):
+    def finish(classifier, held_out, run, state, images, on_images):
         calls.best = state.best_step, state.best_value
 
     monkeypatch.setattr(fitting, "restore_best", restore_best)

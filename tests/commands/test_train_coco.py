@@ -480,13 +480,39 @@ def test_data_are_read_from_the_folder_given(runs):
     assert share == training.COCO.val_share and seed == training.COCO.seed
 
 
+@pytest.mark.parametrize(
+    "detector, number, used",
+    [
+        ("retinanet", 2, ", of which 2 with objects are used"),
+        ("mask_rcnn", 1, ", of which 1 with masks are used"),
+        ("retinanet", 3, ""),
+    ],
+)
+def test_the_start_says_how_many_images_are_learned_from(
+    detector, number, used, capsys
+):
+    images = [types.SimpleNamespace(labels=[1] * (i < number)) for i in (0, 1)]
+    images.append(types.SimpleNamespace(labels=[1] * (number == 3)))
+    part = types.SimpleNamespace(
+        images=images, images_with_masks=images[:number]
+    )
+    recipe = training.CocoRecipe(detector=detector)
+    state = training.State(step=0, steps_per_epoch=1)
+    strategy = types.SimpleNamespace(num_replicas_in_sync=1)
+    parts = {"train": part, "val": part}
+    train_coco.report_start(recipe, strategy, parts, state)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.endswith(f": 3 images to train{used}, 3 to evaluate")
+
+
 def test_few_images_are_trained_without_an_option_more(
     monkeypatch, tmp_path, capsys
 ):
     arguments = ("--data", "MY", "--output", str(tmp_path))
     seen = run(monkeypatch, tmp_path, *arguments, number=50)
     assert seen.training["batch_size"] == 4 and seen.fit["epochs"] == 42
-    assert "Fitted to 50 images: epochs: 42, not 12" in capsys.readouterr().out
+    fitted = "Fitted to 50 images with objects: epochs: 42, not 12"
+    assert fitted in capsys.readouterr().out
     # What goes on has the recipe of its folder, and may be given some anew.
     options = ("--patience", "3", "--evaluate-every", "2")
     seen = run(monkeypatch, tmp_path, *arguments, *options, number=50)

@@ -33,3 +33,21 @@ def test_images_that_differ_in_their_ending_keep_it():
     paths = ["a/1.jpg", "a/1.webp", "a/2.jpg"]
     names = ["1.jpg.png", "1.webp.png", "2.png"]
     assert picture_names(paths) == dict(zip(paths, names))
+
+
+def test_images_of_a_storage_and_of_this_machine_do_not_clash(tmp_path):
+    paths = [
+        "gs://photos/a/1.jpg",
+        "gs://photos/b/1.jpg",
+        str(tmp_path / "a/1.jpg"),
+        str(tmp_path / "gs/1.jpg"),
+        "s3://photos/a/1.jpg",
+    ]
+    names = ["gs/a/1", "gs/b/1", "local/a/1", "local/gs/1", "s3/1"]
+    expected = [os.path.normpath(f"{name}.png") for name in names]
+    assert list(picture_names(paths).values()) == expected
+
+
+def test_images_of_two_buckets_lie_in_folders_of_their_names():
+    paths = ["gs://one/a/1.jpg", "gs://two/a/1.jpg"]
+    assert list(picture_names(paths).values()) == ["one/a/1.png", "two/a/1.png"]

@@ -1,6 +1,7 @@
 import keras
 import pytest
 
+from keras_epsanet import storage
 from keras_epsanet.data import scenes
 from keras_epsanet.detection import demo
 
@@ -92,3 +93,45 @@ def test_half_of_the_scenes_are_composed_anew(tmp_path, monkeypatch):
     found = demo.open_scenes(str(folder), demo.SCENES, 2)
     assert [len(x.images) for x in found.values()] == [2, 2]
     assert not (folder / "half.txt").exists()
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """Scenes that were copied into a storage, file by file."""
+    gfile = pytest.importorskip("tensorflow").io.gfile
+    scenes.write(tmp_path / "scenes", 2, 1, image_size=192)
+    target = f"ram://test_demo/{tmp_path.name}"
+    for file in (tmp_path / "scenes").rglob("*.*"):
+        copy = f"{target}/{file.relative_to(tmp_path / 'scenes')}"
+        gfile.makedirs(copy.rpartition("/")[0])
+        gfile.copy(str(file), copy)
+    return target
+
+
+def test_scenes_that_were_copied_into_a_storage_are_taken(copied, monkeypatch):
+    monkeypatch.setattr(scenes, "write", None)
+    annotations = demo.open_scenes(copied, demo.SCENES, 2)
+    assert [len(annotations[x].images) for x in ("train", "val")] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "val/000000000001.jpg",
+        "train/000000000002.jpg",
+        "annotations/instances_val.json",
+    ],
+)
+def test_half_of_the_scenes_in_a_storage_is_composed_anew(
+    copied, missing, monkeypatch
+):
+    storage.remove(f"{copied}/{missing}")
+    asked, write = [], scenes.write
+
+    def compose(path, *numbers):
+        asked.append(numbers)
+        write(path, *numbers)
+
+    monkeypatch.setattr(scenes, "write", compose)
+    demo.open_scenes(copied, demo.SCENES, 2)
+    assert asked == [(2, 2, 192)]

@@ -70,3 +70,26 @@ def test_several_workers_are_refused(monkeypatch):
 def test_no_batch_is_refused():
     with pytest.raises(ValueError, match="Received: no batch"):
         predict(Model(), [])
+
+
+def test_arrays_are_taken_in_batches():
+    for images in (np.arange(5), keras.ops.arange(5)):
+        model = Model()
+        found = predict(model, images, batch_size=2)
+        assert found["twice"].tolist() == [0, 2, 4, 6, 8]
+        assert [x for x, _ in model.given] == [[0, 1], [2, 3], [4, 4]]
+
+
+def test_structures_of_arrays_are_taken_in_batches():
+    class Sum(Model):
+        def predict(self, images, **options):
+            return images["a"] + images["b"]
+
+    images = {"a": np.arange(3), "b": np.arange(3) * 10}
+    assert predict(Sum(), images, batch_size=2).tolist() == [0, 11, 22]
+
+
+@pytest.mark.parametrize("batch_size", [0, "2", 1.5])
+def test_other_sizes_of_batches_are_refused(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size={batch_size!r}"):
+        predict(Model(), np.arange(2), batch_size=batch_size)

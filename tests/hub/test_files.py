@@ -1,11 +1,13 @@
 """Files in folders and in the caches of the hubs."""
 
+import pathlib
 import sys
 
 import pytest
 
 from keras_epsanet import hub
 from keras_epsanet.hub import files
+from keras_epsanet.hub.files import published_folder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -110,3 +112,59 @@ def test_what_is_published_is_written_to_this_machine(save):
     save = getattr(hub, save)
     with pytest.raises(ValueError, match="Received: folder=gs://bucket/a"):
         save(None, "gs://bucket/a")
+
+
+FILES = ("model.bin", "*.json")
+
+
+def write(folder, **texts):
+    for name, text in texts.items():
+        (folder / name.replace("_", ".")).write_text(text)
+
+
+def test_a_folder_appears_when_all_of_it_is_there(tmp_path):
+    folder = tmp_path / "a/published"
+    with pytest.raises(OSError, match="full"):
+        with published_folder(folder, FILES) as temporary:
+            write(pathlib.Path(temporary), model_bin="1")
+            raise OSError("full")
+    assert not list((tmp_path / "a").iterdir())
+    with published_folder(folder, FILES) as temporary:
+        write(pathlib.Path(temporary), model_bin="1", names_json="2")
+        assert not folder.exists()
+    assert {x.name for x in folder.iterdir()} == {"model.bin", "names.json"}
+
+
+def test_files_of_before_are_replaced_and_others_stay(tmp_path):
+    write(tmp_path, model_bin="1", names_json="old", README_md="card")
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / ".git", config="mine")
+    with published_folder(str(tmp_path), FILES) as temporary:
+        write(pathlib.Path(temporary), model_bin="2")
+        with pytest.raises(RuntimeError):
+            with published_folder(str(tmp_path), FILES):
+                raise RuntimeError
+        assert (tmp_path / "names.json").read_text() == "old"
+    assert (tmp_path / "model.bin").read_text() == "2"
+    assert not (tmp_path / "names.json").exists()
+    assert (tmp_path / "README.md").read_text() == "card"
+    assert (tmp_path / ".git/config").read_text() == "mine"
+    assert not list(tmp_path.parent.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "names.json"])
+def test_a_folder_of_something_else_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"with model.bin. .* with {name}$"):
+        with published_folder(tmp_path, FILES):
+            raise AssertionError
+    assert [x.name for x in tmp_path.iterdir()] == [name]
+
+
+def test_a_new_repository_is_taken(tmp_path):
+    write(tmp_path, README_md="card")
+    (tmp_path / ".gitattributes").touch()
+    with published_folder(tmp_path, FILES) as temporary:
+        write(pathlib.Path(temporary), model_bin="1")
+    names = {x.name for x in tmp_path.iterdir()}
+    assert names == {"model.bin", "README.md", ".gitattributes"}

@@ -122,3 +122,25 @@ def test_the_three_commands_of_the_docs_go_as_far_as_the_upload(
         text=True,
     )
     assert "api/repos/create: offline mode" in result.stderr
+
+
+@pytest.mark.parametrize("kind", published.WRITERS)
+def test_a_folder_of_other_files_is_left_alone(kind, make_classifier, tmp_path):
+    if kind == "preset":
+        pytest.importorskip("keras_hub")
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="`folder` must be new.*notes.txt"):
+        published.WRITERS[kind](make_classifier(), str(tmp_path))
+    assert [x.name for x in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_class_names_of_before_do_not_stay(make_classifier, tmp_path):
+    pytest.importorskip("keras_hub")
+    folder = tmp_path / "preset"
+    published.save_preset(make_classifier(), folder)
+    (folder / "README.md").write_text("my card")
+    assert (folder / "class_names.json").exists()
+    network = EPSANet((1, 1), (16, 32), (3, 5), (1, 4), reduction=4, classes=2)
+    published.save_preset(network, folder)
+    assert not (folder / "class_names.json").exists()
+    assert (folder / "README.md").read_text() == "my card"

@@ -34,7 +34,7 @@ def test_it_is_counted_as_the_bias_of_a_convolution_is():
 
 
 def test_refuses_what_it_cannot_do():
-    with pytest.raises(ValueError, match="Received: data_format=channels"):
+    with pytest.raises(ValueError, match="Received: data_format='channels"):
         Bias("channels")
     with pytest.raises(ValueError, match="must be known. Received: input_sh"):
         Bias().build((None, 3, 3, None))

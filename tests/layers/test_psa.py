@@ -298,3 +298,19 @@ def test_arguments_reach_the_config_and_the_sublayers():
     for kernel in kernels:
         assert (ops.convert_to_numpy(kernel) == 1).all()
         assert kernel.regularizer and kernel.constraint
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("filters", "64"),
+        ("kernel_sizes", "3"),
+        ("groups", "3"),
+        ("reduction", "16"),
+        ("reduction", None),
+    ],
+)
+def test_a_message_shows_what_was_received(name, value):
+    arguments = {"filters": 64, name: value}
+    with pytest.raises(ValueError, match=f"{name}`.*: {name}={value!r}"):
+        PSA(**arguments)

@@ -65,8 +65,9 @@ def test_no_unknown_argument_and_no_synonym_that_is_unknown_too():
         (False, None, None, None),
         (True, None, 0, "classes=0"),
         (True, None, 1.0, "classes=1.0"),
-        (False, "mean", 1, "pooling=mean"),
-        (True, "mean", 1, "pooling=mean"),
+        (True, None, "10", "classes='10'"),
+        (False, "mean", 1, "pooling='mean'"),
+        (True, "mean", 1, "pooling='mean'"),
     ],
 )
 def test_heads(include_top, pooling, classes, message):
@@ -81,7 +82,7 @@ def test_prefixes():
     for prefix in ("", "left_"):
         check_prefix(prefix)
     for prefix in ("a/b", "/", None):
-        with pytest.raises(ValueError, match=f"Received: prefix={prefix}"):
+        with pytest.raises(ValueError, match=f"Received: prefix={prefix!r}"):
             check_prefix(prefix)
 
 
@@ -117,6 +118,12 @@ SHAPES = [
     ((32, 32), "3 entries"),
     ((1, 32, 32, 3), "3 entries"),
 ]
+
+
+@pytest.mark.parametrize("shape", [("32", 32, 3), (32, 32, 0), (32.0, 32, 3)])
+def test_sides_and_channels_are_positive_integers(shape):
+    with pytest.raises(ValueError, match="`input_shape` .*integers or None"):
+        image(shape)
 
 
 @pytest.mark.parametrize("shape, message", SHAPES)

@@ -475,13 +475,14 @@ def test_two_backbones_stand_in_one_model():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"variant": "resnet50"}, "one of epsanet50_small.*variant=resnet50"),
+        ({"variant": "resnet50"}, "one of epsanet50_small.*variant='resnet50'"),
         ({"freeze_stages": 5}, "from 0 to 4. Received: freeze_stages=5"),
         ({"freeze_stages": -1}, "Received: freeze_stages=-1"),
         ({"freeze_stages": 1.0}, "Received: freeze_stages=1.0"),
-        ({"image_shape": (16, 16, 3)}, "at least 32"),
+        ({"image_shape": (16, 16, 3)}, "at least 32.*: image_shape="),
+        ({"image_shape": 64}, "`image_shape` must.*: image_shape=64"),
         ({"weights": "imagenet"}, "nobody has published"),
-        ({"prefix": "left/"}, "prefix=left/"),
+        ({"prefix": "left/"}, "prefix='left/'"),
         ({"input_tensor": np.ones((1, 64, 64, 3))}, "must be a Keras tensor"),
     ],
 )

@@ -167,7 +167,7 @@ def test_a_folder_without_preset_is_named(hub, tmp_path):
 
 def test_a_storage_is_refused(hub):
     backbone = ResNetBackbone((1,), (16,), expansion=2)
-    with pytest.raises(ValueError, match="Received: preset_dir=gs://bucket/a"):
+    with pytest.raises(ValueError, match="Received: preset_dir='gs://bucket/a"):
         backbone.save_to_preset("gs://bucket/a")
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from keras_epsanet.ops import processor
@@ -55,3 +57,26 @@ def test_a_system_without_such_a_file_names_the_architecture(monkeypatch):
     monkeypatch.setattr(processor.platform, "processor", lambda: "")
     monkeypatch.setattr(processor.platform, "machine", lambda: "arm64")
     assert processor.processor_name() == "arm64"
+
+
+def test_threads_are_those_that_the_backend_has(monkeypatch):
+    for name in ("TF_NUM_INTRAOP_THREADS", "NPROC"):
+        monkeypatch.delenv(name, raising=False)
+    # Not the CPUs of the machine, of which a process may have a few.
+    monkeypatch.setattr(os, "cpu_count", lambda: 99)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 7, 9})
+    assert processor.threads("jax") == 3
+    monkeypatch.setenv("NPROC", "5")
+    assert processor.threads("jax") == 5
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.delenv("NPROC")
+    assert processor.threads("jax") == 99
+
+
+def test_threads_of_tensorflow_are_those_that_it_was_given(monkeypatch):
+    threading = pytest.importorskip("tensorflow").config.threading
+    name = "get_intra_op_parallelism_threads"
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "5")
+    for given, found in ((0, 5), (2, 2)):
+        monkeypatch.setattr(threading, name, lambda given=given: given)
+        assert processor.threads("tensorflow") == found

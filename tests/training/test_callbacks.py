@@ -1,4 +1,5 @@
 import csv
+import faulthandler
 import os
 import signal
 import subprocess
@@ -547,3 +548,29 @@ def test_all_that_ends_is_progress(monkeypatch):
     assert calls == 7 * [(7, True)]
     watchdog.on_train_end()
     assert calls[7:] == ["stop"]
+
+
+def test_an_evaluation_alone_is_watched_to_its_end(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        faulthandler,
+        "dump_traceback_later",
+        lambda seconds, exit: calls.append(seconds),
+    )
+    monkeypatch.setattr(
+        faulthandler,
+        "cancel_dump_traceback_later",
+        lambda: calls.append("end"),
+    )
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = {"x": np.ones((2, 1)), "y": np.ones((2, 1)), "verbose": 0}
+    watched = {**data, "batch_size": 1, "callbacks": [training.Watchdog(9)]}
+    model.evaluate(**watched)
+    assert calls == [9, 9, 9, "end"]
+    # Within `fit` it goes on behind an evaluation.
+    model.fit(**watched, validation_data=(data["x"], data["y"]))
+    assert calls[4:].count("end") == 1 and calls[-1] == "end"
+    del calls[:]
+    model.evaluate(**watched)
+    assert calls[-1] == "end"

@@ -1,4 +1,5 @@
 import os
+import warnings
 
 import keras
 import numpy as np
@@ -259,3 +260,25 @@ def test_no_more_than_all_of_the_time_is_waited(clock):
         log.on_train_batch_end(batch)
     log.on_epoch_end(0, logs := {})
     assert logs["input_wait"] == 1 and logs["images_per_second"] == 2
+
+
+def test_the_log_of_a_folder_that_was_taken_over_is_left_alone(tmp_path):
+    folder = f"ram://test_logs/{tmp_path.name}"
+    tf.io.gfile.makedirs(folder)
+    loggers = []
+    for _ in range(2):
+        recipe = ImageNetRecipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # That the folder was another's.
+            run = training.RunFolder(folder, recipe)
+        logger = training.csv_logger(f"{folder}/log.csv", run.claim)
+        logger.set_model(keras.Sequential())
+        logger.on_train_begin()
+        loggers.append(logger)
+    former, owner = loggers
+    owner.on_epoch_end(0, {"loss": 0.5, "val_loss": 0.25})
+    with pytest.raises(RuntimeError, match="was taken over by process"):
+        former.on_epoch_end(0, {"loss": 0.75, "val_loss": 1.0})
+    with storage.open_file(f"{folder}/log.csv") as file:
+        lines = file.read().splitlines()
+    assert lines == ["epoch,loss,val_loss", "0,0.5,0.25"]

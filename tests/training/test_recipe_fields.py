@@ -91,6 +91,7 @@ def test_a_value_at_the_border_is_allowed(option):
     "augmentations, message",
     [
         (["foo"], "names among rand_augment"),
+        ([["foo"]], "names among rand_augment"),
         ("mix_up", "`augmentations` must be names among"),
         ({"mix_up": {"alhpa": 1}}, "'alhpa'"),
         ({"mix_up": 0.2}, "mapping"),
@@ -99,8 +100,10 @@ def test_a_value_at_the_border_is_allowed(option):
 def test_augmentations_that_cannot_be_made_are_refused(
     cls, augmentations, message
 ):
-    with pytest.raises(ValueError, match=f"{message}.*Received: "):
+    with pytest.raises(ValueError, match=f"{message}.*Received: ") as error:
         cls(augmentations=augmentations)
+    for once in ("Received: ", "`augmentations` ", "must be names"):
+        assert str(error.value).count(once) <= 1
 
 
 def test_numbers_of_numpy_become_those_of_json():

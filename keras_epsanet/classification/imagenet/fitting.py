@@ -67,7 +67,7 @@ def fit(
         epoch, done = divmod(state.step, steps)
         batches, waited = make_batches(strategy, source, recipe, state.step)
         callbacks = [
-            *([training.Watchdog()] if worker(strategy)[1] > 1 else []),
+            *watchdogs(strategy),
             *([average] if average else []),
             training.EpochLog(
                 training.make_schedule(recipe, steps),
@@ -189,7 +189,17 @@ def recalibrate(model, strategy, source, recipe):
     )
     recalibrate_batch_norm(model, batches, recipe.recalibration_steps)
     evaluation = evaluation_batches(strategy, source, recipe)
-    return model.evaluate(evaluation, verbose=0, return_dict=True)["top1"]
+    return model.evaluate(
+        evaluation,
+        verbose=0,
+        return_dict=True,
+        callbacks=watchdogs(strategy),
+    )["top1"]
+
+
+def watchdogs(strategy):
+    """Makes what ends a worker that others wait for, if there are others."""
+    return [training.Watchdog()] if worker(strategy)[1] > 1 else []
 
 
 def make_logs(run):
@@ -204,6 +214,6 @@ def make_logs(run):
     if not run.is_chief:
         return []
     return [
-        training.csv_logger(f"{run.path}/log.csv"),
+        training.csv_logger(f"{run.path}/log.csv", run.claim),
         training.ScalarEvents(f"{run.path}/tensorboard"),
     ]

@@ -10,19 +10,23 @@ it, unless the size in the annotations is that of the upright image alone.
 (MMDetection turns images, but not their boxes.)
 """
 
-import warnings
+import functools
 
-import numpy as np
-
-from keras_epsanet.data.coco.annotations import Annotations, name_some
+from keras_epsanet.data.coco.annotations import Annotations
 from keras_epsanet.data.coco.aspect_ratio_groups import grouped_order
 from keras_epsanet.data.coco.augmentation import (
     check_augmentation,
     distort_colors,
 )
+from keras_epsanet.data.coco.batch_arguments import (
+    check_arguments,
+    check_format,
+    check_number,
+    check_sizes,
+    warn_of_many,
+)
 from keras_epsanet.data.coco.table import Table
 from keras_epsanet.data.coco.transforms import (
-    FORMATS,
     PAD_TO,
     pad_and_batch,
     padded_size,
@@ -119,17 +123,17 @@ def load(
     """
     import tensorflow as tf
 
+    check_arguments(batch_size, image_size, pad_to, shard)
+    check_format(bounding_box_format)
+    check_augmentation(augmentation, training, image_size, pad_to)
     if training:
         chosen = training_images(annotations, masks)
     else:
         chosen = annotations.images_with_masks if masks else annotations.images
-    _check(batch_size, image_size, pad_to, shard)
-    _check_number(annotations.path, batch_size, len(chosen), training)
-    _check_format(bounding_box_format)
-    check_augmentation(augmentation, training, image_size, pad_to)
+    check_number(annotations.path, batch_size, len(chosen), training)
     sizes = [resized_size((x.height, x.width), image_size) for x in chosen]
-    _check_sizes(sizes, pad_to)
-    _warn_of_many(annotations.path, chosen, max_objects)
+    check_sizes(sizes, pad_to)
+    warn_of_many(annotations.path, chosen, max_objects)
     table = Table(
         chosen,
         sizes,
@@ -138,26 +142,24 @@ def load(
         annotations.bad_images,
         replace=training,
     )
-
-    def read(index, flip, number):
-        if augmentation is None:
-            element = table.read(index, flip, masks)
-        else:
-            changes = augmentation.changes(image_size, pad_to, seed)
-            place = index, flip, number
-            element = table.read_augmented(*place, masks, changes)
-            if augmentation.photometric:
-                key = random_key(seed, AUGMENTATION, number)
-                element["images"] = distort_colors(element["images"], key)
-        return transform(element, flip, bounding_box_format)
-
+    if augmentation is None:
+        read = functools.partial(_read, table, masks)
+    else:
+        changes = augmentation.changes(image_size, pad_to, seed)
+        read = functools.partial(
+            _read_augmented, table, masks, augmentation, changes, seed
+        )
     if training:
         numbers = _training_order(sizes, batch_size, seed, first_step, shard)
     else:
         numbers = tf.data.Dataset.range(first_step * batch_size, len(chosen))
         numbers = numbers.map(lambda i: (i, False, i))
     dataset = numbers.map(
-        read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        lambda i, flip, number: transform(
+            read(i, flip, number), flip, bounding_box_format
+        ),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
     )
     return pad_and_batch(
         dataset,
@@ -165,6 +167,20 @@ def load(
         pad_to,
         training,
     ).prefetch(tf.data.AUTOTUNE)
+
+
+def _read(table, masks, index, flip, number):
+    return table.read(index, flip, masks)
+
+
+def _read_augmented(
+    table, masks, augmentation, changes, seed, index, flip, number
+):
+    element = table.read_augmented(index, flip, number, masks, changes)
+    if augmentation.photometric:
+        key = random_key(seed, AUGMENTATION, number)
+        element["images"] = distort_colors(element["images"], key)
+    return element
 
 
 def _training_order(sizes, batch_size, seed, first_step, shard):
@@ -238,58 +254,3 @@ def to_keras_hub(batch):
     """
     targets = {"boxes": batch["boxes"], "labels": batch["labels"]}
     return batch["images"], targets
-
-
-def _check(batch_size, image_size, pad_to, shard):
-    if batch_size < 1 or batch_size % shard[1]:
-        raise ValueError(
-            "`batch_size` must be a positive multiple of the number of "
-            f"workers. Received: batch_size={batch_size}, shard={shard}"
-        )
-    if not 0 < image_size[0] <= image_size[1]:
-        raise ValueError(
-            "`image_size` must be the shorter and the longer side. "
-            f"Received: image_size={image_size}"
-        )
-    if np.min(pad_to) < 1:
-        raise ValueError(
-            f"`pad_to` must be positive. Received: pad_to={pad_to}"
-        )
-
-
-def _check_number(path, batch_size, num_images, training):
-    if training and num_images < batch_size:
-        raise ValueError(
-            "There must be a batch of images with objects at least. Received: "
-            f"batch_size={batch_size}, {num_images} images in {path}"
-        )
-    if not num_images:
-        raise ValueError(
-            f"There must be an image to evaluate. Received: 0 images in {path}"
-        )
-
-
-def _check_format(bounding_box_format):
-    if bounding_box_format not in FORMATS:
-        raise ValueError(
-            f"`bounding_box_format` must be one of {', '.join(FORMATS)}. "
-            f"Received: bounding_box_format={bounding_box_format}"
-        )
-
-
-def _check_sizes(sizes, pad_to):
-    if not isinstance(pad_to, int) and np.any(np.array(sizes) > pad_to):
-        raise ValueError(
-            "`pad_to` must not be less than a resized image. "
-            f"Received: pad_to={pad_to}, an image of {max(sizes)}"
-        )
-
-
-def _warn_of_many(path, images, max_objects):
-    crowded = [x.id for x in images if len(x.labels) > max_objects]
-    if crowded:
-        warnings.warn(
-            f"{len(crowded)} images of {path} have more than {max_objects} "
-            f"objects, of which the first are taken: {name_some(crowded)}",
-            stacklevel=3,
-        )

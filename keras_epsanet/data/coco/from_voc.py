@@ -1,19 +1,18 @@
 """Pascal VOC's XML files, read as contents of COCO's form."""
 
-import json
 import os
 import xml.etree.ElementTree as ElementTree
 
 from keras_epsanet import storage
-from keras_epsanet.atomic import write_file
 from keras_epsanet.data.class_folders import ENDINGS
 from keras_epsanet.data.coco.layouts import PARTS, WHOLE
+from keras_epsanet.data.coco.part_files import write_parts
 from keras_epsanet.data.decode import decode_image
 
 _IMAGES = ("JPEGImages", "images", "")
 
 
-def write_from_voc(path, folder, part=WHOLE):
+def write_from_voc(path, folder, part=None):
     """Writes a COCO annotation file of a folder in Pascal VOC's form.
 
         folder/Annotations/000001.xml ...
@@ -28,18 +27,19 @@ def write_from_voc(path, folder, part=WHOLE):
     Args:
         path: Path of the JSON file that is written.
         folder: Path of the folder.
-        part: `"train"`, `"val"` or `"test"` of `ImageSets`, or `"all"`.
+        part: `"train"`, `"val"` or `"test"` of `ImageSets`, or `"all"`;
+            `None` for the parts that there are, each in a file of its own:
+            `my_train.json`, `my_val.json` for `"my.json"`. Without parts it
+            is `path`, of all images.
+
+    Returns:
+        List of the paths that were written.
 
     Raises:
         ValueError: If it is no such folder, has no such part, or a file,
             which is named, has mistakes.
     """
-    parts = read_voc(folder)
-    if part not in parts:
-        raise ValueError(
-            f"`part` must be one of {', '.join(parts)}. Received: part={part}"
-        )
-    write_file(path, json.dumps(parts[part]))
+    return write_parts(path, read_voc(folder), part)
 
 
 def is_voc(folder):

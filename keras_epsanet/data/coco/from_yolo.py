@@ -1,19 +1,16 @@
 """YOLO's text files, read as contents of COCO's form."""
 
-import json
 import os
 
 from keras_epsanet import storage
-from keras_epsanet.atomic import write_file
 from keras_epsanet.data.bad_images import BadImages
-from keras_epsanet.data.coco.layouts import PARTS, WHOLE
+from keras_epsanet.data.coco.layouts import NAMES, PARTS, WHOLE
+from keras_epsanet.data.coco.part_files import write_parts
 from keras_epsanet.data.decode import upright_size
 from keras_epsanet.data.image_files import list_files
 
-_NAMES = {"val": ("val", "valid")}
 
-
-def write_from_yolo(path, folder, part=WHOLE):
+def write_from_yolo(path, folder, part=None):
     """Writes a COCO annotation file of a folder in YOLO's form.
 
         folder/data.yaml            names, and where train and val are
@@ -31,7 +28,12 @@ def write_from_yolo(path, folder, part=WHOLE):
         path: Path of the JSON file that is written.
         folder: Path of the folder.
         part: `"train"`, `"val"`, `"test"`, or `"all"` where there are no
-            parts.
+            parts; `None` for the parts that there are, each in a file of its
+            own: `my_train.json`, `my_val.json` for `"my.json"`. Without
+            parts it is `path`, of all images.
+
+    Returns:
+        List of the paths that were written.
 
     Raises:
         ImportError: If there is a .yaml file, and PyYAML is not installed.
@@ -39,12 +41,7 @@ def write_from_yolo(path, folder, part=WHOLE):
             is named with the line, has mistakes, or more than 1 % of the
             images, and more than three, cannot be read.
     """
-    parts = read_yolo(folder)
-    if part not in parts:
-        raise ValueError(
-            f"`part` must be one of {', '.join(parts)}. Received: part={part}"
-        )
-    write_file(path, json.dumps(parts[part]))
+    return write_parts(path, read_yolo(folder), part)
 
 
 def is_yolo(folder):
@@ -164,7 +161,7 @@ def _listed(folder, base, value, path):
 
 
 def _part(folder, part):
-    for name in _NAMES.get(part, (part,)):
+    for name in NAMES.get(part, (part,)):
         for inner in (
             os.path.join("images", name),
             os.path.join(name, "images"),

@@ -7,7 +7,7 @@ from keras_epsanet import storage
 # What stands behind the names of the parts; COCO's own first.
 YEARS = ("2017", "", "2014")
 # Of other programs: the folder of the part that one evaluates with.
-_NAMES = {"val": ("val", "valid")}
+NAMES = {"val": ("val", "valid")}
 PARTS = ("train", "val", "test")
 # A file of all images, of which no part is known.
 WHOLE = "all"
@@ -70,7 +70,7 @@ def _find(path, part):
             ]
             # An error names the first if there is none.
             return file, next(filter(storage.isdir, folders), folders[0])
-    for name in _NAMES.get(part, (part,)):
+    for name in NAMES.get(part, (part,)):
         folder = os.path.join(path, name)
         file = os.path.join(folder, "_annotations.coco.json")
         if storage.isfile(file):

@@ -26,21 +26,28 @@ class Augmentations:
             `CutMix` of `keras.layers`.
 
     Raises:
-        ValueError: If a name is unknown.
+        ValueError: If a name is unknown, or a layer does not take its
+            arguments.
     """
 
     def __init__(self, names):
         known = IMAGE_LAYERS | BATCH_LAYERS
-        if isinstance(names, str) or not set(names) <= set(known):
+        if isinstance(names, str) or not all(x in [*known] for x in names):
             raise ValueError(
                 f"`augmentations` must be names among {', '.join(known)}. "
-                f"Received: augmentations={names}"
+                f"Received: augmentations={names!r}"
             )
         arguments = names if isinstance(names, dict) else {}
-        layers = {
-            name: _make_layer(name, known[name], arguments.get(name, {}))
-            for name in names
-        }
+        try:
+            layers = {
+                name: _make_layer(name, known[name], arguments.get(name, {}))
+                for name in names
+            }
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`augmentations` cannot be made: {error}. "
+                f"Received: augmentations={names!r}"
+            ) from error
         self._image_layers = [
             layer for name, layer in layers.items() if name in IMAGE_LAYERS
         ]

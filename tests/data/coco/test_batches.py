@@ -359,6 +359,7 @@ def test_workers_that_start_later_have_the_parts_of_these_batches(annotations):
         {"batch_size": 5, "training": True},
         {"batch_size": 1, "image_size": (60, 40)},
         {"batch_size": 1, "image_size": (0, 40)},
+        {"batch_size": 1, "image_size": 97},
         {"batch_size": 1, "pad_to": 0},
         {"batch_size": 1, "pad_to": (32, 32)},
         {"batch_size": 1, "pad_to": (60, 59)},

@@ -82,8 +82,15 @@ def test_what_is_written_is_read_as_coco(folder, tmp_path):
     assert annotations.images[0].boxes.tolist() == [[0, 0, 60, 40]]
     batches = coco.load(annotations, 1, image_size=(40, 60))
     assert sum(1 for _ in batches) == 2 and annotations.bad == []
-    with pytest.raises(ValueError, match="train, val, all. Received: part=x"):
+    with pytest.raises(ValueError, match="train, val, all, or None"):
         coco.write_from_voc(path, folder, "x")
+
+
+def test_each_part_is_written_by_default(folder, tmp_path):
+    paths = coco.write_from_voc(tmp_path / "my.json", folder)
+    assert paths == [str(tmp_path / f"my_{x}.json") for x in ("train", "val")]
+    numbers = [len(coco.Annotations(x, folder).images) for x in paths]
+    assert numbers == [2, 1]
 
 
 @pytest.mark.parametrize(

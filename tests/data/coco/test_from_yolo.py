@@ -78,8 +78,15 @@ def test_what_is_written_is_read_as_coco(folder, tmp_path):
     assert [len(x.labels) for x in annotations.images] == [2, 0, 1]
     batches = coco.load(annotations, 1, image_size=(40, 60))
     assert sum(1 for _ in batches) == 3 and annotations.bad == []
-    with pytest.raises(ValueError, match="train, val. Received: part=all"):
-        coco.write_from_yolo(path, folder)
+    with pytest.raises(ValueError, match="train, val, or None"):
+        coco.write_from_yolo(path, folder, "all")
+
+
+def test_each_part_is_written_by_default(folder, tmp_path):
+    paths = coco.write_from_yolo(tmp_path / "my.json", folder)
+    assert paths == [str(tmp_path / f"my_{x}.json") for x in ("train", "val")]
+    numbers = [len(coco.Annotations(x, folder).images) for x in paths]
+    assert numbers == [3, 1]
 
 
 @pytest.mark.parametrize(

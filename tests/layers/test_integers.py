@@ -1,0 +1,21 @@
+import pytest
+
+from keras_epsanet.layers.integers import check_all_positive, check_positive
+
+
+@pytest.mark.parametrize("value", ["3", 3.0, 0, -1, None, True, (3,)], ids=repr)
+def test_what_is_no_positive_integer_is_refused(value):
+    check_positive(first=1, other=2**40)
+    with pytest.raises(ValueError) as error:
+        check_positive(first=1, other=value)
+    assert str(error.value) == (
+        f"`other` must be a positive integer. Received: other={value!r}"
+    )
+
+
+@pytest.mark.parametrize("values", ["35", 3, (), (3, "5"), (3, 0)], ids=repr)
+def test_what_is_no_tuple_of_them_is_refused(values):
+    check_all_positive("sizes", [3, 5])
+    with pytest.raises(ValueError) as error:
+        check_all_positive("sizes", values)
+    assert str(error.value).endswith(f"Received: sizes={values!r}")
