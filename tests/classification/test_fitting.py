@@ -272,7 +272,9 @@ def test_what_fit_is_told(tmp_path, monkeypatch, recipe):
         fitting.training, "timed_input", lambda batches: (batches, "waited")
     )
     options = recipe(batch_size=4, accumulation_steps=2, patience=1)
-    run = types.SimpleNamespace(path=str(tmp_path), recipe=options)
+    run = types.SimpleNamespace(
+        path=str(tmp_path), recipe=options, claim=lambda: None
+    )
     state = training.State(step=3, steps_per_epoch=3)
     average = keras.callbacks.Callback()
     fitting.fit(

@@ -199,7 +199,7 @@ def test_every_stage_has_blocks_and_filters():
 
 def test_variants_are_named():
     check_variant("b", ("a", "b"))
-    with pytest.raises(ValueError, match="one of a, b. Received: variant=c"):
+    with pytest.raises(ValueError, match="one of a, b. Received: variant='c'"):
         check_variant("c", ("a", "b"))
 
 
@@ -222,11 +222,11 @@ BRANCH = AttentionSlot(SE(), "branch")
         ({"attention": BRANCH}, None),
         ({"attention": BRANCH, "branch_output": True}, None),
         ({"stem_filters": ()}, "one entry at least.*stem_filters"),
-        ({"downsampling": "mean"}, "Received: downsampling=mean"),
+        ({"downsampling": "mean"}, "Received: downsampling='mean'"),
         ({"branch_output": True}, "branch_output=True, attention=None"),
         (
             {"branch_output": True, "attention": AttentionSlot(SE())},
-            "branch_output=True, attention=attention",
+            "branch_output=True, attention='attention'",
         ),
     ],
 )
