@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -148,3 +149,22 @@ def test_detection(against, parameters):
     assert re.search(r"^median [\d.]+  quartiles", lines[-1])
     (line,) = run("detection.py", *sizes, "--memory")
     assert float(line.removesuffix(" GB")) > 0.3
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="reads with tf.data"
+)
+def test_trained_start():
+    sizes = "--seeds 0 1 --size 32 --fitted-to 32 --labeled 64"
+    network = "--blocks 1 1 --filters 64 128"
+    lines = run("trained_start.py", *sizes.split(), *network.split())
+    rows = [line.split() for line in lines[-5:]]
+    names = ["the", "embedded", "recalibrated", "fitted", "trained"]
+    assert [row[0] for row in rows] == names
+    resnet = np.array(rows[0][-5:-3], float)
+    assert rows[0][-3:] == ["+0.00", "±", "0.00"]
+    for *_, first, second, mean, _, deviation in rows:
+        values = np.array([first, second], float) - resnet
+        np.testing.assert_allclose(values.mean(), float(mean), atol=0.011)
+        np.testing.assert_allclose(values.std(), float(deviation), atol=0.011)
