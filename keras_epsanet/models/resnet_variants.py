@@ -2,6 +2,7 @@
 
 from keras_epsanet.models.named_attention import NETWORKS
 from keras_epsanet.models.resnet import ResNet
+from keras_epsanet.models.variants import COMMON_ARGUMENTS
 
 _FILTERS = {"stackwise_num_filters": (64, 128, 256, 512), "expansion": 4}
 # The deeper ResNeSt has a wider stem.
@@ -51,21 +52,7 @@ its ReLU |
             attention's authors have published (the docs, weights.md). A
             classifier in the file is left out if this model has none or has
             another number of classes.
-        input_tensor: Optional Keras tensor to use as the image input.
-        input_shape: Optional shape of one image, such as `(224, 224, 3)`.
-            Height and width are at least 32, or `None` for any. `None`
-            means `(224, 224, 3)` with the classifier and
-            `(None, None, 3)` without.
-        pooling: `None`, `"avg"` or `"max"`: what follows the last feature
-            map if `include_top=False`.
-        classes: Integer, number of classes of the classifier.
-        classifier_activation: Activation of the classifier; `None` returns
-            the logits.
-        name: Name of the model.
-        include_preprocessing: Whether the model normalizes its images
-            itself: it takes RGB from 0 to 255 then, as
-            `preprocess_input` does. Files of `weights` fit either way.
-        **kwargs: Arguments of `ResNet`, such as `expansion=2`, that replace
+{common}        **kwargs: Arguments of `ResNet`, such as `expansion=2`, that replace
             those of this network.
 
     Returns:
@@ -173,5 +160,5 @@ def network_arguments(variant, attention):
 RESNETS = {"resnet50": ResNet50, "resnet101": ResNet101}
 for _network, _function in (("ResNet-50", ResNet50), ("ResNet-101", ResNet101)):
     _function.__doc__ = DOC.format(
-        network=_network, function=_function.__name__
+        common=COMMON_ARGUMENTS, network=_network, function=_function.__name__
     )

@@ -25,20 +25,8 @@ MODEL_CONFIGS = {
     "epsanet101_large": {"stackwise_num_blocks": (3, 4, 23, 3), **_LARGE},
 }
 
-DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
-
-    Args:
-        include_top: Whether the classifier is included.
-        weights: `None` (random initialization); `"resnext"`, for EPSANet
-            Large, which then computes what ResNeXt 32x4d of its depth
-            computes, trained on ImageNet-1k (downloaded once, its license
-            is printed); or the path of a file: Keras' `.weights.h5` or
-            `.keras`, or a checkpoint of the PyTorch implementation (`.pth`,
-            `.pt`, `.pth.tar`, `.pkl`, `.safetensors`). A classifier in the
-            file is left out if this model has none or has another number of
-            classes. There is no `"imagenet"`: nobody has published such
-            weights. `keras_epsanet.inherit_weights` starts from other
-            ResNets.
+# What all functions that build a network have.
+COMMON_ARGUMENTS = """\
         input_tensor: Optional Keras tensor to use as the image input.
         input_shape: Optional shape of one image, such as `(224, 224, 3)`.
             Height and width are at least 32, or `None` for any. `None`
@@ -53,7 +41,23 @@ DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
         include_preprocessing: Whether the model normalizes its images
             itself: it takes RGB from 0 to 255 then, as
             `preprocess_input` does. Files of `weights` fit either way.
-        **kwargs: Arguments of `EPSANet`, such as `groups=(4, 8, 16, 16)`,
+"""
+
+DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
+
+    Args:
+        include_top: Whether the classifier is included.
+        weights: `None` (random initialization); `"resnext"`, for EPSANet
+            Large, which then computes what ResNeXt 32x4d of its depth
+            computes, trained on ImageNet-1k (downloaded once, its license
+            is printed); or the path of a file: Keras' `.weights.h5` or
+            `.keras`, or a checkpoint of the PyTorch implementation (`.pth`,
+            `.pt`, `.pth.tar`, `.pkl`, `.safetensors`). A classifier in the
+            file is left out if this model has none or has another number of
+            classes. There is no `"imagenet"`: nobody has published such
+            weights. `keras_epsanet.inherit_weights` starts from other
+            ResNets.
+{common}        **kwargs: Arguments of `EPSANet`, such as `groups=(4, 8, 16, 16)`,
             that replace those of this network.
 
     Returns:
@@ -188,6 +192,7 @@ VARIANTS = {
 }
 for _name, _function in VARIANTS.items():
     _function.__doc__ = DOC.format(
+        common=COMMON_ARGUMENTS,
         parameters=TABLE_2[_name].parameters,
         flops=TABLE_2[_name].flops,
         function=_function.__name__,

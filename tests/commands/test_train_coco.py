@@ -9,6 +9,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from recipe_options import RECIPE_OPTIONS
 
 from keras_epsanet import EPSANet, detection, training
 from keras_epsanet.commands import train_coco
@@ -25,26 +26,11 @@ NUM_TRAIN = 960
 
 # What is given on the command line, and the value of the field.
 OPTIONS = {
+    **RECIPE_OPTIONS,
     "model": ("--model epsanet101_large", "epsanet101_large"),
     "image_size": ("--image-size 320", 320),
-    "epochs": ("--epochs 3", 3),
     "batch_size": ("--batch-size 24", 24),
-    "accumulation_steps": ("--accumulation-steps 2", 2),
-    "learning_rate": ("--learning-rate 0.5", 0.5),
-    "schedule": ("--schedule cosine", "cosine"),
-    "decay_epochs": ("--decay-epochs 0.5,2.5", (0.5, 2.5)),
-    "decay_factor": ("--decay-factor 0.25", 0.25),
     "warm_up_steps": ("--warm-up-steps 3", 3),
-    "momentum": ("--momentum 0.75", 0.75),
-    "nesterov": ("--nesterov", True),
-    "l2": ("--l2 0.125", 0.125),
-    "l2_on_all": ("--no-l2-on-all", False),
-    "clipnorm": ("--clipnorm 2.5", 2.5),
-    "backbone_rate": ("--backbone-rate 0.25", 0.25),
-    "ema": ("--ema 0.75", 0.75),
-    "precision": ("--precision mixed_float16", "mixed_float16"),
-    "sync_bn": ("--sync-bn", True),
-    "seed": ("--seed 7", 7),
     "detector": ("--detector mask_rcnn", "mask_rcnn"),
     "num_samples": ("--num-samples 8", 8),
     "sampling_ratio": ("--sampling-ratio 0", 0),

@@ -7,6 +7,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from recipe_options import RECIPE_OPTIONS
 
 from keras_epsanet import EPSANet, training
 from keras_epsanet.classification.imagenet import fitting, models, starting
@@ -23,26 +24,11 @@ TOP1 = (0.2, 0.9, 0.5)  # Of the epochs: the second is the best.
 
 # What is given on the command line, and the value of the field.
 OPTIONS = {
+    **RECIPE_OPTIONS,
     "model": ("--model epsanet50_large", "epsanet50_large"),
     "image_size": ("--image-size 40", 40),
-    "epochs": ("--epochs 3", 3),
     "batch_size": ("--batch-size 12", 12),
-    "accumulation_steps": ("--accumulation-steps 2", 2),
-    "learning_rate": ("--learning-rate 0.5", 0.5),
-    "schedule": ("--schedule cosine", "cosine"),
-    "decay_epochs": ("--decay-epochs 0.5,2.5", (0.5, 2.5)),
-    "decay_factor": ("--decay-factor 0.25", 0.25),
     "warm_up_epochs": ("--warm-up-epochs 1.5", 1.5),
-    "momentum": ("--momentum 0.75", 0.75),
-    "nesterov": ("--nesterov", True),
-    "l2": ("--l2 0.125", 0.125),
-    "l2_on_all": ("--no-l2-on-all", False),
-    "clipnorm": ("--clipnorm 2.5", 2.5),
-    "backbone_rate": ("--backbone-rate 0.25", 0.25),
-    "ema": ("--ema 0.75", 0.75),
-    "precision": ("--precision mixed_float16", "mixed_float16"),
-    "sync_bn": ("--sync-bn", True),
-    "seed": ("--seed 7", 7),
     "label_smoothing": ("--label-smoothing 0.25", 0.25),
     "augmentations": ("--augmentations mix_up,cut_mix", ("mix_up", "cut_mix")),
     "antialias": ("--no-antialias", False),

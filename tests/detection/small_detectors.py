@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_epsanet import EPSANetBackbone
 from keras_epsanet.detection import RetinaNet
@@ -45,3 +46,20 @@ def make_batch(boxes=2, images=2, size=(64, 96), seed=0):
         "labels": labels.astype("int32"),
         "masks": ((x1 < x) & (x < x2) & (y1 < y) & (y < y2)).astype("uint8"),
     }
+
+
+def make_resnet():
+    """KerasHub's ResNet-50, with stem and first stage frozen."""
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.ResNetBackbone(
+        [64],
+        [7],
+        [64, 128, 256, 512],
+        [3, 4, 6, 3],
+        [1, 2, 2, 2],
+        "bottleneck_block",
+    )
+    for layer in backbone.layers:
+        if layer.name.startswith(("conv1", "stack0")):
+            layer.trainable = False
+    return backbone

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from small_detectors import make_batch, make_detector
+from small_detectors import make_batch, make_detector, make_resnet
 
 from keras_epsanet import EPSANetBackbone, complexity
 from keras_epsanet.detection import (
@@ -23,19 +23,7 @@ def make_backbone(name):
         return EPSANetBackbone.from_variant(
             name, freeze_stages=1, norm_eval=True
         )
-    keras_hub = pytest.importorskip("keras_hub")
-    backbone = keras_hub.models.ResNetBackbone(
-        [64],
-        [7],
-        [64, 128, 256, 512],
-        [3, 4, 6, 3],
-        [1, 2, 2, 2],
-        "bottleneck_block",
-    )
-    for layer in backbone.layers:
-        if layer.name.startswith(("conv1", "stack0")):
-            layer.trainable = False
-    return backbone
+    return make_resnet()
 
 
 # Tables 3 and 4, with stem and first stage frozen. The 271.10 of the paper is

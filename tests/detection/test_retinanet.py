@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from small_detectors import make_backbone
+from small_detectors import make_backbone, make_resnet
 
 from keras_epsanet import EPSANetBackbone, complexity
 from keras_epsanet.detection import RetinaNet, boxes, matcher, retinanet
@@ -55,22 +55,6 @@ def test_parameters_and_flops_of_table_3(variant, parameters, gflops):
     flops = complexity(model, (800, 1280, 3), convention="table3").flops
     # The second is 251.8951, which the table does not round up.
     assert abs(flops / 1e9 - gflops) < 0.0052
-
-
-def make_resnet():
-    keras_hub = pytest.importorskip("keras_hub")
-    backbone = keras_hub.models.ResNetBackbone(
-        [64],
-        [7],
-        [64, 128, 256, 512],
-        [3, 4, 6, 3],
-        [1, 2, 2, 2],
-        "bottleneck_block",
-    )
-    for layer in backbone.layers:
-        if layer.name.startswith(("conv1", "stack0")):
-            layer.trainable = False
-    return backbone
 
 
 def test_the_start_takes_one_anchor_in_a_hundred_for_an_object(detector):
