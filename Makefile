@@ -13,7 +13,8 @@ PYTEST = $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 --durations 15
 # The core, and one tiny training: two minutes on two cores.
 FAST = tests/graph tests/layers tests/models/test_arguments.py \
 	tests/models/test_epsanet.py tests/models/test_preprocessing.py \
-	tests/models/test_variants.py tests/ops tests/weights \
+	tests/models/test_variants.py tests/ops tests/weights/test_downloads.py \
+	tests/weights/test_embedding.py tests/weights/test_layer_names.py \
 	tests/classification/test_fitting.py tests/test_architecture.py \
 	--ignore tests/layers/test_keras_harness.py
 # What does not depend on TensorFlow, for the other two backends.
@@ -81,7 +82,7 @@ test-ci: lint
 	$(JAX) $(PYTEST) -m "not large and not slow" $(PORTABLE_JAX)
 
 test-fast: lint
-	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large" $(FAST)
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not large and not slow" $(FAST)
 
 test-all: lint
 	KERAS_BACKEND=tensorflow $(PYTEST)

@@ -191,7 +191,7 @@ def test_the_paper_stands_beside_coco(folder, predicted, tmp_path, monkeypatch):
 def test_the_part_is_opened_of_the_data_and_the_run(monkeypatch, capsys):
     seen = []
 
-    def open_part(*arguments):
+    def open_part(*arguments, check):
         seen.append(arguments)
         raise ValueError("no more")
 
