@@ -191,10 +191,12 @@ def test_the_paper_stands_beside_coco(folder, predicted, tmp_path, monkeypatch):
 def test_the_part_is_opened_of_the_data_and_the_run(monkeypatch, capsys):
     seen = []
 
-    def open_part(*arguments, check):
-        seen.append(arguments)
+    def open_part(*arguments):
+        *given, check = arguments
+        seen.append(tuple(given))
         raise ValueError("no more")
 
+    monkeypatch.setattr(evaluate_coco, "open_detector", lambda args: None)
     monkeypatch.setattr(evaluate_coco.sources, "open_part", open_part)
     options = "--data MY --part test --output OUT --run RUN".split()
     with pytest.raises(SystemExit, match="^mine: no more"):
@@ -226,9 +228,10 @@ def evaluate(monkeypatch, folder, output, family, results=(), bad=()):
     options = ["--data", "x", "--output", str(output)]
     args = evaluate_coco.parse(options)
     strategy = types.SimpleNamespace(num_replicas_in_sync=3)
-    evaluate_coco.evaluate(args, detector, annotations, strategy)
-    ((*most, _),) = seen
+    evaluate_coco.evaluate(args, detector, annotations, strategy, "claim")
+    ((*most, _, claim),) = seen
     assert most[:2] == [detector, annotations] and most[3] == str(output)
+    assert claim == "claim"
     return most[2], kinds
 
 
