@@ -14,6 +14,12 @@ from keras_epsanet.training.trained_start import (
 
 # What `keras-epsanet train` leaves by default.
 MODEL = "runs/classifier/model.keras"
+# What --weights of a command for detectors takes.
+DETECTOR = (
+    "another detector instead: the name of a public one of MMDetection, such "
+    "as mask_rcnn_resnet50_fpn_1x_coco, which is downloaded once, or a file "
+    "of MMDetection's or of this package (.keras)"
+)
 
 
 def positive(name):
@@ -50,6 +56,19 @@ def add_training_options(
     Returns:
         The group of the recipe's options.
     """
+    add_running_options(parser, checkpoint_steps, of_smoke)
+    group = parser.add_argument_group("recipe", f"default: {default}")
+    recipe.add_options(group, model=list(models))
+    return group
+
+
+def add_running_options(parser, checkpoint_steps, of_smoke=None):
+    """Adds `--checkpoint-steps` and `--deterministic`.
+
+    Args:
+        parser: `argparse.ArgumentParser`.
+        checkpoint_steps, of_smoke: As in `add_training_options`.
+    """
     parser.add_argument(
         "--checkpoint-steps",
         type=positive("checkpoint_steps"),
@@ -64,9 +83,6 @@ def add_training_options(
         action="store_true",
         help="the same weights bit for bit from every run, but slower",
     )
-    group = parser.add_argument_group("recipe", f"default: {default}")
-    recipe.add_options(group, model=list(models))
-    return group
 
 
 def add_start_options(parser, weights=None):
@@ -104,10 +120,7 @@ def add_detector_options(parser):
     group.add_argument(
         "--weights",
         metavar="DETECTOR",
-        help="another detector instead: the name of a public one of "
-        "MMDetection, such as mask_rcnn_resnet50_fpn_1x_coco, which is "
-        "downloaded once, or a file of MMDetection's or of this package "
-        "(.keras)",
+        help=DETECTOR,
     )
 
 
