@@ -45,6 +45,7 @@ def make_parser():
     width = max(map(len, WORDS))
     words = [f"  {word:{width}}  {text}" for word, text in WORDS.items()]
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="keras-epsanet",
         usage="%(prog)s WORD [options]",
         description="\n".join(["Words:", *words]),

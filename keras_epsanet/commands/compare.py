@@ -59,7 +59,10 @@ def parse(arguments=None, program="compare"):
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
     parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, usage="%(prog)s [options]"
+        allow_abbrev=False,
+        prog=program,
+        description=__doc__,
+        usage="%(prog)s [options]",
     )
     _add_networks(parser)
     parser.add_argument(
@@ -74,19 +77,7 @@ def parse(arguments=None, program="compare"):
         action="store_true",
         help="put the figures of the paper beside",
     )
-    parser.add_argument(
-        "--checkpoint-steps",
-        type=options.positive("checkpoint_steps"),
-        metavar="N",
-        default=1000,
-        help="steps from one checkpoint to the next, besides those at the "
-        "end of every epoch (default: 1000)",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="the same weights bit for bit from every run, but slower",
-    )
+    options.add_running_options(parser, 1000)
     group = parser.add_argument_group(
         "recipe",
         "default: keras_epsanet.training.ClassifierRecipe, or the paper's for "

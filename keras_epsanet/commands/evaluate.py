@@ -63,6 +63,7 @@ def make_parser(program):
         `argparse.ArgumentParser`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description=__doc__,
         usage="%(prog)s [--model FILE | --weights FILE] [options]",

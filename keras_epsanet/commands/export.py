@@ -83,7 +83,9 @@ def parse(arguments=None, program="export"):
     Returns:
         `argparse.Namespace`.
     """
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, prog=program, description=__doc__
+    )
     parser.add_argument(
         "--model",
         metavar="FILE",

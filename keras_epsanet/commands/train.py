@@ -59,6 +59,7 @@ def make_parser(program):
         `argparse.ArgumentParser`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description="Trains an EPSANet to classify images.",
         usage="%(prog)s [options]",

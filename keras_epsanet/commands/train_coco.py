@@ -60,7 +60,10 @@ def parse(arguments=None, program="train_coco"):
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
     parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, usage="%(prog)s [options]"
+        allow_abbrev=False,
+        prog=program,
+        description=__doc__,
+        usage="%(prog)s [options]",
     )
     parser.add_argument(
         "--data",

@@ -51,6 +51,7 @@ def parse(arguments=None, program="train_imagenet"):
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description=__doc__,
         usage="%(prog)s (--data PATH | --smoke) --output RUN [options]",

@@ -217,6 +217,7 @@ def main(arguments=None, program="tfrecords"):
 
 def _parse(arguments, program):
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description="Turns a folder tree of images into shards of TFRecords.",
     )
