@@ -64,7 +64,9 @@ def parse(arguments=None, program="complexity"):
         "--convention",
         choices=list(CONVENTIONS),
         default="table2",
-        help="the table of the paper whose FLOPs are counted (default: table2)",
+        help="the table of the paper as which FLOPs are counted: table2 has "
+        "multiply-adds and BatchNorm, table3 biases, ReLU and pooling, too "
+        "(default: table2)",
     )
     args = parser.parse_args(arguments)
     is_name = args.model in MODELS
