@@ -16,8 +16,8 @@ WORDS = {
     "train-imagenet": "train an EPSANet on ImageNet as the paper does",
     "train-coco": "train a detector on COCO or on composed scenes",
     "predict": "name what images show",
-    "detect": "draw what a detector finds in images",
-    "explain": "show why a classifier says what it says",
+    "detect": "draw what a detector finds in images and videos",
+    "explain": "show why a classifier or detector says what it says",
     "evaluate": "measure a classifier, or weights on ImageNet",
     "evaluate-coco": "measure a detector by COCO's rules",
     "export": "write a model for other runtimes and compare it",
@@ -45,6 +45,7 @@ def make_parser():
     width = max(map(len, WORDS))
     words = [f"  {word:{width}}  {text}" for word, text in WORDS.items()]
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="keras-epsanet",
         usage="%(prog)s WORD [options]",
         description="\n".join(["Words:", *words]),

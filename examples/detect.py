@@ -13,7 +13,8 @@ takes a detector that MMDetection has trained on COCO (docs/detection.md has
 all names), which is downloaded once, or a file of MMDetection's.
 `--json FILE.json` writes what is found to a file of COCO's form too, with masks
 as run lengths, `--csv FILE.csv` to a table. Of more than ten images there is a
-progress bar. Files that cannot be decoded are named and skipped, and the
+progress bar. A video has its frames drawn into a video or, with `--frames`,
+into pictures. Files that cannot be decoded are named and skipped, and the
 command ends with 1.
 """
 

@@ -1,4 +1,4 @@
-"""Shows why a classifier says what it says.
+"""Shows why a classifier or a detector says what it says.
 
     python examples/explain.py --model runs/classifier/model.keras IMAGE...
 
@@ -10,6 +10,10 @@ paper. With `--data FOLDER`, or without images, there are also the mistakes,
 the calibration, and what each scale of each stage is worth. The model must
 take RGB images from 0 to 255 and know its classes, as those of
 `train_classifier.py` do.
+
+    python examples/explain.py --model runs/detector IMAGE...
+
+shows the best detections of every image and the pixels that speak for each.
 """
 
 import keras_epsanet_command

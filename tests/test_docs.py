@@ -217,7 +217,16 @@ def test_code_of_the_page_of_explanations_runs(run, names, tmp_path):
     keras.utils.set_random_seed(0)  # With it not all images are named rightly.
     build_classifier(recipe, classes).save(path)
     # That of the tiny network.
-    shorter = [("conv4_block6_out", "conv4_block1_out"), ("9×9", "5×5")]
+    shorter = [
+        ("conv4_block6_out", "conv4_block1_out"),
+        ("9×9", "5×5"),
+        ('"photo.jpg", min_score=0.5', "image, max_detections=1"),
+    ]
+    names["image"] = np.full((30, 40, 3), 99.0)
+    backbone = keras_epsanet.EPSANetBackbone(**TINY)
+    names["detector"] = keras_epsanet.detection.RetinaNet(
+        backbone, 3, image_size=(64, 96), confidence_threshold=0.0
+    )
     run("docs/explain.md", names, shorter)
     assert names["maps"].shape == names["images"].shape[:3]
     assert 0 <= names["maps"].min() <= names["maps"].max() <= 1
@@ -226,7 +235,7 @@ def test_code_of_the_page_of_explanations_runs(run, names, tmp_path):
         *(f"conv{i}" for i in range(2, 6)),
         "all",
     ]
-    drawn = ("maps", "attention", "scales", "ablation")
+    drawn = ("maps", "attention", "scales", "ablation", "found")
     for name in (*drawn, "calibration", "confusion", "mistakes"):
         assert (tmp_path / f"{name}.png").is_file()
 

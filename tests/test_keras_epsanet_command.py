@@ -1,3 +1,5 @@
+import argparse
+import importlib
 import importlib.metadata
 import json
 import os
@@ -12,7 +14,15 @@ import keras_epsanet_command
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = {path.stem for path in (ROOT / "keras_epsanet/commands").glob("*.py")}
-SHARED = {"__init__", "options", "reporting"}
+# What the words have in common, and parts of single ones.
+SHARED = {
+    "__init__",
+    "detect_video",
+    "explained_models",
+    "options",
+    "reporting",
+    "trained_models",
+}
 
 
 def run(*arguments, code="import keras_epsanet_command as c; c.main()"):
@@ -133,7 +143,8 @@ finally:
     *_, total, modules = result.stdout.splitlines()
     assert total.startswith("total ")
     names = {name.rpartition(".")[2] for name in eval(modules)}
-    assert names == {"complexity", "options", "reporting"}
+    shared = {"options", "reporting", "trained_models"}
+    assert names == {"complexity", *shared}
 
 
 def test_the_help_of_a_word_is_all_that_is_printed():
@@ -165,3 +176,36 @@ def test_the_command_is_installed_under_its_name():
         *(x.strip() for x in line.split("=")), group="console_scripts"
     )
     assert entry.load() is keras_epsanet_command.main
+
+
+@pytest.mark.parametrize("word", keras_epsanet_command.WORDS)
+def test_options_are_not_abbreviated(word, monkeypatch):
+    """`--seed 5` must not be `--seeds 5`, which is something else."""
+
+    class Parsed(Exception):
+        pass
+
+    def parse(parser, *_):
+        raise Parsed(parser)
+
+    name = f"keras_epsanet.commands.{word.replace('-', '_')}"
+    main = importlib.import_module(name).main
+    with monkeypatch.context() as patches:
+        patches.setattr(argparse.ArgumentParser, "parse_args", parse)
+        with pytest.raises(Parsed) as caught:
+            main([])
+    (parser,) = caught.value.args
+    for part in (*parser._actions, *parser._mutually_exclusive_groups):
+        part.required = False
+    options = {x for x in parser._option_string_actions if len(x) > 4}
+    short = {option[:-1] for option in options} - options
+    assert len(short) > 2
+    for option in short:
+        _, unknown = parser.parse_known_args([option, "1"])
+        assert option in unknown
+
+
+def test_the_first_word_is_not_abbreviated(capsys):
+    with pytest.raises(SystemExit):
+        keras_epsanet_command.main(["--hel"])
+    assert "required: WORD" in capsys.readouterr().err

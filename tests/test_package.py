@@ -136,6 +136,7 @@ def test_errors_name_extras_that_exist():
         "torch",
         "export",
         "detection",
+        "video",
         "hub",
         "examples",
         "docs",

@@ -19,6 +19,7 @@ from keras_epsanet.classification.comparison.networks import FRAMES, NONE
 from keras_epsanet.commands import options, reporting
 from keras_epsanet.distribution import check_batch_size
 from keras_epsanet.training.classification_recipe import ClassificationRecipe
+from keras_epsanet.training.imagenet_recipe import IMAGENET
 
 ATTENTIONS = ("psa", "se", "cbam", "gc", "triplet", "eca", "fca", "sa")
 ADVICE = "The same command goes on with what is missing"
@@ -59,7 +60,10 @@ def parse(arguments=None, program="compare"):
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
     parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, usage="%(prog)s [options]"
+        allow_abbrev=False,
+        prog=program,
+        description=__doc__,
+        usage="%(prog)s [options]",
     )
     _add_networks(parser)
     parser.add_argument(
@@ -72,27 +76,15 @@ def parse(arguments=None, program="compare"):
     parser.add_argument(
         "--paper",
         action="store_true",
-        help="put the figures of the paper beside",
+        help="put the figures of the paper beside those of the runs",
     )
-    parser.add_argument(
-        "--checkpoint-steps",
-        type=options.positive("checkpoint_steps"),
-        metavar="N",
-        default=1000,
-        help="steps from one checkpoint to the next, besides those at the "
-        "end of every epoch (default: 1000)",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="the same weights bit for bit from every run, but slower",
-    )
+    options.add_running_options(parser, 1000)
     group = parser.add_argument_group(
         "recipe",
-        "default: keras_epsanet.training.ClassifierRecipe, or the paper's for "
-        "ImageNet",
+        "with --data the defaults are the paper's for ImageNet",
     )
-    ClassificationRecipe.add_options(group, leave_out=NO_OPTION)
+    recipes = {"": sources.EMBEDDED, "of ImageNet": IMAGENET}
+    ClassificationRecipe.add_options(group, NO_OPTION, recipes)
     return parser.parse_args(arguments)
 
 

@@ -5,9 +5,11 @@ import argparse
 import keras
 
 import keras_epsanet
+from keras_epsanet import storage
 from keras_epsanet.classification.models import MODELS
 from keras_epsanet.commands.options import positive
 from keras_epsanet.commands.reporting import one_line_errors, usable
+from keras_epsanet.commands.trained_models import model_file
 from keras_epsanet.graph.operations import CONVENTIONS
 
 
@@ -39,6 +41,7 @@ def parse(arguments=None, program="complexity"):
         `argparse.Namespace`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description=__doc__,
         usage="%(prog)s [options] MODEL",
@@ -46,7 +49,8 @@ def parse(arguments=None, program="complexity"):
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help=f"{', '.join(MODELS)}, or a file that ends in .keras",
+        help=f"{', '.join(MODELS)}, a file that ends in .keras, or the folder "
+        "of a training",
     )
     parser.add_argument(
         "--image-size",
@@ -60,13 +64,17 @@ def parse(arguments=None, program="complexity"):
         "--convention",
         choices=list(CONVENTIONS),
         default="table2",
-        help="the table of the paper whose FLOPs are counted (default: table2)",
+        help="the table of the paper as which FLOPs are counted: table2 has "
+        "multiply-adds and BatchNorm, table3 biases, ReLU and pooling, too "
+        "(default: table2)",
     )
     args = parser.parse_args(arguments)
-    if args.model not in MODELS and not args.model.endswith(".keras"):
+    is_name = args.model in MODELS
+    is_path = args.model.endswith(".keras") or storage.isdir(args.model)
+    if not is_name and not is_path:
         parser.error(
-            f"{args.model} is none of {', '.join(MODELS)} and does not end "
-            "in .keras"
+            f"{args.model} is none of {', '.join(MODELS)}, no folder, and "
+            "does not end in .keras"
         )
     if args.image_size is not None and len(args.image_size) > 2:
         parser.error("--image-size is one side, or height and width")
@@ -74,11 +82,11 @@ def parse(arguments=None, program="complexity"):
 
 
 def open_model(args, program):
-    """Builds the network of a name, or opens a file."""
+    """Builds the network of a name, or opens a file or that of a run."""
     if args.model in MODELS:
         return MODELS[args.model](input_shape=(None, None, 3))
     with usable(program, args.model):
-        return keras.saving.load_model(args.model, compile=False)
+        return keras.saving.load_model(model_file(args.model), compile=False)
 
 
 def image_shape(model, size=None):

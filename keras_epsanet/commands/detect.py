@@ -1,18 +1,21 @@
-"""Draws what a detector finds in images."""
+"""Draws what a detector finds in images and videos."""
 
 import argparse
 import os
+import sys
 
 import numpy as np
 
 from keras_epsanet import detection, storage
 from keras_epsanet.atomic import write_file
+from keras_epsanet.commands.detect_video import run_videos
 from keras_epsanet.commands.options import (
     add_detector_options,
     open_detector,
 )
 from keras_epsanet.commands.reporting import (
     SKIPPED,
+    check_installed,
     decoded,
     end_if_no_files,
     end_if_skipped,
@@ -22,6 +25,7 @@ from keras_epsanet.commands.reporting import (
 )
 from keras_epsanet.data.file_names import picture_names, printable
 from keras_epsanet.data.image_files import list_files
+from keras_epsanet.data.video import ENDINGS, is_video
 from keras_epsanet.detection.findings import Findings
 
 # Of more images there is a progress bar instead of a line for each object.
@@ -43,16 +47,25 @@ def main(arguments=None, program="detect"):
     with one_line_errors(program):
         files, skipped = list_files(args.images), []
         end_if_no_files(program, files, args.images)
+        videos = [path for path in files if is_video(path)]
+        if videos:
+            check_installed(["av"], "A video", "video")
         with usable(program, args.weights or args.run):
             detector = open_detector(args)
-        found = run(args, detector, files, decoded(files, skipped, program))
-        if args.json is not None:
-            write_file(args.json, found.to_json())
-        if args.csv is not None:
-            write_file(args.csv, found.to_csv())
-        number = len(files) - len(skipped)
-        report(found, number, args)
-        end_if_skipped(program, files, skipped)
+        findings = Findings(detector.class_names)
+        pictures = picture_names(files)
+        images = [path for path in files if not is_video(path)]
+        try:
+            pairs = decoded(images, skipped, program)
+            run(args, detector, images, pairs, pictures, findings)
+            broken = run_videos(
+                args, detector, videos, pictures, findings, program
+            )
+        finally:  # After Ctrl-C, too: of a video it may be much.
+            write(args, findings)
+        report(findings, len(images) - len(skipped), args, bool(videos))
+        end_if_broken(program, videos, broken)
+        end_if_skipped(program, images, skipped)
 
 
 def parse(arguments=None, program="detect"):
@@ -66,8 +79,9 @@ def parse(arguments=None, program="detect"):
         `argparse.Namespace`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
-        description="Draws what a detector finds in images.",
+        description=__doc__,
         usage="%(prog)s [options] IMAGE...",
         epilog=SKIPPED,
     )
@@ -75,32 +89,11 @@ def parse(arguments=None, program="detect"):
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="image file, or folder with images at any depth",
+        help="image file, folder with images at any depth, or video "
+        f"({', '.join(ENDINGS)}; needs keras-epsanet[video])",
     )
     add_detector_options(parser)
-    parser.add_argument(
-        "--output",
-        default="runs/detected",
-        metavar="FOLDER",
-        help="folder for the pictures (default: runs/detected)",
-    )
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        help="write what is found to a .json file of COCO's form too",
-    )
-    parser.add_argument(
-        "--csv", metavar="FILE", help="write what is found to a .csv file too"
-    )
-    parser.add_argument(
-        "--min-score",
-        type=float,
-        default=0.3,
-        metavar="SCORE",
-        help="least score of what is drawn, from 0 to 1 (default: 0.3); with "
-        "0 it is all that the detector keeps: by default a score of 0.05, and "
-        "100 objects of an image",
-    )
+    _add_results(parser)
     args = parser.parse_args(arguments)
     if not 0 <= args.min_score <= 1:
         parser.error(f"--min-score: {args.min_score} is not from 0 to 1")
@@ -111,7 +104,76 @@ def parse(arguments=None, program="detect"):
     return args
 
 
-def run(args, detector, files, images):
+def _add_results(parser):
+    """Adds the options of what is drawn and written."""
+    parser.add_argument(
+        "--output",
+        default="runs/detected",
+        metavar="FOLDER",
+        help="folder for the pictures and videos (default: runs/detected)",
+    )
+    parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="draw each frame of a video into a picture, "
+        "FOLDER/NAME/000000.png and so on, instead of all into the video "
+        "FOLDER/NAME.mp4, which has no sound",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write what is found to a .json file of COCO's form too; of a "
+        "video each frame is an image with the number `frame`, from 0 on",
+    )
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="write what is found to a .csv file too, of videos with a column "
+        "`frame`",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        default=0.3,
+        metavar="SCORE",
+        help="least score of what is drawn, from 0 to 1 (default: 0.3); with "
+        "0 it is all that the detector keeps: by default a score of 0.05, and "
+        "100 objects of an image",
+    )
+
+
+def write(args, findings):
+    """Writes what was found to the files that were asked for.
+
+    Args:
+        args: What `parse` returned.
+        findings: `Findings`.
+    """
+    if args.json is not None:
+        write_file(args.json, findings.to_json())
+    if args.csv is not None:
+        write_file(args.csv, findings.to_csv())
+
+
+def end_if_broken(program, videos, broken):
+    """Ends the process with a line if videos were not read to their ends.
+
+    Args:
+        program: Name of the command in messages.
+        videos: List of the paths of all videos.
+        broken: List of those that were not.
+
+    Raises:
+        SystemExit: With a message.
+    """
+    if broken:
+        sys.exit(
+            f"{program}: {len(broken)} of {len(videos)} videos could not be "
+            "read to the end; what could be read is kept"
+        )
+
+
+def run(args, detector, files, images, pictures, findings):
     """Detects, prints and draws.
 
     Args:
@@ -119,12 +181,9 @@ def run(args, detector, files, images):
         detector: A detector of this package.
         files: List of paths.
         images: Iterable of pairs, a path and its image.
-
-    Returns:
-        `Findings`.
+        pictures: Dictionary from paths to names of pictures.
+        findings: `Findings`, to which what is found is added.
     """
-    pictures = picture_names(files)
-    findings = Findings(detector.class_names)
     bar = progress_bar(len(files)) if len(files) > NAMED else None
     places, done = {path: i for i, path in enumerate(files, start=1)}, 0
     for path, image in images:
@@ -151,7 +210,6 @@ def run(args, detector, files, images):
             bar.update(done)
     if bar is not None and done < len(files):
         bar.update(len(files))  # The last ones were bad.
-    return findings
 
 
 def print_objects(name, found):
@@ -165,13 +223,15 @@ def print_objects(name, found):
         print(f"  {label} {score:.2f} {box.round()}", flush=True)
 
 
-def report(found, number, args):
+def report(found, number, args, has_videos=False):
     """Says what was found in all images, and where it is."""
-    if number > NAMED and len(found):
+    if (number > NAMED or has_videos) and len(found):
         counts = ", ".join(f"{name} {n}" for name, n in found.counts().items())
-        print(f"{len(found)} objects in {number} images: {counts}")
-    print(f"Saved the pictures of {number} in {args.output}")
-    if number and not len(found):
+        where = f"{found.num_images} images{' and frames' * has_videos}"
+        print(f"{len(found)} objects in {where}: {counts}")
+    if number or not has_videos:
+        print(f"Saved the pictures of {number} in {args.output}")
+    if found.num_images and not len(found):
         print(
             f"Nothing was found with a score of {args.min_score} or more; "
             "--min-score shows what is less certain"

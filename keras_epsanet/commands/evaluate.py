@@ -63,6 +63,7 @@ def make_parser(program):
         `argparse.ArgumentParser`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description=__doc__,
         usage="%(prog)s [--model FILE | --weights FILE] [options]",
@@ -76,13 +77,23 @@ def make_parser(program):
         f"(default: {MODEL})",
     )
     source.add_argument(
-        "--weights", metavar="FILE", help="weights for ImageNet"
+        "--weights",
+        metavar="FILE",
+        help="weights for ImageNet instead, of the network --network",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="images to evaluate (default: the embedded ones)",
+        help="folder with a sub-folder of images for each class, or, of "
+        "--weights, ImageNet as of train-imagenet (default: the embedded "
+        "2,000 test images of Fashion-MNIST; --weights need it)",
     )
+    _add_how(parser)
+    return parser
+
+
+def _add_how(parser):
+    """Adds the options of how it is evaluated."""
     parser.add_argument(
         "--batch-size",
         type=positive("batch_size"),
@@ -93,22 +104,22 @@ def make_parser(program):
     parser.add_argument(
         "--confusion",
         metavar="FILE",
-        help="write the confusion matrix of --model as CSV",
+        help="write the confusion matrix of --model to a .csv file",
     )
     parser.add_argument(
         "--network",
         choices=list(MODEL_CONFIGS),
         default="epsanet50_small",
-        help="whose the weights are (default: epsanet50_small)",
+        help="network that --weights are of (default: epsanet50_small)",
     )
     parser.add_argument(
         "--image-size",
         type=positive("image_size"),
         metavar="N",
         default=224,
-        help="of ImageNet, in pixels (default: 224)",
+        help="side of ImageNet's images in pixels, for --weights "
+        "(default: 224)",
     )
-    return parser
 
 
 def evaluate_model(args, program):

@@ -80,6 +80,7 @@ def parse(arguments=None, program="evaluate_coco"):
         `argparse.Namespace`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description=__doc__,
         usage="%(prog)s --data COCO [options]",

@@ -1,4 +1,4 @@
-"""Shows why a classifier says what it says, on one page."""
+"""Shows why a classifier or a detector says what it says, on one page."""
 
 import argparse
 import itertools
@@ -8,21 +8,24 @@ import numpy as np
 
 from keras_epsanet import storage
 from keras_epsanet.classification import evaluation, pictures
-from keras_epsanet.commands.options import MODEL, positive
+from keras_epsanet.commands.explained_models import (
+    OF_CLASSIFIERS,
+    OF_DETECTORS,
+    load_models,
+)
+from keras_epsanet.commands.options import DETECTOR, MODEL, positive
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
     end_if_no_files,
     end_if_skipped,
     one_line_errors,
-    usable,
 )
-from keras_epsanet.commands.trained_models import load_classifier
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.data.image_files import list_files
-from keras_epsanet.explain import report
+from keras_epsanet.detection.detector import Detector
+from keras_epsanet.explain import detection_report, report
 from keras_epsanet.explain.class_maps import NAMES
-from keras_epsanet.explain.layer_search import find_layer
 from keras_epsanet.explain.page import write_page
 
 BATCH_SIZE = 32
@@ -55,6 +58,7 @@ def parse(arguments=None, program="explain"):
         `argparse.Namespace`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description=__doc__,
         usage="%(prog)s [options] [IMAGE...]",
@@ -64,30 +68,25 @@ def parse(arguments=None, program="explain"):
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="image file, or folder with images at any depth; without any, "
-        "some of --data are explained",
+        help="image file, or folder with images at any depth; for a "
+        "classifier without any, some of --data are explained",
     )
-    for name, default, what in (
-        (
-            "model",
-            MODEL,
-            "trained classifier, or the folder of its training "
-            f"(default: {MODEL})",
-        ),
-        ("compare", None, "another one, which is shown beside it"),
-        (
-            "data",
-            None,
-            "folder of labeled images as of `evaluate`, to look for mistakes "
-            "(default: none with IMAGE, otherwise the embedded ones)",
-        ),
-    ):
-        metavar = "PATH" if name == "data" else "FILE"
-        parser.add_argument(
-            f"--{name}", metavar=metavar, default=default, help=what
-        )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--model",
+        metavar="FILE",
+        default=MODEL,
+        help="trained classifier or detector, or the folder of its training "
+        f"(default: {MODEL})",
+    )
+    which.add_argument("--weights", metavar="DETECTOR", help=DETECTOR)
     _add_how(parser)
-    return parser.parse_args(arguments)
+    _add_of_classifiers(parser)
+    _add_of_detectors(parser)
+    args = parser.parse_args(arguments)
+    if args.min_score is not None and not 0 <= args.min_score <= 1:
+        parser.error(f"--min-score: {args.min_score} is not from 0 to 1")
+    return args
 
 
 def _add_how(parser):
@@ -95,30 +94,69 @@ def _add_how(parser):
     parser.add_argument(
         "--method",
         choices=NAMES,
-        default=NAMES[0],
-        help=f"how pixels are weighed (default: {NAMES[0]})",
+        help="how pixels are weighed (default: "
+        f"{OF_CLASSIFIERS['method']} of classifiers, {OF_DETECTORS['method']} "
+        "of detectors); scorecam is for classifiers alone",
     )
     parser.add_argument(
         "--layer",
         metavar="NAME",
-        help="layer whose pixels are weighed (default: the last one)",
+        help="layer whose pixels are weighed (default: the last one with "
+        "pixels, of a detector the last one of its backbone); an unknown NAME "
+        "lists those that there are",
     )
-    for name, default, what in (
-        ("max-images", 12, "most images that are explained"),
-        ("ablation-images", 200, "images of --data to switch scales off on"),
-    ):
-        parser.add_argument(
-            f"--{name}",
-            type=positive(name.replace("-", "_")),
-            metavar="N",
-            default=default,
-            help=f"{what} (default: {default})",
-        )
+    parser.add_argument(
+        "--max-images",
+        type=positive("max_images"),
+        metavar="N",
+        default=12,
+        help="most images that are explained (default: 12)",
+    )
     parser.add_argument(
         "--output",
         metavar="FOLDER",
         default="runs/explained",
         help="folder for index.html and its pictures (default: runs/explained)",
+    )
+
+
+def _add_of_classifiers(parser):
+    group = parser.add_argument_group("for classifiers alone")
+    group.add_argument(
+        "--compare",
+        metavar="FILE",
+        help="another classifier, which is shown beside it",
+    )
+    group.add_argument(
+        "--data",
+        metavar="PATH",
+        help="folder of labeled images as of `evaluate`, to look for mistakes "
+        "(default: none with IMAGE, otherwise the embedded Fashion-MNIST)",
+    )
+    group.add_argument(
+        "--ablation-images",
+        type=positive("ablation_images"),
+        metavar="N",
+        help="images of --data to switch scales off on "
+        f"(default: {OF_CLASSIFIERS['ablation_images']})",
+    )
+
+
+def _add_of_detectors(parser):
+    group = parser.add_argument_group("for detectors alone")
+    group.add_argument(
+        "--max-detections",
+        type=positive("max_detections"),
+        metavar="N",
+        help="best detections of an image that are explained "
+        f"(default: {OF_DETECTORS['max_detections']})",
+    )
+    group.add_argument(
+        "--min-score",
+        type=float,
+        metavar="SCORE",
+        help="least score of what is explained, from 0 to 1 "
+        f"(default: {OF_DETECTORS['min_score']})",
     )
 
 
@@ -143,48 +181,15 @@ def explain(args, program):
         images = first_images(data, args.max_images)
     if images:
         storage.makedirs(args.output, exist_ok=True)
-        sections = make_sections(args, models, images, data)
+        (model, *_) = models.values()
+        if isinstance(model, Detector):
+            sections = [detected_section(args, model, images)]
+        else:
+            sections = make_sections(args, models, images, data)
         path = os.path.join(args.output, "index.html")
         write_page(path, f"What decides: {', '.join(models)}", sections)
         print(f"Saved {path}")
     end_if_skipped(program, files, skipped)
-
-
-def load_models(args, program):
-    """Loads the models, by names that differ.
-
-    Args:
-        args: What `parse` returned.
-        program: Name of the command in messages.
-
-    Returns:
-        Dictionary from names to classifiers.
-
-    Raises:
-        SystemExit: With a message if a file cannot be used, or has no layer
-            `--layer`.
-    """
-    paths = [x for x in (args.model, args.compare) if x is not None]
-    models = {}
-    for path in paths:
-        with usable(program, path):
-            model = load_classifier(path)
-            find_layer(model, args.layer)
-        models[_short_name(path, paths)] = model
-    return models
-
-
-def _short_name(path, paths):
-    """The name of a file, or of the folder of a training."""
-
-    def shorten(path):
-        folder, name = os.path.split(storage.abspath(path))
-        stem = os.path.splitext(name)[0]
-        return os.path.basename(folder) if name == "model.keras" else stem
-
-    names = [shorten(x) for x in paths]
-    name = shorten(path)
-    return printable(name if names.count(name) == 1 else path)
 
 
 def first_images(data, number):
@@ -211,6 +216,29 @@ def first_images(data, number):
         f"{i}: {data.class_names[label]}": image
         for i, (label, image) in enumerate(chosen, start=1)
     }
+
+
+def detected_section(args, detector, images):
+    """Makes the pictures of what a detector finds.
+
+    Args:
+        args: What `parse` returned, with the defaults of detectors.
+        detector: Detector with class names.
+        images: Dictionary from names to arrays `(H, W, 3)`.
+
+    Returns:
+        `Section`.
+    """
+    print(f"Explaining {len(images)} images", flush=True)
+    return detection_report.detection_section(
+        detector,
+        images,
+        args.output,
+        args.method,
+        args.layer,
+        args.max_detections,
+        args.min_score,
+    )
 
 
 def make_sections(args, models, images, data):

@@ -83,7 +83,12 @@ def parse(arguments=None, program="export"):
     Returns:
         `argparse.Namespace`.
     """
-    parser = argparse.ArgumentParser(prog=program, description=__doc__)
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False,
+        prog=program,
+        description=__doc__,
+        usage="%(prog)s [options]",
+    )
     parser.add_argument(
         "--model",
         metavar="FILE",
@@ -96,17 +101,32 @@ def parse(arguments=None, program="export"):
         nargs="+",
         choices=ENDINGS,
         default=["saved_model"],
-        help="default: saved_model; onnx needs keras-epsanet[export], preset "
-        "(of KerasHub) and timm need keras-epsanet[hub]",
+        metavar="FORMAT",
+        help=f"one or more of {', '.join(ENDINGS)} (default: saved_model); "
+        "onnx needs keras-epsanet[export], preset (of KerasHub) and timm need "
+        "keras-epsanet[hub]",
     )
+    _add_how(parser)
+    args = parser.parse_args(arguments)
+    published = [name for name in args.format if name in WRITERS]
+    if args.fuse and published:
+        parser.error(f"--fuse is not for {' and '.join(published)}")
+    return args
+
+
+def _add_how(parser):
+    """Adds the options of how and where it is exported."""
     parser.add_argument(
-        "--output", metavar="FOLDER", help="default: that of the model"
+        "--output",
+        metavar="FOLDER",
+        help="folder for what is exported (default: that of the model)",
     )
     parser.add_argument(
         "--batch-size",
         type=positive("batch_size"),
         metavar="N",
-        help="default: any",
+        help="images that the exported model takes at a time (default: any "
+        "number)",
     )
     parser.add_argument(
         "--image-size",
@@ -123,11 +143,6 @@ def parse(arguments=None, program="export"):
         help="fold every BatchNorm into the convolution before it, and put "
         "_fused into the names of the files",
     )
-    args = parser.parse_args(arguments)
-    published = [name for name in args.format if name in WRITERS]
-    if args.fuse and published:
-        parser.error(f"--fuse is not for {' and '.join(published)}")
-    return args
 
 
 def export_detector(detector, args):

@@ -14,6 +14,17 @@ from keras_epsanet.training.trained_start import (
 
 # What `keras-epsanet train` leaves by default.
 MODEL = "runs/classifier/model.keras"
+# What `trained_start.adapt_recipe` does.
+GENTLE = (
+    "a tenth of the learning rate, and a warm-up over a fifth of the epochs, "
+    "at most five"
+)
+# What --weights of a command for detectors takes.
+DETECTOR = (
+    "another detector instead: the name of a public one of MMDetection, such "
+    "as mask_rcnn_resnet50_fpn_1x_coco, which is downloaded once, or a file "
+    "of MMDetection's or of this package (.keras)"
+)
 
 
 def positive(name):
@@ -34,7 +45,13 @@ def positive(name):
 
 
 def add_training_options(
-    parser, recipe, models, checkpoint_steps, default, of_smoke=None
+    parser,
+    recipe,
+    models,
+    checkpoint_steps,
+    default,
+    of_smoke=None,
+    defaults=None,
 ):
     """Adds the options that all trainings have.
 
@@ -46,9 +63,23 @@ def add_training_options(
         default: String, what the options of the recipe are by default.
         of_smoke: Default of `--checkpoint-steps` with `--smoke`, where there
             is such an option. The default is `None` then.
+        defaults: As in `Recipe.add_options`.
 
     Returns:
         The group of the recipe's options.
+    """
+    add_running_options(parser, checkpoint_steps, of_smoke)
+    group = parser.add_argument_group("recipe", f"default: {default}")
+    recipe.add_options(group, defaults=defaults, model=list(models))
+    return group
+
+
+def add_running_options(parser, checkpoint_steps, of_smoke=None):
+    """Adds `--checkpoint-steps` and `--deterministic`.
+
+    Args:
+        parser: `argparse.ArgumentParser`.
+        checkpoint_steps, of_smoke: As in `add_training_options`.
     """
     parser.add_argument(
         "--checkpoint-steps",
@@ -64,9 +95,6 @@ def add_training_options(
         action="store_true",
         help="the same weights bit for bit from every run, but slower",
     )
-    group = parser.add_argument_group("recipe", f"default: {default}")
-    recipe.add_options(group, model=list(models))
-    return group
 
 
 def add_start_options(parser, weights=None):
@@ -104,10 +132,7 @@ def add_detector_options(parser):
     group.add_argument(
         "--weights",
         metavar="DETECTOR",
-        help="another detector instead: the name of a public one of "
-        "MMDetection, such as mask_rcnn_resnet50_fpn_1x_coco, which is "
-        "downloaded once, or a file of MMDetection's or of this package "
-        "(.keras)",
+        help=DETECTOR,
     )
 
 

@@ -94,6 +94,7 @@ def parse(arguments=None, program="predict"):
 
 def make_parser(program):
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description="Names what images show.",
         usage="%(prog)s [options] IMAGE...",

@@ -59,6 +59,7 @@ def make_parser(program):
         `argparse.ArgumentParser`.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description="Trains an EPSANet to classify images.",
         usage="%(prog)s [options]",
@@ -68,11 +69,14 @@ def make_parser(program):
         "--data",
         metavar="FOLDER",
         help="folder with a sub-folder of images for each of two classes or "
-        "more, or with such folders train and val or test (default: "
-        "Fashion-MNIST)",
+        "more, or with such folders train and val or test (default: the "
+        "embedded 10,000 images of Fashion-MNIST)",
     )
     source.add_argument(
-        "--tfds", metavar="NAME", help="name in TensorFlow Datasets"
+        "--tfds",
+        metavar="NAME",
+        help="name of a data set in TensorFlow Datasets instead, such as "
+        "cifar10; needs keras-epsanet[examples]",
     )
     parser.add_argument(
         "--output",
@@ -86,15 +90,17 @@ def make_parser(program):
         "--classes",
         type=options.positive("classes"),
         metavar="N",
-        help="number of classes that the images must have, two at least",
+        help="number of classes that the images must have, two at least "
+        "(default: as many as they have)",
     )
     options.add_training_options(
         parser,
         training.ClassifierRecipe,
         models.MODELS,
         checkpoint_steps=500,
-        default="that of the training in the output folder, or of "
-        "keras_epsanet.training.ClassifierRecipe",
+        default="that of the training in the output folder; otherwise as "
+        "below, with a warm-up over a tenth of the epochs, or, with --weights "
+        f"or --inherit, {options.GENTLE}",
     )
     return parser
 

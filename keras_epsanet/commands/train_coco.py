@@ -60,13 +60,16 @@ def parse(arguments=None, program="train_coco"):
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
     parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, usage="%(prog)s [options]"
+        allow_abbrev=False,
+        prog=program,
+        description=__doc__,
+        usage="%(prog)s [options]",
     )
     parser.add_argument(
         "--data",
         metavar="COCO",
         help="folder of COCO's, Pascal VOC's or YOLO's form, or one .json "
-        "file (default: scenes)",
+        "file (default: composed scenes of Fashion-MNIST's items)",
     )
     options.add_start_options(
         parser,
@@ -93,13 +96,22 @@ def parse(arguments=None, program="train_coco"):
         training.CocoRecipe,
         [*MODEL_CONFIGS, *RESNET_CONFIGS],
         checkpoint_steps=1000,
-        default="that of the training in RUN, of the scenes or, with --data, "
-        "of the paper (keras_epsanet.training.CocoRecipe)",
+        default="that of the training in RUN; otherwise, with --data, that of "
+        "the paper, and fewer epochs for few images; on scenes what is named "
+        f"so, and for R-CNNs {_options_of(demo.SCENES_RCNN)}",
+        defaults={"": training.COCO, "of scenes": demo.scenes_recipe()},
     )
     args = parser.parse_args(arguments)
     if args.data and args.scenes:
         parser.error("--scenes are composed without --data only")
     return args
+
+
+def _options_of(fields):
+    """Fields of a recipe as a command line gives them."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {value}" for name, value in fields.items()
+    )
 
 
 def train(args, program="train_coco"):

@@ -51,22 +51,12 @@ def parse(arguments=None, program="train_imagenet"):
         `argparse.Namespace`. What is not given of a recipe is not in it.
     """
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description=__doc__,
         usage="%(prog)s (--data PATH | --smoke) --output RUN [options]",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--data",
-        metavar="PATH",
-        help="ImageNet: a folder with train and val, a folder of TFRecords, "
-        "or tfds[:FOLDER]",
-    )
-    source.add_argument(
-        "--smoke",
-        action="store_true",
-        help="a few steps of a tiny network on embedded images",
-    )
+    _add_source(parser)
     parser.add_argument(
         "--output",
         metavar="RUN",
@@ -85,16 +75,38 @@ def parse(arguments=None, program="train_imagenet"):
         training.ImageNetRecipe,
         MODELS,
         checkpoint_steps=CHECKPOINT_STEPS,
-        default="as in the paper, or as in --recipe or --smoke",
+        default="as in the paper, as below, or as in --recipe or --smoke; with "
+        f"--inherit {options.GENTLE}",
         of_smoke=smoke.CHECKPOINT_STEPS,
     )
-    group.add_argument("--recipe", metavar="FILE", help="a recipe.json")
+    group.add_argument(
+        "--recipe",
+        metavar="FILE",
+        help="a recipe.json, as a training leaves it, which has the defaults",
+    )
     args = parser.parse_args(arguments)
     if args.checkpoint_steps is None:
         args.checkpoint_steps = (
             smoke.CHECKPOINT_STEPS if args.smoke else CHECKPOINT_STEPS
         )
     return args
+
+
+def _add_source(parser):
+    """Adds `--data` and `--smoke`, of which one must be given."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--data",
+        metavar="PATH",
+        help="ImageNet: a folder with train and val, a folder of TFRecords, "
+        "or tfds[:FOLDER]",
+    )
+    source.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a few steps of a tiny network on embedded images, to see that "
+        "all works",
+    )
 
 
 def choose_recipe(args):

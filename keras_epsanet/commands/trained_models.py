@@ -7,7 +7,9 @@ import keras
 from keras_epsanet import storage
 from keras_epsanet.classification.inference import find_class_names
 from keras_epsanet.detection.detector import Detector
-from keras_epsanet.training.recipe_file import check_trained
+from keras_epsanet.detection.from_recipe import load_detector
+from keras_epsanet.detection.trained_detectors import name_classes
+from keras_epsanet.training.recipe_file import check_trained, trained_in
 
 NAME = "model.keras"
 
@@ -54,4 +56,28 @@ def load_classifier(path):
             "it is a detector, which `keras-epsanet detect --weights` takes"
         )
     find_class_names(model)
+    return model
+
+
+def load_classifier_or_detector(path):
+    """Loads a trained model of either kind.
+
+    Args:
+        path: Path of its file, or of the folder of its training.
+
+    Returns:
+        `keras.Model` that knows the names of its classes: a detector of this
+        package or a classifier.
+
+    Raises:
+        OSError, ValueError: If it cannot be loaded, or is neither.
+    """
+    file = model_file(path)
+    if file != path and trained_in(path) == "a detector":
+        return load_detector(path)
+    model = keras.saving.load_model(file, compile=False)
+    if isinstance(model, Detector):
+        name_classes(model)
+    else:
+        find_class_names(model)
     return model

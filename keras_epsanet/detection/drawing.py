@@ -59,16 +59,28 @@ def draw(
     >>> draw(image, [[8, 8, 40, 60]], [1], [0.9], ["hat", "bag"], path="a.png")
     """
     image = np.asarray(image)
+    objects = list_objects(
+        image, boxes, labels, scores, masks, bounding_box_format, min_score
+    )
+    figure = make_figure(image, objects, class_names)
+    with whole(path) as temporary:
+        figure.savefig(temporary, dpi=_DPI)
+
+
+def make_figure(image, objects, class_names=None):
+    """Makes the figure of an image, at least as large as can be read.
+
+    Args:
+        image: Array `(height, width, 3)`, RGB from 0 to 255.
+        objects: What `list_objects` returned.
+        class_names: As in `draw`.
+    """
     height, width = image.shape[:2]
     scale = max(1, _LONGER_SIDE / max(height, width)) / _DPI
     figure = _figure(width * scale, height * scale)
-    axes = figure.add_axes([0, 0, 1, 1])
-    objects = _objects(
-        image, boxes, labels, scores, masks, bounding_box_format, min_score
-    )
-    _draw(axes, image, objects, class_names)
-    with whole(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
+    figure.set_dpi(_DPI)
+    _draw(figure.add_axes([0, 0, 1, 1]), image, objects, class_names)
+    return figure
 
 
 def draw_beside(
@@ -133,7 +145,7 @@ def draw_beside(
     for i, image in enumerate(images):
         image = 255 * (image * IMAGENET_STD + IMAGENET_MEAN)
         for axes, (title, source, labels, scores, least) in zip(grid[i], sides):
-            objects = _objects(
+            objects = list_objects(
                 image,
                 source["boxes"][i],
                 source[labels][i],
@@ -173,7 +185,9 @@ def _figure(width, height):
     return Figure(figsize=(width, height))
 
 
-def _objects(image, boxes, labels, scores, masks, bounding_box_format, least):
+def list_objects(
+    image, boxes, labels, scores, masks, bounding_box_format, least
+):
     """List of (box as xyxy, label, score, mask), the largest first."""
     boxes = _to_numpy(boxes).reshape(-1, 4).astype("float32")
     number = len(boxes)

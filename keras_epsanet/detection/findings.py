@@ -8,7 +8,7 @@ from keras_epsanet.data.coco.class_names import COCO_IDS
 from keras_epsanet.detection.ap_table import is_coco
 from keras_epsanet.detection.mask_head import run_lengths
 
-COLUMNS = ("file", "class", "score", "x1", "y1", "x2", "y2")
+COLUMNS = ("file", "frame", "class", "score", "x1", "y1", "x2", "y2")
 
 
 class Findings:
@@ -45,13 +45,20 @@ class Findings:
         """Number of objects."""
         return len(self._objects)
 
-    def add(self, file, sides, found):
+    @property
+    def num_images(self):
+        """Number of pictures, with objects or without."""
+        return len(self._images)
+
+    def add(self, file, sides, found, frame=None):
         """Adds what was found in one picture.
 
         Args:
             file: String, name of the picture.
             sides: Pair of integers, its height and width in pixels.
             found: Dictionary that `Detector.detect` returned.
+            frame: Integer, of a video the number of the picture in `file`;
+                `None` for no video.
 
         Raises:
             ImportError: If there are masks, and no pycocotools.
@@ -61,6 +68,8 @@ class Findings:
         self._images.append(
             {"id": number, "file_name": file, "width": width, "height": height}
         )
+        if frame is not None:
+            self._images[-1]["frame"] = int(frame)
         runs = run_lengths(found["masks"]) if "masks" in found else None
         for i, (label, score, box) in enumerate(
             zip(found["labels"], found["scores"], found["boxes"])
@@ -104,15 +113,24 @@ class Findings:
         return json.dumps(contents, indent=1) + "\n"
 
     def to_csv(self):
-        """Returns a table as text, a line for each object, in pixels."""
+        """Returns a table as text, a line for each object, in pixels.
+
+        It has a column for frames if there is a video, which is empty for
+        pictures that are none of its frames.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        has_frames = any("frame" in image for image in self._images)
+        skipped = () if has_frames else ("frame",)
+        writer.writerow([x for x in COLUMNS if x not in skipped])
         for entry in self._objects:
             x, y, width, height = entry["bbox"]
+            image = self._images[entry["image_id"] - 1]
+            frame = (image.get("frame", ""),) if has_frames else ()
             writer.writerow(
                 (
-                    self._images[entry["image_id"] - 1]["file_name"],
+                    image["file_name"],
+                    *frame,
                     self._name(entry),
                     entry["score"],
                     *(x, y, x + width, y + height),

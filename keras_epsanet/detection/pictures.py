@@ -219,6 +219,28 @@ def _neighbors(before, after):
     return first, second, shares
 
 
+def place_boxes(boxes, prepared):
+    """Returns boxes of what a detector takes in the pixels of the picture.
+
+    Args:
+        boxes: Array `(K, 4)`, x1, y1, x2, y2.
+        prepared: `Prepared`.
+
+    Returns:
+        Float32 array `(K, 4)`, within the picture.
+
+    Example:
+
+    >>> prepared = prepare(np.zeros((30, 40, 3)), (60, 100))
+    >>> place_boxes([[0, 10, 50, 90]], prepared).tolist()
+    [[0.0, 5.0, 25.0, 30.0]]
+    """
+    sides = np.array(prepared.sides)
+    scale = np.tile((sides / prepared.size)[::-1], 2)
+    boxes = np.clip(boxes * scale, 0, np.tile(sides[::-1], 2))
+    return boxes.astype("float32")
+
+
 def _predict(detector, prepared, rows, min_score):
     """Results of pictures of one padded shape, by their numbers."""
     values = list(prepared.values())
@@ -251,13 +273,10 @@ def _place(detector, found, prepared, min_score):
         "xyxy",
         prepared.inputs.shape[:2],
     )
-    sides = np.array(prepared.sides)
-    scale = np.tile((sides / prepared.size)[::-1], 2)
-    boxes = keras.ops.convert_to_numpy(boxes) * scale
-    boxes = np.clip(boxes, 0, np.tile(sides[::-1], 2))
+    boxes = place_boxes(keras.ops.convert_to_numpy(boxes), prepared)
     labels = found["labels"][good].astype("int32")
     result = {
-        "boxes": boxes.astype("float32"),
+        "boxes": boxes,
         "labels": labels,
         "scores": found["confidence"][good].astype("float32"),
     }

@@ -133,7 +133,16 @@ def load_trained(source):
             "MMDetection's, or the .keras file of one of this package. "
             f"Received: {source}"
         )
+    name_classes(detector)
+    return detector
+
+
+def name_classes(detector):
+    """Names the classes of a detector by their numbers, if it has no names.
+
+    Args:
+        detector: `Detector`, which is changed.
+    """
     if detector.class_names is None:
         number = detector.num_classes
         detector.class_names = [f"class {i}" for i in range(number)]
-    return detector

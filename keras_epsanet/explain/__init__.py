@@ -8,8 +8,14 @@ __getattr__, __dir__, __all__ = attach(
         "attention_figures": ["draw_attention"],
         "attention_weights": ["attention"],
         "class_maps": ["grad_cam"],
-        "map_figures": ["draw_beside", "draw_maps", "draw_scale_maps"],
+        "map_figures": [
+            "draw_beside",
+            "draw_detections",
+            "draw_maps",
+            "draw_scale_maps",
+        ],
         "mistakes": ["errors"],
+        "picture_maps": ["detection_cam"],
         "result_figures": [
             "draw_ablation",
             "draw_calibration",

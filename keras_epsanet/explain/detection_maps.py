@@ -35,7 +35,15 @@ class DetectionMaps(NamedTuple):
 
 
 def explain(
-    detector, images, layer, classes, method, batch_size, max_detections
+    detector,
+    images,
+    layer,
+    classes,
+    method,
+    batch_size,
+    max_detections,
+    image_size=None,
+    min_score=0.0,
 ):
     """Makes a map for each of the best detections of some images.
 
@@ -46,6 +54,9 @@ def explain(
         detector: `Detector`.
         images: Array `(N, H, W, 3)`, as the detector takes them.
         layer, classes, method, batch_size, max_detections: As in `grad_cam`.
+        image_size: Integer array `(N, 2)`, heights and widths before the
+            images were padded; `None` if nothing is padding.
+        min_score: Float; what has a lower score is not explained.
 
     Returns:
         List of `DetectionMaps`.
@@ -53,20 +64,34 @@ def explain(
     Raises:
         ValueError: As of `grad_cam`.
     """
-    if method not in METHODS:
-        raise ValueError(
-            f"A detector is explained by {', '.join(METHODS)}. "
-            f"Received: method={method!r}"
-        )
+    check_method(method)
     label = _check_label(detector, classes)
     in_backbone = {x.name for x in detector.backbone.layers}
     target = find_layer(detector, layer, last_of=in_backbone)
     results = []
     for part in in_batches(images, batch_size):
-        batch = images[part]
-        found = _find(detector, batch, label, max_detections)
+        size = None if image_size is None else image_size[part]
+        targets = {} if size is None else {"image_size": size}
+        batch = _Batch(images[part], targets)
+        found = _find(detector, batch, label, max_detections, min_score)
         results += _explain(detector, target, batch, found, method)
     return results
+
+
+def check_method(method):
+    """Raises if detections cannot be explained by a method.
+
+    Args:
+        method: String.
+
+    Raises:
+        ValueError: If it is none of those with a gradient.
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f"A detector is explained by {', '.join(METHODS)}. "
+            f"Received: method={method!r}"
+        )
 
 
 def _check_label(detector, label):
@@ -89,10 +114,18 @@ def _or_any(names):
     return f", or any of {', '.join(names)}" if names else ""
 
 
-def _candidates(detector, images):
-    images = as_input(detector, images)
+class _Batch(NamedTuple):
+    """Images, and a dictionary of their `"image_size"`, if they are padded."""
+
+    images: Any
+    targets: dict
+
+
+def _candidates(detector, batch):
+    images = as_input(detector, batch.images)
     outputs = detector(images, training=False)
-    return detector.candidates(images, outputs, image_sizes(images, {}))
+    sizes = image_sizes(images, batch.targets)
+    return detector.candidates(images, outputs, sizes)
 
 
 class _Found(NamedTuple):
@@ -104,10 +137,10 @@ class _Found(NamedTuple):
     boxes: Any
 
 
-def _find(detector, images, label, number):
+def _find(detector, batch, label, number, min_score):
     """Detections among the candidates, as `predict` chooses them."""
     with no_gradients():
-        boxes, scores, classes = _candidates(detector, images)
+        boxes, scores, classes = _candidates(detector, batch)
         if label is not None:
             scores = ops.where(classes == label, scores, 0.0)
         kept, count = non_max_suppression(
@@ -124,6 +157,10 @@ def _find(detector, images, label, number):
     number = min(number, int(count.max()))
     kept = kept[:, :number]
     is_found = np.arange(number) < count[:, None]
+    is_found &= np.take_along_axis(scores, kept, 1) >= min_score
+    # The best are the first, and each costs a pass backward.
+    number = int(is_found.sum(axis=1).max(initial=0))
+    kept, is_found = kept[:, :number], is_found[:, :number]
     return _Found(
         kept,
         np.where(is_found, np.take_along_axis(classes, kept, 1), -1),
@@ -132,15 +169,16 @@ def _find(detector, images, label, number):
     )
 
 
-def _explain(detector, target, images, found, method):
+def _explain(detector, target, batch, found, method):
     """`DetectionMaps` of each image of a batch."""
-    size, number = images.shape[1:3], found.indices.shape[1]
-    maps = np.zeros((number, len(images), *size), "float32")
+    images, number = len(batch.images), found.indices.shape[1]
+    size = batch.images.shape[1:3]
+    maps = np.zeros((number, images, *size), "float32")
     if number:
 
         def forward(tap):
             with observed(target.layer, tap):
-                _, scores, _ = _candidates(detector, images)
+                _, scores, _ = _candidates(detector, batch)
             return ops.take_along_axis(scores, found.indices, axis=1)
 
         activations, _, gradients = activations_and_gradients(forward)
@@ -149,7 +187,7 @@ def _explain(detector, target, images, found, method):
             gradient = target.as_channels_last(gradient)
             maps[i] = finish(METHODS[method](activations, gradient), size)
     results = []
-    for i in range(len(images)):
+    for i in range(images):
         good = found.labels[i] >= 0
         results.append(
             DetectionMaps(

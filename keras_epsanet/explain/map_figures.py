@@ -81,6 +81,77 @@ def draw_beside(image, maps, path):
     save(figure, path)
 
 
+def draw_detections(image, found, path, class_names=None, columns=6):
+    """Draws an image with its detections, and beside it the map of each.
+
+    The boxes have a color each, and the number of their map.
+
+    Args:
+        image: Array `(H, W, 3)`, from 0 to 255.
+        found: `DetectionMaps` of the image, as `detection_cam` returns them.
+        path: Path of the picture; its ending names the format.
+        class_names: List of strings, one for each label; `None` writes the
+            labels as numbers.
+        columns: Integer, images beside one another.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+
+    Example:
+
+    >>> from keras_epsanet.explain.detection_maps import DetectionMaps
+    >>> box = np.array([[2, 2, 6, 6]])
+    >>> found = DetectionMaps(np.ones((1, 8, 8)), box, [1], [0.9])
+    >>> draw_detections(np.zeros((8, 8, 3)), found, "b.png", ["hat", "bag"])
+    """
+    image = np.clip(np.round(image), 0, 255).astype("uint8")
+    shown = [image, *(overlay(image, heat) for heat in found.maps)]
+    columns = min(columns, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, axes = grid(rows, columns, image.shape[:2])
+    axes = axes.ravel()
+    height, width = image.shape[:2]
+    for axis, pixels in zip(axes, shown):
+        # Coordinates are of the edges of the pixels, as those of boxes.
+        axis.imshow(pixels, extent=(0, width, height, 0))
+    for i, box in enumerate(found.boxes):
+        label = found.labels[i]
+        name = class_names[label] if class_names else int(label)
+        write_above(axes[1 + i], f"{i + 1}: {name} {found.scores[i]:.2f}")
+        for axis in (axes[0], axes[1 + i]):
+            _draw_box(axis, box, i)
+    save(figure, path)
+
+
+def _draw_box(axis, box, number):
+    """A box in the color of its number, which stands out from any image."""
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    left, top, right, bottom = map(float, box)
+    color = colormaps["tab10"](number % 10)
+    for line, shade in ((3.0, "white"), (1.5, color)):
+        axis.add_patch(
+            Rectangle(
+                (left, top),
+                right - left,
+                bottom - top,
+                fill=False,
+                edgecolor=shade,
+                linewidth=line,
+            )
+        )
+    axis.text(
+        left,
+        top,
+        number + 1,
+        color="white",
+        fontsize=7,
+        verticalalignment="top",
+        bbox={"facecolor": color, "edgecolor": "none", "pad": 1},
+    )
+
+
 def draw_scale_maps(image, found, index, path):
     """Draws where each scale of each stage is active in one image.
 

@@ -14,17 +14,18 @@ class ClassificationRecipe(Recipe):
     `ImageNetRecipe` and `ClassifierRecipe` add what their trainings have.
 
     Args:
-        label_smoothing: Float from 0 to below 1.
-        augmentations: As in `keras_epsanet.data.imagenet.training_batches`:
-            names or a dictionary from names to arguments, or `None`.
+        label_smoothing: Float, share of the truth that all classes have in
+            equal parts.
+        augmentations: What changes the images, as in
+            `keras_epsanet.data.imagenet.training_batches`, or `None`.
         recalibration_steps: Integer, batches of which the trained weights
             take their BatchNorm statistics in the end; 0 leaves them those
             of the training, a moving average.
         teacher: Name or path of a trained ResNet of the network's depth and
             width, or, for `keras-epsanet train`, path of a `model.keras` of
             its own, whose logits are learned too; `None` for no teacher.
-        teacher_share: Float from 0 to below 1, share of the loss that the
-            teacher has; the labels have the rest.
+        teacher_share: Float, share of the loss that the teacher has; the
+            labels have the rest.
         temperature: Float, what the logits of both are divided by before
             they are compared.
         **kwargs: Fields of `Recipe`.

@@ -37,7 +37,7 @@ class CocoRecipe(Recipe):
             `"keras_cv"` or `"keras_hub"`.
         optimizer: `"sgd"`, or `"adam"` for short trainings on few images,
             which leaves momentum and L2 term aside.
-        image_size: Shorter side of the images in pixels.
+        image_size: Integer, shorter side of the images in pixels.
         decay_epochs: As in `Recipe`; `None` for two falls, after 8/12 and
             11/12 of the epochs.
         warm_up_steps: Integer, updates of the weights in which the rate
@@ -47,7 +47,7 @@ class CocoRecipe(Recipe):
         sampling_ratio: Integer, samples of ROIAlign along each side of a bin
             of Faster and Mask R-CNN; 0 for as many as there are pixels,
             MMDetection's number.
-        longer_side: What the longer side must not exceed, in pixels.
+        longer_side: Integer, what the longer side must not exceed, in pixels.
         freeze_stages: Integer, stages of the backbone that do not train.
         norm_eval: Whether BatchNorms keep their statistics.
         head_initializer: Name of the initializer of the kernels in the heads
@@ -56,8 +56,9 @@ class CocoRecipe(Recipe):
             distribution with a standard deviation of 0.01.
         least_image_size: Integer, from which to `image_size` the shorter
             side is drawn, or `None` for always the latter.
-        crop, photometric: Whether images are cut and their colors change, as
-            in `keras_epsanet.data.coco.Augmentation`.
+        crop: Whether images are cut, as in
+            `keras_epsanet.data.coco.Augmentation`.
+        photometric: Whether the colors of images change, as there.
         val_share: Float, share of the images that is held out where the
             data have no part for that.
         evaluate_every: Integer, epochs from one evaluation to the next; the

@@ -15,7 +15,8 @@ class ImageNetRecipe(ClassificationRecipe):
     0.1 for 256 images a batch, a tenth of it after every 30 of 120 epochs.
 
     Args:
-        antialias: As in `keras_epsanet.data.imagenet.training_batches`.
+        antialias: Whether images are made smaller with antialiasing, as in
+            `keras_epsanet.data.imagenet.training_batches`.
         **kwargs: Fields of `ClassificationRecipe`.
 
     Raises:

@@ -7,6 +7,11 @@ from typing import ClassVar
 
 from keras_epsanet.training import recipe_fields as kinds
 from keras_epsanet.training.recipe_fields import field
+from keras_epsanet.training.recipe_help import (
+    describe_fields,
+    format_default,
+    format_expected,
+)
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("step", "cosine")
@@ -35,9 +40,10 @@ class Recipe:
             `"cosine"`: along half a cosine to 0.
         decay_epochs: Number of epochs, or a tuple of the epochs after each
             of which the rate falls once.
-        decay_factor: Float.
+        decay_factor: Float, what the learning rate is multiplied by when it
+            falls.
         warm_up_epochs: Number of epochs in which the rate rises linearly.
-        momentum: Float.
+        momentum: Float, share of the former step that each step keeps.
         nesterov: Whether Nesterov's form of momentum is used.
         l2: Float, the factor of the L2 term, PyTorch's `weight_decay`.
         l2_on_all: Whether biases and BatchNorms have the L2 term too, as in
@@ -54,7 +60,8 @@ class Recipe:
             evaluated and saved in the end.
         precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
         sync_bn: Whether BatchNorm takes its statistics over all devices.
-        seed: Integer, of the initial weights, the order and the crops.
+        seed: Integer, what the initial weights, the order and the crops are
+            drawn with.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -191,7 +198,7 @@ class Recipe:
         ]
 
     @classmethod
-    def add_options(cls, parser, leave_out=(), **choices):
+    def add_options(cls, parser, leave_out=(), defaults=None, **choices):
         """Adds an option for every field to the parser of a command line.
 
         `--batch-size 64` for `batch_size`, `--sync-bn` and `--no-sync-bn`
@@ -201,6 +208,8 @@ class Recipe:
         Args:
             parser: `argparse.ArgumentParser` or a group of it.
             leave_out: Names of the fields that get no option.
+            defaults: Dictionary of the recipes whose values the help names,
+                as `format_default` takes it; `None` for those of the class.
             **choices: For single fields the values that are allowed here,
                 as in `model=["epsanet50_small"]`.
 
@@ -211,11 +220,15 @@ class Recipe:
         >>> vars(parser.parse_args(["--decay-epochs", "30,60,90"]))
         {'decay_epochs': (30, 60, 90)}
         """
+        defaults = {"": cls()} if defaults is None else defaults
+        texts = describe_fields(cls)
+        images = {str(x.images_per_rate): None for x in defaults.values()}
         for f in dataclasses.fields(cls):
             if f.name in leave_out:
                 continue
             kind = f.metadata["kind"]
             settings = {"default": argparse.SUPPRESS}
+            expected = ""
             if kind.read is None:
                 settings["action"] = argparse.BooleanOptionalAction
             elif f.name in choices:
@@ -223,7 +236,11 @@ class Recipe:
             else:
                 settings["type"] = kinds.reader(f.name, kind)
                 settings["metavar"] = f.name.rpartition("_")[2].upper()
-                settings["help"] = kind.expected
+                expected = f": {format_expected(kind.expected)}"
+            default = format_default(f.name, defaults)
+            text = f"{texts[f.name]}{expected} ({default})"
+            text = text.replace("images_per_rate", " or ".join(images))
+            settings["help"] = text.replace("%", "%%")
             parser.add_argument(f"--{f.name.replace('_', '-')}", **settings)
 
     def with_options(self, arguments):

@@ -52,15 +52,28 @@ def check_trained(run, allowed):
     Raises:
         ValueError: If it is.
     """
-    path = os.path.join(run, FILE)
-    if not storage.isfile(path):
-        return
-    with storage.open_file(path, encoding="utf-8") as file:
-        trained = _trained(_names(file.read()))
+    trained = trained_in(run)
     if trained is not None and not trained.startswith(allowed):
         raise ValueError(
             f"{run} is the run of {trained}; it must be that of {allowed}"
         )
+
+
+def trained_in(run):
+    """Returns what was trained in a folder.
+
+    Args:
+        run: Folder, which need not be that of a training.
+
+    Returns:
+        `"a detector"`, `"a classifier"`, `"a classifier of ImageNet"`, or
+        `None` if its recipe does not tell, or there is none.
+    """
+    path = os.path.join(run, FILE)
+    if not storage.isfile(path):
+        return None
+    with storage.open_file(path, encoding="utf-8") as file:
+        return _trained(_names(file.read()))
 
 
 def _names(text):

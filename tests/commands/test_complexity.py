@@ -1,3 +1,5 @@
+import shutil
+
 import keras
 import pytest
 
@@ -84,9 +86,22 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
         complexity.main([f"{tmp_path}/none.keras"])
 
 
+def test_the_folder_of_a_training_is_its_model(files, capsys):
+    run = files / "run"
+    run.mkdir()
+    with pytest.raises(SystemExit, match="run cannot be used: .* has ended"):
+        complexity.main([str(run)])
+    shutil.copy(files / "fixed.keras", run / "model.keras")
+    complexity.main([f"{files}/fixed.keras"])
+    expected = capsys.readouterr().out
+    complexity.main([str(run)])
+    assert capsys.readouterr().out == expected
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        ("none", "none is none of epsanet50_small, "),
         ("resnet50", "resnet50 is none of epsanet50_small, "),
         ("tiny --image-size 0", "must be a positive integer"),
         ("tiny --image-size 1 2 3", "is one side, or height and width"),

@@ -17,7 +17,16 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("images are decoded by TensorFlow", allow_module_level=True)
 
 # Each has a test below.
-OPTIONS = {"images", "run", "weights", "output", "json", "csv", "min_score"}
+OPTIONS = {
+    "images",
+    "run",
+    "weights",
+    "output",
+    "frames",
+    "json",
+    "csv",
+    "min_score",
+}
 
 
 class Model:

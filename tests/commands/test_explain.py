@@ -115,15 +115,6 @@ def test_two_models_stand_beside_each_other(models, folder):
     assert first.width > 1.3 * alone.width and first.height == alone.height
 
 
-def test_models_of_one_name_are_named_by_their_paths():
-    paths = ["a/model.keras", "b/a.keras", "c/d.keras"]
-    assert explain._short_name(paths[0], paths) == "a/model.keras"
-    assert explain._short_name(paths[2], paths) == "d"
-    assert explain._short_name(
-        "x/best/model.keras", ["x/best/model.keras"]
-    ) == ("best")
-
-
 def test_bad_files_are_named_and_skipped(models, folder, tmp_path, capsys):
     (tmp_path / "images" / "zzz.png").write_text("no image")
     with pytest.raises(SystemExit, match="1 of 7 images skipped"):
@@ -152,19 +143,23 @@ def test_options_are_checked(capsys):
     for bad in (["--method", "cam"], ["--max-images", "0"]):
         with pytest.raises(SystemExit):
             explain.parse(bad)
-    assert explain.parse([]).method == "gradcam"
+    assert explain.parse(["--method", "scorecam"]).method == "scorecam"
 
 
 def test_defaults_are_those_of_the_help():
     assert vars(explain.parse([])) == {
         "images": [],
         "model": "runs/classifier/model.keras",
+        "weights": None,
         "compare": None,
         "data": None,
-        "method": "gradcam",
+        # Of the kind of the model.
+        "method": None,
         "layer": None,
         "max_images": 12,
-        "ablation_images": 200,
+        "ablation_images": None,
+        "max_detections": None,
+        "min_score": None,
         "output": "runs/explained",
     }
 

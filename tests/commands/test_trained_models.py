@@ -2,7 +2,11 @@ import keras
 import pytest
 
 from keras_epsanet import EPSANetBackbone, training
-from keras_epsanet.commands.trained_models import load_classifier, model_file
+from keras_epsanet.commands.trained_models import (
+    load_classifier,
+    load_classifier_or_detector,
+    model_file,
+)
 from keras_epsanet.detection import RetinaNet
 from keras_epsanet.layers import ClassNames
 from keras_epsanet.training.recipe_file import FILE
@@ -44,11 +48,40 @@ def test_the_run_of_a_detector_is_called_so(run):
         load_classifier(str(run))
 
 
-def test_a_detector_is_no_classifier(tmp_path):
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """File of a detector without class names."""
     backbone = EPSANetBackbone(
         (1, 1, 1, 1), (16, 16, 16, 16), (3, 5), (1, 4), reduction=4
     )
-    path = tmp_path / "detector.keras"
-    RetinaNet(backbone, 2, class_names=["fig", "pear"]).save(path)
+    path = tmp_path_factory.mktemp("detector") / "model.keras"
+    RetinaNet(backbone, 2).save(path)
+    return path
+
+
+def test_a_detector_is_no_classifier(detector):
     with pytest.raises(ValueError, match="it is a detector, which `keras-ep"):
-        load_classifier(str(path))
+        load_classifier(str(detector))
+
+
+def test_either_kind_is_taken_with_its_classes(run, detector):
+    found = load_classifier_or_detector(str(run))
+    assert found.layers[-1].get_config()["names"] == ["fig", "pear"]
+    found = load_classifier_or_detector(str(detector))
+    assert list(found.class_names) == ["class 0", "class 1"]
+    # Of a training its recipe tells, and the names are in a file of its own.
+    (detector.parent / FILE).write_text(training.CocoRecipe().to_json())
+    (detector.parent / "class_names.json").write_text('["fig", "pear"]')
+    found = load_classifier_or_detector(str(detector.parent))
+    assert list(found.class_names) == ["fig", "pear"]
+
+
+def test_what_is_neither_is_refused(run, tmp_path):
+    (run / "model.keras").unlink()
+    with pytest.raises(ValueError, match="has ended, with model.keras"):
+        load_classifier_or_detector(str(run))
+    image = keras.Input((4,))
+    path = str(tmp_path / "dense.keras")
+    keras.Model(image, keras.layers.Dense(2)(image)).save(path)
+    with pytest.raises(ValueError, match="ClassNames|names"):
+        load_classifier_or_detector(path)

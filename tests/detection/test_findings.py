@@ -93,3 +93,20 @@ def test_the_area_is_that_of_the_mask():
         assert entry["segmentation"]["size"] == [20, 30]
         drawn = pycocotools.mask.decode(entry["segmentation"])
         np.testing.assert_array_equal(drawn, mask)
+
+
+def test_frames_of_a_video_are_numbered():
+    findings = Findings(["fig", "pear"])
+    findings.add("a.jpg", (20, 30), found(0))
+    assert findings.to_csv().startswith("file,class,score,x1")
+    findings.add("b.mp4", (20, 30), found(), frame=0)
+    findings.add("b.mp4", (20, 30), found(1), frame=1)
+    assert findings.num_images == 3
+    images = json.loads(findings.to_json())["images"]
+    assert [x.get("frame") for x in images] == [None, 0, 1]
+    rows = [line.split(",")[:3] for line in findings.to_csv().splitlines()]
+    assert rows == [
+        ["file", "frame", "class"],
+        ["a.jpg", "", "fig"],
+        ["b.mp4", "1", "pear"],
+    ]

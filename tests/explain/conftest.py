@@ -37,6 +37,71 @@ def find_red(classes=("blue", "green", "red"), data_format=None, **kwargs):
     return model
 
 
+def detect_red(image_size=(80, 160)):
+    """A RetinaNet of boxes of 32 pixels about red cells of 8, class 1.
+
+    All of its weights are 0 but those on the way of one channel, which is red
+    less green, so that the pixels of a cell speak for its box, and no others.
+    """
+    from keras_epsanet.detection import RetinaNet
+
+    image = keras.Input((None, None, 3), name="image")
+    x = keras.layers.AveragePooling2D(8, name="pool")(image)
+    p3 = keras.layers.Conv2D(1, 1, activation="relu", name="red")(x)
+    p4 = keras.layers.AveragePooling2D(2)(p3)
+    backbone = keras.Model(image, p3)
+    backbone.pyramid_outputs = {
+        "P3": p3,
+        "P4": p4,
+        "P5": keras.layers.AveragePooling2D(2)(p4),
+    }
+    model = RetinaNet(
+        backbone,
+        2,
+        anchor_scales=(4,),
+        anchor_ratios=(1,),
+        image_size=image_size,
+        class_names=["green", "red"],
+    )
+    for weight in model.weights:
+        weight.assign(np.zeros(weight.shape))
+    red = model.get_layer("red")
+    # Of normalized colors: 1 is red, 0 is any gray.
+    red.kernel.assign(np.array([0.229, -0.224, 0])[None, None, :, None])
+    red.bias.assign([0.485 - 0.456])
+    for name in ("fpn_lateral_P3", "fpn_output_P3", *TOWER):
+        kernel = np.zeros(model.get_layer(name).kernel.shape)
+        kernel[kernel.shape[0] // 2, kernel.shape[1] // 2, 0, 0] = 1
+        model.get_layer(name).kernel.assign(kernel)
+    last = model.get_layer("classification_output")
+    kernel = np.zeros(last.kernel.shape)
+    kernel[1, 1, 0, 1] = 8
+    last.kernel.assign(kernel)
+    last.bias.assign([-9, -4])
+    return model
+
+
+TOWER = [f"classification_conv{i}" for i in range(1, 5)]
+
+
+@pytest.fixture(scope="session")
+def red_detector():
+    """A detector of red."""
+    return detect_red()
+
+
+@pytest.fixture
+def two_spots():
+    """A gray picture with two red spots of a cell, and boxes around them.
+
+    Of 40×72 pixels, which the detector of red takes as 80×144 of 96×160.
+    """
+    picture = np.full((40, 72, 3), 120.0, "float32")
+    picture[12:16, 8:12] = 255, 0, 0
+    picture[24:28, 52:56] = 180, 0, 0
+    return picture, [[0, 4, 16, 20], [44, 16, 60, 32]]
+
+
 @pytest.fixture
 def colors():
     """Function that makes a classifier of colors."""

@@ -7,6 +7,7 @@ from keras_epsanet import explain
 from keras_epsanet.classification.pictures import import_pyplot
 from keras_epsanet.explain import map_figures
 from keras_epsanet.explain.attention_weights import Attention, LayerAttention
+from keras_epsanet.explain.detection_maps import DetectionMaps
 from keras_epsanet.explain.pixels import overlay
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -126,3 +127,53 @@ def test_the_last_block_of_a_stage_is_drawn(drawn, weighed):
     explain.draw_scale_maps(image, found, 0, "scales.png")
     titles = [axis.get_title() for axis in drawn[0][0].axes]
     assert titles == ["", "3×3: 50%", "5×5: 50%", "", "3×3: 40%", "5×5: 60%"]
+
+
+def test_each_detection_has_its_box_its_name_and_its_map(drawn):
+    image = np.full((8, 12, 3), 60, "uint8")
+    maps = np.zeros((2, 8, 12), "float32")
+    maps[0, :4], maps[1, 4:] = 1, 1
+    boxes = np.array([[1, 0, 5, 4], [2, 4, 12, 8]], "float32")
+    found = DetectionMaps(maps, boxes, np.array([1, 0]), np.array([0.9, 0.456]))
+    explain.draw_detections(image, found, "boxes.png", ["hat", "$bag$"])
+    whole, *others = drawn[0][0].axes
+    assert (shown(whole) == image).all() and len(others) == 2
+    titles = [axis.get_title() for axis in others]
+    assert titles == ["1: $bag$ 0.90", "2: hat 0.46"]
+    for axis, heat, box in zip(others, maps, boxes):
+        assert (shown(axis) == overlay(image, heat)).all()
+        # On the edges of the pixels, where the boxes are.
+        assert axis.get_images()[0].get_extent() == [0, 12, 8, 0]
+        assert corners(axis) == [box.tolist()]
+    assert corners(whole) == boxes.tolist()
+    explain.draw_detections(image, found, "boxes.png")
+    assert drawn[1][0].axes[1].get_title() == "1: 1 0.90"
+
+
+def corners(axis):
+    """The boxes of an axis, each of which is drawn on a white one."""
+    boxes = [
+        [x.get_x(), x.get_y(), x.get_x() + x.get_width()]
+        + [x.get_y() + x.get_height()]
+        for x in axis.patches
+    ]
+    assert boxes[::2] == boxes[1::2]
+    return boxes[::2]
+
+
+def test_many_detections_are_in_rows(drawn):
+    found = DetectionMaps(
+        np.zeros((7, 8, 8)), np.ones((7, 4)), np.zeros(7, int), np.ones(7)
+    )
+    explain.draw_detections(np.zeros((8, 8, 3)), found, "x.png", columns=3)
+    axes = drawn[0][0].axes
+    assert len(axes) == 9 and axes[8].get_title() == ""
+    assert axes[7].get_title().startswith("7: ")
+
+
+def test_an_image_without_detections_stands_alone(drawn):
+    found = DetectionMaps(
+        np.zeros((0, 8, 8)), np.zeros((0, 4)), np.zeros(0), np.zeros(0)
+    )
+    explain.draw_detections(np.zeros((8, 8, 3)), found, "x.png")
+    assert len(drawn[0][0].axes) == 1

@@ -263,4 +263,5 @@ def test_fields_can_be_left_out_and_others_say_what_they_take():
     assert given == {"batch_size": 8}
     text = " ".join(parser.format_help().split())
     assert "--seed" not in text and "--epochs" not in text
-    assert "--batch-size SIZE a positive integer" in text
+    assert "--batch-size SIZE images in one update of the weights" in text
+    assert "together: a positive integer (default: 256)" in text

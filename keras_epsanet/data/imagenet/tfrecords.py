@@ -217,25 +217,39 @@ def main(arguments=None, program="tfrecords"):
 
 def _parse(arguments, program):
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog=program,
         description="Turns a folder tree of images into shards of TFRecords.",
+        usage="%(prog)s [options] SOURCE OUTPUT",
     )
     parser.add_argument(
-        "source", help="folder with train and val and a folder for each class"
-    )
-    parser.add_argument("output", help="folder for the shards")
-    parser.add_argument("--train-shards", type=int, default=1024)
-    parser.add_argument("--val-shards", type=int, default=128)
-    parser.add_argument("--seed", type=int, default=0, help="for the order")
-    parser.add_argument(
-        "--quality",
-        type=int,
-        default=QUALITY,
-        help="of the images that are no RGB or gray JPEGs",
+        "source",
+        metavar="SOURCE",
+        help="folder with train and val, and a folder for each class in both",
     )
     parser.add_argument(
-        "--workers", type=int, help="processes, one for each core by default"
+        "output", metavar="OUTPUT", help="folder for the shards"
     )
+    for name, default, what in (
+        ("train-shards", 1024, "files for the images of train"),
+        ("val-shards", 128, "files for the images of val"),
+        ("seed", 0, "seed of the order of the images"),
+        (
+            "quality",
+            QUALITY,
+            "JPEG quality, 1 to 100, of images that are no RGB or gray JPEGs "
+            "and are encoded anew",
+        ),
+        ("workers", None, "processes that work at a time"),
+    ):
+        shown = "one for each core" if default is None else default
+        parser.add_argument(
+            f"--{name}",
+            type=int,
+            metavar="N",
+            default=default,
+            help=f"{what} (default: {shown})",
+        )
     return parser.parse_args(arguments)
 
 
