@@ -196,10 +196,12 @@ def test_the_part_is_opened_of_the_data_and_the_run(monkeypatch, capsys):
         raise ValueError("no more")
 
     monkeypatch.setattr(evaluate_coco.sources, "open_part", open_part)
+    monkeypatch.setattr(evaluate_coco, "open_detector", lambda args: None)
     options = "--data MY --part test --output OUT --run RUN".split()
     with pytest.raises(SystemExit, match="^mine: no more"):
         evaluate_coco.main(options, "mine")
-    assert seen == [("MY", "test", "OUT", "RUN")]
+    ((*most, _),) = seen
+    assert most == ["MY", "test", "OUT", "RUN"]
 
 
 def evaluate(monkeypatch, folder, output, family, results=(), bad=()):
@@ -226,9 +228,11 @@ def evaluate(monkeypatch, folder, output, family, results=(), bad=()):
     options = ["--data", "x", "--output", str(output)]
     args = evaluate_coco.parse(options)
     strategy = types.SimpleNamespace(num_replicas_in_sync=3)
-    evaluate_coco.evaluate(args, detector, annotations, strategy)
-    ((*most, _),) = seen
+    claim = object()
+    evaluate_coco.evaluate(args, detector, annotations, strategy, claim)
+    ((*most, _, theirs),) = seen
     assert most[:2] == [detector, annotations] and most[3] == str(output)
+    assert theirs is claim
     return most[2], kinds
 
 
