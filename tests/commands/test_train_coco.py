@@ -170,7 +170,9 @@ USES = {
     "val_share": [lambda s: s.opened[2]],
     "evaluate_every": [lambda s: s.evaluator["every"]],
     "patience": [lambda s: s.callbacks(EndEarly)[0].recipe.patience],
-    "optimizer": [lambda s: type(s.optimizer).__name__.lower()],
+    "optimizer": [
+        lambda s: {training.ScaledAdam: "adam"}.get(type(s.optimizer), "sgd")
+    ],
 }
 
 
