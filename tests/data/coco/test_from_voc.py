@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from keras_epsanet.data import coco
-from keras_epsanet.data.coco import from_voc
+from keras_epsanet.data.coco import part_files
 from keras_epsanet.data.coco.from_voc import is_voc, read_voc
 
 pytest.importorskip("pycocotools")
@@ -170,6 +170,6 @@ def test_blanks_mean_nothing(tmp_path):
 
 def test_the_file_is_written_as_a_whole(folder, monkeypatch):
     written = {}
-    monkeypatch.setattr(from_voc, "write_file", written.__setitem__)
+    monkeypatch.setattr(part_files, "write_file", written.__setitem__)
     coco.write_from_voc("a.json", folder, "val")
     assert json.loads(written["a.json"]) == read_voc(folder)["val"]

@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from keras_epsanet.data import coco
-from keras_epsanet.data.coco import from_yolo
+from keras_epsanet.data.coco import part_files
 from keras_epsanet.data.coco.from_yolo import is_yolo, read_yolo
 
 pytest.importorskip("pycocotools")
@@ -251,6 +251,6 @@ def test_the_last_folder_of_images_has_labels_beside_it(tmp_path):
 
 def test_the_file_is_written_as_a_whole(folder, monkeypatch):
     written = {}
-    monkeypatch.setattr(from_yolo, "write_file", written.__setitem__)
+    monkeypatch.setattr(part_files, "write_file", written.__setitem__)
     coco.write_from_yolo("a.json", folder, "val")
     assert json.loads(written["a.json"]) == read_yolo(folder)["val"]
