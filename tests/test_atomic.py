@@ -173,10 +173,13 @@ def test_a_folder_of_a_storage_is_whole_with_its_last_file(remote):
     with atomic.whole(path, last=last) as temporary:
         write(temporary, "old")
         write(f"{temporary}/below", "old")
-        with open(f"{temporary}/{last}", "w") as file:
-            file.write("sum")
+        for folder in (temporary, f"{temporary}/below"):
+            with open(f"{folder}/{last}", "w") as file:
+                file.write("sum")
     assert atomic.is_whole(path, last) and not atomic.is_whole(path)
     assert read(f"{path}/below/a") == "old" and read(f"{path}/{last}") == "sum"
+    # Only that of the folder itself comes last; those below are any files.
+    assert read(f"{path}/below/{last}") == "sum"
     with pytest.raises(FileExistsError):
         with atomic.whole(path, last=last) as temporary:
             write(temporary, "new")

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from equations import aa_conv, values
@@ -53,6 +54,16 @@ def test_a_size_for_the_tables_is_needed():
     layer.build((None, None, None, 16))
     assert layer.row_table.shape == (9, 1)
     assert layer.column_table.shape == (7, 1)
+
+
+def test_tables_begin_with_the_deviation_of_the_published_ones():
+    keras.utils.set_random_seed(0)
+    layer = AttentionAugmentedConv2D(64, 32, 8, num_heads=2)
+    layer.build((None, 200, 150, 16))
+    for table in values(layer.row_table, layer.column_table):
+        assert table.mean() == pytest.approx(0, abs=0.02)
+        # One over the root of a head's 16 numbers of a key.
+        assert table.std() == pytest.approx(0.25, rel=0.05)
 
 
 def test_the_published_number_of_parameters():

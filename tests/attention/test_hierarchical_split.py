@@ -41,17 +41,21 @@ def test_widths_of_the_convolutions():
     assert [conv.filters for conv in layer.convolutions] == [5, 5, 5]
 
 
-@pytest.mark.parametrize("chained", [True, False])
-def test_operations_by_hand(chained):
-    layer = HierarchicalSplit(4, chained=chained, data_format="channels_last")
+@pytest.mark.parametrize(
+    "chained, strides, outputs", [(True, 1, 35), (False, 1, 35), (False, 2, 12)]
+)
+def test_operations_by_hand(chained, strides, outputs):
+    layer = HierarchicalSplit(
+        4, strides=strides, chained=chained, data_format="channels_last"
+    )
     layer.build((1, 5, 7, 12))
     counts = {
-        "macs": 3 * 9 * 3 * 3 * 5 * 7,
-        "normalized": 3 * 3 * 5 * 7,
-        "relus": 3 * 3 * 5 * 7,
+        "macs": 3 * 9 * 3 * 3 * outputs,
+        "normalized": 3 * 3 * outputs,
+        "relus": 3 * 3 * outputs,
     }
     if not chained:
-        counts["pooled"] = 3 * 5 * 7
+        counts["pooled"] = 3 * 5 * 7  # What goes in, as of any pooling.
     assert layer.count_operations((1, 5, 7, 12)) == counts
 
 
