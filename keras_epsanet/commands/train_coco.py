@@ -119,24 +119,17 @@ def train(args, program="train_coco"):
     recipe = choose_recipe(args)
     libraries.check_workers(recipe.library, worker(strategy)[1])
     check_trained_detector(args, recipe)
-    options.check_trained_start(
-        args, recipe, None if args.data else lambda: make_backbone(recipe)
-    )
+    network = None if args.data else lambda: make_backbone(recipe)
+    options.check_trained_start(args, recipe, network)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
-    annotations = chief_first(lambda: open_data(args, recipe), strategy)
-    training_data.check_same_data(args.output, annotations)
+    annotations = open_same_data(args, recipe, strategy)
     recipe = fit_recipe(args, recipe, annotations["train"], strategy)
     steps = fitting.count_steps(annotations["train"], recipe)
     names = annotations["train"].class_names
+    start = args.weights, args.inherit
     model, run, average, state = starting.start(
-        args.output,
-        recipe,
-        annotations["train"],
-        args.weights,
-        args.inherit,
-        strategy,
-        steps,
+        args.output, recipe, annotations["train"], *start, strategy, steps
     )
     if chief:
         training_data.note_data(args.output, annotations)
@@ -166,8 +159,7 @@ def train(args, program="train_coco"):
         average.swap_in()
     finishing.finish(model, run, names, evaluation, state, average)
     wait_for_all(strategy)
-    if chief and recipe.library == "keras_epsanet":
-        reporting.report_next("detect", f"--run {args.output}")
+    report_end(args, recipe, chief)
 
 
 def check_machine(args):
@@ -231,6 +223,13 @@ def make_backbone(recipe):
     return EPSANetBackbone.from_variant(recipe.model)
 
 
+def open_same_data(args, recipe, strategy):
+    """Opens the data of a training, which stay those that it began with."""
+    annotations = chief_first(lambda: open_data(args, recipe), strategy)
+    training_data.check_same_data(args.output, annotations)
+    return annotations
+
+
 def open_data(args, recipe):
     """Opens COCO, or composes the scenes of a training."""
     if args.data:
@@ -281,3 +280,9 @@ def report_start(recipe, strategy, annotations, state):
         recipe,
         state,
     )
+
+
+def report_end(args, recipe, chief):
+    """Says with which command one looks at the detector."""
+    if chief and recipe.library == "keras_epsanet":
+        reporting.report_next("detect", f"--run {args.output}")

@@ -1,7 +1,5 @@
 """Trains a detector in a run folder, from wherever it was."""
 
-import functools
-
 import keras
 
 from keras_epsanet import training
@@ -132,12 +130,8 @@ def fit(
     # Twice at most: what is left of an interrupted epoch, then the others.
     while not is_finished(recipe, state):
         epoch, done = divmod(state.step, steps)
-        batches, waited = training.timed_batches(
-            functools.partial(
-                make_part, annotations["train"], recipe, state.step
-            ),
-            recipe.step_batch_size,
-            strategy,
+        batches, waited = divided_batches(
+            annotations["train"], recipe, state.step, strategy
         )
         model.fit(
             batches,
@@ -150,17 +144,26 @@ def fit(
         )
 
 
-def make_part(annotations, recipe, first_step, shard):
-    """Makes a worker's part of the batches to train on.
+def divided_batches(annotations, recipe, first_step, strategy):
+    """Makes the batches to train on, divided among workers.
 
     Args:
         annotations: `keras_epsanet.data.coco.Annotations` to train with.
         recipe: `CocoRecipe`.
-        first_step, shard: As in `keras_epsanet.data.coco.load`.
+        first_step: Integer, number of the first batch.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
 
     Returns:
-        As of `make_batches`.
+        As of `keras_epsanet.training.timed_batches`.
     """
-    return make_batches(
-        annotations, recipe, training=True, first_step=first_step, shard=shard
+    return training.timed_batches(
+        lambda shard: make_batches(
+            annotations,
+            recipe,
+            training=True,
+            first_step=first_step,
+            shard=shard,
+        ),
+        recipe.step_batch_size,
+        strategy,
     )

@@ -79,14 +79,19 @@ def trained(tmp_path_factory):
 def test_two_workers_have_losses_and_ap_of_one_process(
     trained, detector, tmp_path
 ):
-    output = trained(detector)
     alone = ["1", "--detector", detector, "--output", tmp_path / "alone"]
-    subprocess.run(
-        [sys.executable, SCRIPT, *alone, *OPTIONS.split()], check=True
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *alone, *OPTIONS.split()]
     )
+    try:
+        output = trained(detector)
+        assert process.wait() == 0
+    finally:
+        process.kill()
     expected = read_log(tmp_path / "alone")
     names = [x for x in expected[0] if x.endswith("loss") or "AP" in x]
-    assert len(names) > 8 and expected[0]["val_AP50"] > 0
+    assert len(names) > 8
+    assert any(epoch["val_AP50"] > 0 for epoch in expected)
     for ours, theirs in zip(read_log(output), expected, strict=True):
         for name in names:
             np.testing.assert_allclose(
@@ -125,26 +130,29 @@ def end(processes, seconds):
 
 
 @pytest.mark.large
+@pytest.mark.parametrize(
+    "number, codes",
+    [
+        (signal.SIGKILL, [1, -signal.SIGKILL]),
+        (signal.SIGTERM, [75, 75]),
+    ],
+    ids=["kill", "preemption"],
+)
 def test_faults_of_a_worker_leave_the_weights_as_they_would_be(
-    trained, tmp_path
+    trained, tmp_path, number, codes
 ):
     output = tmp_path / "run"
-    for number, codes in (
-        (signal.SIGTERM, [75, 75]),
-        (signal.SIGKILL, [1, -signal.SIGKILL]),
-    ):
-        processes = start(output, "faster_rcnn")
-        try:
-            wait_for_a_checkpoint(output, processes)
-            processes[1].send_signal(number)
-            found = end(processes, HEALTH)
-        finally:
-            for process in processes:
-                process.kill()
-        assert found == codes, [text[-3000:] for text in texts(output)]
+    processes = start(output, "faster_rcnn")
+    try:
+        wait_for_a_checkpoint(output, processes)
+        processes[1].send_signal(number)
+        found = end(processes, HEALTH)
+    finally:
+        for process in processes:
+            process.kill()
+    assert found == codes, [text[-3000:] for text in texts(output)]
     finish(output, "faster_rcnn")
-    starts = re.findall("Going on after step (.)", texts(output)[0])
-    assert len(starts) == 2 and starts == sorted(starts), starts
+    assert "Going on after step" in texts(output)[0]
     ours, theirs = weights(output), weights(trained("faster_rcnn"))
     assert ours.keys() == theirs.keys() and ours
     for name, array in theirs.items():
