@@ -142,7 +142,7 @@ def test_faults_of_a_worker_leave_the_weights_as_they_would_be(
     trained, tmp_path, number, codes
 ):
     output = tmp_path / "run"
-    processes = start(output, "faster_rcnn")
+    processes = start(output, "retinanet")
     try:
         wait_for_a_checkpoint(output, processes)
         processes[1].send_signal(number)
@@ -151,9 +151,9 @@ def test_faults_of_a_worker_leave_the_weights_as_they_would_be(
         for process in processes:
             process.kill()
     assert found == codes, [text[-3000:] for text in texts(output)]
-    finish(output, "faster_rcnn")
+    finish(output, "retinanet")
     assert "Going on after step" in texts(output)[0]
-    ours, theirs = weights(output), weights(trained("faster_rcnn"))
+    ours, theirs = weights(output), weights(trained("retinanet"))
     assert ours.keys() == theirs.keys() and ours
     for name, array in theirs.items():
         np.testing.assert_allclose(
@@ -161,7 +161,7 @@ def test_faults_of_a_worker_leave_the_weights_as_they_would_be(
         )
     columns = ("epoch", "loss", "learning_rate", "val_AP")
     for mine, whole in zip(
-        read_log(output), read_log(trained("faster_rcnn")), strict=True
+        read_log(output), read_log(trained("retinanet")), strict=True
     ):
         for name in columns:
             np.testing.assert_allclose(mine[name], whole[name], rtol=1e-5)
