@@ -5,7 +5,7 @@ import dataclasses
 
 import keras
 
-from keras_epsanet import detection, distribution, storage, training
+from keras_epsanet import distribution, storage, training
 from keras_epsanet.commands import options, reporting
 from keras_epsanet.data.coco.batches import training_images
 from keras_epsanet.detection import (
@@ -14,6 +14,7 @@ from keras_epsanet.detection import (
     finishing,
     fitting,
     from_recipe,
+    libraries,
     sources,
     starting,
     trained_detectors,
@@ -21,6 +22,8 @@ from keras_epsanet.detection import (
 )
 from keras_epsanet.detection.pretrained import read_detector
 from keras_epsanet.distribution.cluster import check_one_process
+from keras_epsanet.distribution.replicas import worker
+from keras_epsanet.distribution.workers import chief_first, wait_for_all
 from keras_epsanet.models.backbone import EPSANetBackbone
 from keras_epsanet.models.resnet_variants import RESNET_CONFIGS
 from keras_epsanet.models.variants import MODEL_CONFIGS
@@ -124,35 +127,35 @@ def train(args, program="train_coco"):
     check_machine(args)
     options.make_deterministic(args)
     strategy = training.make_strategy()
+    chief = training.is_chief(strategy)
     recipe = choose_recipe(args)
+    libraries.check_workers(recipe.library, worker(strategy)[1])
     check_trained_detector(args, recipe)
-    options.check_trained_start(
-        args, recipe, None if args.data else lambda: make_backbone(recipe)
-    )
+    network = None if args.data else lambda: make_backbone(recipe)
+    options.check_trained_start(args, recipe, network)
     distribution.check_batch_size(recipe.step_batch_size, strategy)
     keras.utils.set_random_seed(recipe.seed)
-    annotations = open_data(args, recipe)
-    training_data.check_same_data(args.output, annotations)
+    annotations = open_same_data(args, recipe, strategy)
     recipe = fit_recipe(args, recipe, annotations["train"], strategy)
     steps = fitting.count_steps(annotations["train"], recipe)
     names = annotations["train"].class_names
+    start = args.weights, args.inherit
     model, run, average, state = starting.start(
-        args.output,
-        recipe,
-        annotations["train"],
-        args.weights,
-        args.inherit,
-        strategy,
-        steps,
+        args.output, recipe, annotations["train"], *start, strategy, steps
     )
-    training_data.note_data(args.output, annotations)
-    report_start(recipe, strategy, annotations, state)
-    evaluation = from_recipe.make_batches(annotations["val"], recipe)
-    evaluator = make_evaluator(run, evaluation, annotations["val"])
-    with reporting.interruptible(program, recipe, state) as interruption:
+    if chief:
+        training_data.note_data(args.output, annotations)
+        report_start(recipe, strategy, annotations, state)
+    evaluation = from_recipe.make_batches(
+        annotations["val"], recipe, shard=worker(strategy)
+    )
+    evaluator = from_recipe.make_evaluator(run, evaluation, annotations["val"])
+    # Behind the strategy, which takes SIGTERM for several workers.
+    with reporting.interruptible(program, recipe, state, chief) as interruption:
         fitting.fit(
             model,
             average,
+            strategy,
             annotations,
             run,
             state,
@@ -160,31 +163,21 @@ def train(args, program="train_coco"):
             interruption,
             args.checkpoint_steps,
         )
-        reporting.end_if_interrupted(interruption)
+        # Together, for all workers take part in what follows.
+        reporting.end_if_interrupted(
+            interruption, training.any_worker(strategy)
+        )
     if average:
         average.swap_in()
     finishing.finish(model, run, names, evaluation, state, average)
-    if recipe.library == "keras_epsanet":
-        reporting.report_next("detect", f"--run {args.output}")
-
-
-def make_evaluator(run, batches, annotations):
-    """Makes what evaluates the epochs of a training."""
-    recipe = run.recipe
-    return detection.CocoEvaluator(
-        batches,
-        annotations,
-        iou_types=("bbox", "segm")[: 1 + from_recipe.has_masks(recipe)],
-        path=f"{run.path}/results.json",
-        beside=from_recipe.paper_rows_beside(recipe, annotations.class_names),
-        every=recipe.evaluate_every,
-        last=recipe.epochs,
-    )
+    wait_for_all(strategy)
+    report_end(args, recipe, chief)
 
 
 def check_machine(args):
     """Refuses what would only fail after hours."""
-    check_one_process("A detector")
+    if keras.backend.backend() != "tensorflow":
+        check_one_process("A detector")
     reporting.check_installed(PACKAGES, "A detector's training", "detection")
     weights = args.weights
     if weights and not storage.isfile(weights) and not family_of(weights):
@@ -242,6 +235,13 @@ def make_backbone(recipe):
     return EPSANetBackbone.from_variant(recipe.model)
 
 
+def open_same_data(args, recipe, strategy):
+    """Opens the data of a training, which stay those that it began with."""
+    annotations = chief_first(lambda: open_data(args, recipe), strategy)
+    training_data.check_same_data(args.output, annotations)
+    return annotations
+
+
 def open_data(args, recipe):
     """Opens COCO, or composes the scenes of a training."""
     if args.data:
@@ -292,3 +292,9 @@ def report_start(recipe, strategy, annotations, state):
         recipe,
         state,
     )
+
+
+def report_end(args, recipe, chief):
+    """Says with which command one looks at the detector."""
+    if chief and recipe.library == "keras_epsanet":
+        reporting.report_next("detect", f"--run {args.output}")

@@ -11,6 +11,8 @@ from keras_epsanet.detection.coco_report import CocoReport, metric_names
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.mask_head import encode_masks
 from keras_epsanet.distribution import predict
+from keras_epsanet.distribution.replicas import worker
+from keras_epsanet.distribution.workers import from_chief, gather_objects
 
 
 def evaluate_coco(annotations, results, iou_types=("bbox",)):
@@ -71,6 +73,12 @@ class CocoEvaluator(keras.callbacks.Callback):
             the others have NaN.
         last: Integer, number of the epoch, from 1 on, that is evaluated in
             any case, or `None`.
+        on_batch: Function without arguments that is called after each batch,
+            or `None`.
+
+    Of several workers each has other images in its dataset, such as
+    `keras_epsanet.data.coco.load` with its `shard`. The first one computes
+    what all of them log, writes and prints.
 
     The detector may be one of this package, KerasCV or KerasHub. The names
     in the logs are those of `evaluate_coco` behind `"val_"`.
@@ -87,6 +95,7 @@ class CocoEvaluator(keras.callbacks.Callback):
         beside=None,
         every=1,
         last=None,
+        on_batch=None,
     ):
         super().__init__()
         self.dataset = dataset
@@ -98,6 +107,7 @@ class CocoEvaluator(keras.callbacks.Callback):
         self.beside = beside
         self.every = every
         self.last = last
+        self.on_batch = on_batch
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every and epoch + 1 != self.last:
@@ -128,6 +138,26 @@ class CocoEvaluator(keras.callbacks.Callback):
                 self.annotations.category_ids,
                 self.bounding_box_format,
             )
+            if self.on_batch is not None:
+                self.on_batch()
+        strategy = getattr(model, "distribute_strategy", None)
+        results = self._of_all_workers(results, strategy)
+        return from_chief(lambda: self._compute(results), strategy)
+
+    def _of_all_workers(self, results, strategy):
+        """The results of all workers, in the order of the images."""
+        if worker(strategy)[1] == 1:
+            return results
+        places = {
+            x.id: place for place, x in enumerate(self.annotations.images)
+        }
+        parts = gather_objects(results, strategy)
+        return sorted(
+            (result for part in parts for result in part),
+            key=lambda result: places[result["image_id"]],
+        )
+
+    def _compute(self, results):
         if self.path:
             write_file(self.path, json.dumps(results))
         metrics = evaluate_coco(self.annotations.path, results, self.iou_types)

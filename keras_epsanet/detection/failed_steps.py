@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_epsanet.distribution.replicas import worker
+
 
 class SurvivingModel(keras.Model):
     """Can be trained with a good batch after one that was refused.
@@ -10,7 +12,14 @@ class SurvivingModel(keras.Model):
     them once in memory, and only a step that ends puts them back: here one
     that fails does, too. On TensorFlow the first step makes the variables of
     the optimizer, but only the first that is tried: here they are made before.
+    And the parts of a batch that several workers have may differ in size.
     """
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # All is built. Keras would take the mean of the workers' images to
+        # learn their shapes.
+        if worker(getattr(self, "distribute_strategy", None))[1] == 1:
+            super()._maybe_symbolic_build(iterator, data_batch)
 
     def make_train_function(self, force=False):
         optimizer = self.optimizer

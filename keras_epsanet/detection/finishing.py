@@ -1,5 +1,8 @@
 """What is left when a detector's training ends: files and a picture."""
 
+import os
+import tempfile
+
 from keras_epsanet import distribution
 from keras_epsanet.atomic import whole
 from keras_epsanet.detection import drawing
@@ -16,7 +19,8 @@ def finish(model, run, class_names, evaluation, state, average=None):
             one. It is left as it was in the epoch of the highest AP.
         run: `RunFolder`.
         class_names: List of strings.
-        evaluation: Batches of the images to evaluate with.
+        evaluation: Batches of the images to evaluate with, of the first of
+            several workers its own.
         state: `State` at the end.
         average: `WeightAverage` of the model, or `None`.
     """
@@ -27,6 +31,11 @@ def finish(model, run, class_names, evaluation, state, average=None):
         )
         if average:
             average.swap_in()
+    if not run.is_chief:
+        # Variables of several workers are read by all together.
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(os.path.join(folder, "model.keras"))
+        return
     if state.best_step is not None:
         print(
             f"model.keras is that of epoch {best_epoch(state)} of "

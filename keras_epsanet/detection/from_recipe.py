@@ -10,6 +10,7 @@ from keras_epsanet import storage
 from keras_epsanet.data import coco
 from keras_epsanet.data.coco.transforms import PAD_TO
 from keras_epsanet.detection.ap_table import is_coco, paper_rows
+from keras_epsanet.detection.evaluation import CocoEvaluator
 from keras_epsanet.detection.faster_rcnn import FasterRCNN
 from keras_epsanet.detection.libraries import (
     keras_cv_retinanet,
@@ -145,7 +146,9 @@ def find_backbone(model):
     )
 
 
-def make_batches(annotations, recipe, training=False, first_step=0):
+def make_batches(
+    annotations, recipe, training=False, first_step=0, shard=(0, 1)
+):
     """Makes the batches of a recipe as its detector takes them.
 
     Those for evaluation are for `CocoEvaluator`, whatever the library.
@@ -153,7 +156,7 @@ def make_batches(annotations, recipe, training=False, first_step=0):
     Args:
         annotations: `keras_epsanet.data.coco.Annotations`.
         recipe: `CocoRecipe`.
-        training, first_step: As in `keras_epsanet.data.coco.load`.
+        training, first_step, shard: As in `keras_epsanet.data.coco.load`.
 
     Returns:
         A `tf.data.Dataset`.
@@ -176,6 +179,7 @@ def make_batches(annotations, recipe, training=False, first_step=0):
         masks=has_masks(recipe),
         seed=recipe.seed,
         first_step=first_step,
+        shard=shard,
         augmentation=make_augmentation(recipe) if training else None,
     )
     if training and recipe.library == "keras_cv":
@@ -183,6 +187,29 @@ def make_batches(annotations, recipe, training=False, first_step=0):
     if training and recipe.library == "keras_hub":
         return batches.map(coco.to_keras_hub)
     return batches
+
+
+def make_evaluator(run, batches, annotations):
+    """Makes what evaluates the epochs of a training.
+
+    Args:
+        run: `RunFolder`, where the first of several workers writes.
+        batches: What `make_batches` returned.
+        annotations: The `keras_epsanet.data.coco.Annotations` of it.
+
+    Returns:
+        `CocoEvaluator`.
+    """
+    recipe = run.recipe
+    return CocoEvaluator(
+        batches,
+        annotations,
+        iou_types=("bbox", "segm")[: 1 + has_masks(recipe)],
+        path=f"{run.path}/results.json",
+        beside=paper_rows_beside(recipe, annotations.class_names),
+        every=recipe.evaluate_every,
+        last=recipe.epochs,
+    )
 
 
 def make_augmentation(recipe):

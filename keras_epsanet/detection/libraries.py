@@ -8,6 +8,27 @@ import numpy as np
 LEAST_SCORE = 0.05
 
 
+def check_workers(library, workers):
+    """Refuses other libraries' detectors on several workers.
+
+    Args:
+        library: `"keras_epsanet"`, `"keras_cv"` or `"keras_hub"`.
+        workers: Integer.
+
+    Raises:
+        ValueError: With both.
+
+    Example:
+
+    >>> check_workers("keras_epsanet", 2)
+    """
+    if workers > 1 and library != "keras_epsanet":
+        raise ValueError(
+            "Detectors of other libraries train in one process. Received: "
+            f"library={library} with {workers} workers"
+        )
+
+
 def keras_cv_retinanet(backbone, num_classes):
     """Makes KerasCV's RetinaNet, for boxes as corners.
 

@@ -160,20 +160,26 @@ def _written(folder, part):
 def _check_unwritten(contents, folder, part):
     """Raises if a folder has a file of other data, which a training needs."""
     path = _written(folder, part)
+    if storage.isfile(path) and not _is_written(contents, path):
+        raise ValueError(
+            f"{folder} belongs to a training on other data. Take another "
+            f"folder. Received: other contents than those of {path}"
+        )
+
+
+def _is_written(contents, path):
+    """Whether a file has these contents, as other workers find it."""
     if not storage.isfile(path):
-        return
+        return False
     with storage.open_file(path, encoding="utf-8") as file:
-        if file.read() != json.dumps(contents):
-            raise ValueError(
-                f"{folder} belongs to a training on other data. Take another "
-                f"folder. Received: other contents than those of {path}"
-            )
+        return file.read() == json.dumps(contents)
 
 
 def _write(contents, images, folder, part):
     path = _written(folder, part)
-    storage.makedirs(os.path.dirname(path), exist_ok=True)
-    write_file(path, json.dumps(contents))
+    if not _is_written(contents, path):
+        storage.makedirs(os.path.dirname(path), exist_ok=True)
+        write_file(path, json.dumps(contents))
     return coco.Annotations(path, images)
 
 

@@ -34,6 +34,7 @@ def start(
         OSError, ValueError: If the weights cannot be read or do not fit, or
             the folder belongs to another training.
     """
+    is_chief = training.is_chief(strategy)
     names = annotations.class_names
     trained = None
     if weights is not None and trained_detectors.describe(weights) is not None:
@@ -47,27 +48,30 @@ def start(
             load_checkpoint(model, read_detector(recipe.detector, trained))
     inherited = None
     if inherit is not None and not goes_on:
-        inherited = _inherit(model, inherit, annotations, recipe)
+        inherited = _inherit(model, inherit, annotations, recipe, is_chief)
     with strategy.scope():
         from_recipe.compile_detector(model, recipe, steps_per_epoch)
         # Nothing that a wrong option leaves behind is in the way of the next.
-        run = training.open_run(path, recipe)
+        run = training.open_run(path, recipe, is_chief=is_chief)
         if inherited is not None:
             trained_start.note_start(run, inherit, inherited)
         elif trained is not None and not goes_on:
             trained_start.note_start(run, trained)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps_per_epoch, average=average)
+    training.check_same_step(path, state, strategy)
     return model, run, average, state
 
 
-def _inherit(model, source, annotations, recipe):
+def _inherit(model, source, annotations, recipe, verbose):
     """Starts a detector's backbone from a ResNet, fitted to some images."""
     backbone = from_recipe.find_backbone(model)
     # Backbones of other libraries' detectors have one size.
     side = backbone.input.shape[1] or min(_SIDE, recipe.image_size)
     images = _middles(from_recipe.make_batches(annotations, recipe), side)
-    return trained_start.inherit(backbone, source, images, recipe, side)
+    return trained_start.inherit(
+        backbone, source, images, recipe, side, verbose
+    )
 
 
 def _middles(batches, side):

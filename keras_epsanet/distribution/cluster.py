@@ -91,7 +91,7 @@ def check_one_process(what):
     cluster = find_cluster(keras.backend.backend())
     if cluster.processes > 1:
         raise ValueError(
-            f"{what} trains on one machine, in one process. Received: "
+            f"{what} runs on one machine, in one process. Received: "
             f"{cluster.variable}={os.environ[cluster.variable]}"
         )
 

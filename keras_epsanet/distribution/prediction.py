@@ -10,6 +10,9 @@ from keras_epsanet.distribution.replicas import num_replicas, worker
 def predict(model, dataset, strategy=None, batch_size=32):
     """Predicts for every image of a dataset or an array, in its order.
 
+    Of several workers each predicts for its own images, on its devices alone:
+    they may have other images, and other numbers of them.
+
     Args:
         model: A compiled or uncompiled `keras.Model`.
         dataset: Finite batched `tf.data.Dataset` as in `pad_to_devices`, a
@@ -24,8 +27,8 @@ def predict(model, dataset, strategy=None, batch_size=32):
         `model.predict`.
 
     Raises:
-        ValueError: If there is no image, several workers share it, or
-            `batch_size` is not a positive integer.
+        ValueError: If there is no image, or `batch_size` is not a positive
+            integer.
 
     Example:
 
@@ -38,13 +41,9 @@ def predict(model, dataset, strategy=None, batch_size=32):
     """
     if strategy is None:
         strategy = _strategy_of(model)
-    if worker(strategy)[1] > 1:
-        raise ValueError(
-            "One worker predicts. "
-            f"Received: strategy of {worker(strategy)[1]} workers"
-        )
     check_number("batch_size", batch_size)
-    number = num_replicas(strategy)
+    workers = worker(strategy)[1]
+    number = num_replicas(strategy) // workers
     parts = []
     for batch in batches(dataset, batch_size):
         batch = batch if isinstance(batch, tuple) else (batch,)
@@ -53,15 +52,52 @@ def predict(model, dataset, strategy=None, batch_size=32):
         count = len(keras.tree.flatten(images)[0])
         size = -(-count // number) * number
         places = np.minimum(np.arange(size), count - 1)
-        predictions = model.predict(
-            _take(images, places),
-            batch_size=size,
-            verbose=0,
-        )
+        images = _take(images, places)
+        if workers > 1:
+            predictions = _predict_alone(model, images, strategy)
+        else:
+            predictions = model.predict(images, batch_size=size, verbose=0)
         parts.append(_take(predictions, slice(count)))
     if not parts:
         raise ValueError("There must be an image. Received: no batch")
     return keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)
+
+
+def _predict_alone(model, images, strategy):
+    """Predicts on the devices of this worker, which divide the images.
+
+    Keras' own `predict` has all workers predict parts of the same batches.
+    """
+    number = num_replicas(strategy) // worker(strategy)[1]
+
+    def part(context):
+        place = context.replica_id_in_sync_group % number
+        return _take(images, slice(place, None, number))
+
+    values = strategy.experimental_distribute_values_from_function(part)
+    outputs = _step_alone(model, strategy)(values)
+    found = keras.tree.map_structure(
+        lambda x: np.stack(strategy.experimental_local_results(x), axis=1),
+        outputs,
+    )
+    # One image of each device after the other, as they were divided.
+    return keras.tree.map_structure(
+        lambda x: x.reshape(-1, *x.shape[2:]), found
+    )
+
+
+def _step_alone(model, strategy):
+    """The traced step, which lasts as long as the one that Keras has."""
+    import tensorflow as tf
+
+    model.make_predict_function()
+    kept = model.predict_function
+    if not hasattr(kept, "of_worker_alone"):
+        kept.of_worker_alone = tf.function(
+            lambda values: strategy.run(model.predict_step, args=(values,)),
+            reduce_retracing=True,
+        )
+    return kept.of_worker_alone
 
 
 def _strategy_of(model):

@@ -8,7 +8,7 @@ import signal
 import keras
 import numpy as np
 
-from keras_epsanet.distribution.replicas import share_statistics
+from keras_epsanet.distribution.replicas import share_statistics, worker
 from keras_epsanet.training.checkpoints import add_to_metrics, read_metrics
 
 # EX_TEMPFAIL of sysexits.h: try again.
@@ -226,25 +226,38 @@ class Watchdog(keras.callbacks.Callback):
         self.seconds = HANG_SECONDS if seconds is None else seconds
         self._fits = False
 
-    def _restart(self, *arguments, **options):
+    def restart(self, *arguments, **options):
+        """Says that there was progress, where no callback is told of it."""
         faulthandler.dump_traceback_later(self.seconds, exit=True)
 
-    on_epoch_begin = on_train_batch_end = on_epoch_end = _restart
-    on_test_begin = on_test_batch_end = _restart
+    on_epoch_begin = on_train_batch_end = on_epoch_end = restart
+    on_test_begin = on_test_batch_end = restart
 
     def on_train_begin(self, logs=None):
         self._fits = True
-        self._restart()
+        self.restart()
 
     def on_test_end(self, logs=None):
         if self._fits:
-            self._restart()
+            self.restart()
         else:
             faulthandler.cancel_dump_traceback_later()
 
     def on_train_end(self, logs=None):
         self._fits = False
         faulthandler.cancel_dump_traceback_later()
+
+
+def watchdogs(strategy):
+    """Makes what ends a worker that others wait for, if there are others.
+
+    Args:
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
+
+    Returns:
+        List of a `Watchdog`; empty for a process that trains alone.
+    """
+    return [Watchdog()] if worker(strategy)[1] > 1 else []
 
 
 def end_epoch(model, state, callbacks):

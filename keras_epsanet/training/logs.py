@@ -160,6 +160,55 @@ class ScalarEvents(keras.callbacks.Callback):
             writer.flush()
 
 
+def make_logs(run):
+    """Makes the callbacks that write logs, in one of several workers only.
+
+    Args:
+        run: `RunFolder`.
+
+    Returns:
+        List of callbacks.
+    """
+    if not run.is_chief:
+        return []
+    return [
+        csv_logger(f"{run.path}/log.csv", run.claim),
+        ScalarEvents(f"{run.path}/tensorboard"),
+    ]
+
+
+def timed_batches(make_batches, batch_size, strategy):
+    """Batches to train on, of which every worker reads its part alone.
+
+    Args:
+        make_batches: Function from `shard`, the number of a worker and of all
+            workers, to its part of the batches, a `tf.data.Dataset` that
+            should end with a `prefetch`.
+        batch_size: Integer, images in a batch of all workers.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
+
+    Returns:
+        The batches for `fit`, and a function without arguments that returns
+        the seconds waited for them, as of `timed_input`.
+    """
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return timed_input(make_batches((0, 1)))
+    clocks = []
+
+    def make_part(context):
+        batches, waited = timed_input(
+            make_batches(
+                (context.input_pipeline_id, context.num_input_pipelines)
+            )
+        )
+        clocks.append(waited)
+        return batches.rebatch(context.get_per_replica_batch_size(batch_size))
+
+    return strategy.distribute_datasets_from_function(make_part), clocks[0]
+
+
 def timed_input(dataset):
     """Measures how long a training waits for its data.
 

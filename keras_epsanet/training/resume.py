@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+from keras_epsanet.distribution.workers import gather_objects
 from keras_epsanet.training import teacher
 from keras_epsanet.training.checkpoints import find_steps
 from keras_epsanet.training.recipe_file import FILE, read_recipe_file
@@ -85,14 +86,34 @@ def resume_recipe(path, theirs, arguments, may_change=()):
     return recipe
 
 
-def open_run(path, recipe, keep=3):
+def check_same_step(path, state, strategy):
+    """Raises unless all workers go on from the same checkpoint.
+
+    Args:
+        path: Folder of the training.
+        state: `State` that `RunFolder.restore` returned.
+        strategy: What `keras_epsanet.distribution.make_strategy` returned.
+
+    Raises:
+        ValueError: In all workers, if one sees other checkpoints.
+    """
+    steps = gather_objects(state.step, strategy)
+    if len(set(steps)) > 1:
+        raise ValueError(
+            "All workers must see the same folder, and go on from the same "
+            f"checkpoint in it. Received: {path}, with the checkpoints of "
+            f"the steps {', '.join(map(str, steps))}"
+        )
+
+
+def open_run(path, recipe, keep=3, is_chief=True):
     """Opens the folder of a training, which may have been a shorter one.
 
     Args:
         path: Folder. It is made if need be.
         recipe: Recipe that `resume_recipe` returned, or that of a new
             training.
-        keep: As in `RunFolder`.
+        keep, is_chief: As in `RunFolder`.
 
     Returns:
         `RunFolder`, whose recipe is `recipe`; `recipe.json` is that of the
@@ -102,6 +123,6 @@ def open_run(path, recipe, keep=3):
         ValueError: As of `RunFolder`.
     """
     theirs = read_recipe(path, type(recipe))
-    run = RunFolder(path, theirs or recipe, keep=keep)
+    run = RunFolder(path, theirs or recipe, keep=keep, is_chief=is_chief)
     run.recipe = recipe
     return run

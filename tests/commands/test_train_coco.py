@@ -264,7 +264,7 @@ def run(monkeypatch, output, *arguments, number=NUM_TRAIN):
         monkeypatch.setattr(module, "open_annotations", open_annotations)
     monkeypatch.setattr(coco, "load", load)
     monkeypatch.setattr(scenes, "write", write)
-    monkeypatch.setattr(detection, "CocoEvaluator", evaluator)
+    monkeypatch.setattr(from_recipe, "CocoEvaluator", evaluator)
     monkeypatch.setattr(drawing, "draw_beside", lambda *a, **k: None)
     monkeypatch.setattr(keras.Model, "fit", fit)
     for module, name, attribute in (
@@ -586,7 +586,9 @@ def test_the_help_tells_of_the_scenes_to_evaluate_with(capsys):
 def test_a_signal_in_the_last_epoch_ends_with_a_line(
     monkeypatch, tmp_path, capsys
 ):
-    def fit(model, average, annotations, folder, state, evaluator, *others):
+    def fit(
+        model, average, strategy, annotations, folder, state, evaluator, *others
+    ):
         state.step = 240
         others[0]._request(15, None)
 
@@ -621,10 +623,11 @@ def test_a_finished_training_saves_its_average_again(monkeypatch, tmp_path):
     "name, value",
     [
         ("SLURM_STEP_NUM_TASKS", "2"),
-        ("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}'),
+        ("KERAS_DISTRIBUTION_NUM_PROCESSES", "2"),
     ],
 )
-def test_several_processes_are_refused(name, value, monkeypatch):
+def test_several_processes_of_jax_are_refused(name, value, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.setenv(name, value)
     args = train_coco.parse(["--output", "unused"])
     with pytest.raises(ValueError, match=f"A detector .*Received: {name}="):
@@ -689,14 +692,14 @@ def test_images_are_counted_that_the_detector_learns_from(
 
 
 def test_epochs_are_evaluated_beside_the_paper(monkeypatch, tmp_path):
-    monkeypatch.setattr(detection, "CocoEvaluator", lambda *x, **y: (x, y))
+    monkeypatch.setattr(from_recipe, "CocoEvaluator", lambda *x, **y: (x, y))
     names = coco.class_names.COCO_CLASSES
     annotations = types.SimpleNamespace(class_names=names)
     recipe = dataclasses.replace(
         training.COCO, detector="mask_rcnn", evaluate_every=3
     )
     folder = types.SimpleNamespace(path=str(tmp_path), recipe=recipe)
-    given, options = train_coco.make_evaluator(folder, "batches", annotations)
+    given, options = from_recipe.make_evaluator(folder, "batches", annotations)
     assert given == ("batches", annotations)
     assert options == {
         "iou_types": ("bbox", "segm"),

@@ -477,3 +477,28 @@ def test_epochs_between_evaluations_have_no_number(
             names = {f"val_{x}" for x in COLUMNS}
             assert names <= set(logs) and np.isnan(logs["val_APL"])
     assert evaluated == expected
+
+
+def test_the_first_worker_evaluates_what_all_have_found(tmp_path, monkeypatch):
+    others = found((1, 3, 0.9, 10, 10, 50, 40))
+    last = found((2, 9, 0.2, 1, 1, 5, 5))
+    batches = []
+    monkeypatch.setattr(evaluation, "worker", lambda strategy: (0, 2))
+    monkeypatch.setattr(
+        evaluation, "gather_objects", lambda own, strategy: [last + own, others]
+    )
+    path = tmp_path / "results.json"
+    evaluator = make_evaluator(
+        tmp_path, path=path, on_batch=lambda: batches.append(1)
+    )
+    images = [types.SimpleNamespace(id=i) for i in (1, 2)]
+    evaluator.annotations.images = images
+    assert evaluator.evaluate(Blind())["AP"] == pytest.approx(1)
+    # In the order of the images, as of one process.
+    assert json.loads(path.read_text()) == others + last and batches == [1]
+    # The others log what it has found, and write nothing.
+    path.unlink()
+    monkeypatch.setattr(
+        evaluation, "from_chief", lambda make, strategy: {"AP": 0.25}
+    )
+    assert evaluator.evaluate(Blind()) == {"AP": 0.25} and not path.exists()

@@ -59,7 +59,8 @@ class After:
 def train(tmp_path, monkeypatch):
     """Function that trains in a folder, from wherever it was."""
 
-    def make_batches(annotations, recipe, training, first_step):
+    def make_batches(annotations, recipe, training, first_step, shard):
+        assert shard == (0, 1)
         steps = tf.data.Dataset.range(first_step, MOST_STEPS)
         return steps.map(lambda step: 2 * (tf.constant(X)[step],))
 
@@ -91,6 +92,7 @@ def train(tmp_path, monkeypatch):
             fitting.fit(
                 model,
                 average,
+                tf.distribute.get_strategy(),
                 {"train": parts[0], "val": parts[1]},
                 folder,
                 state,
@@ -185,6 +187,24 @@ def test_bad_images_are_named_once_and_counted(train, capsys):
     assert [row[-1] for row in rows] == ["2", "2", "2"]
     text = capsys.readouterr().out
     assert text.count("\n2 images are bad:\na.jpg\nb.jpg\n") == 1
+
+
+def test_bad_images_of_all_workers_count_once(monkeypatch, capsys):
+    others = [["c.jpg"], ["d.jpg", "c.jpg"]]
+    monkeypatch.setattr(
+        fitting, "gather_objects", lambda own, strategy: [own, others.pop(0)]
+    )
+    own = [types.SimpleNamespace(bad=["a.jpg"])]
+    bad = fitting.BadImages(own, tf.distribute.get_strategy())
+    counts = []
+    for epoch in range(2):
+        logs = {}
+        bad.on_epoch_end(epoch, logs)
+        counts.append(logs["bad_images"])
+    assert counts == [2, 3]
+    text = capsys.readouterr().out
+    assert "2 images are bad:\na.jpg\nc.jpg\n" in text
+    assert "1 images are bad:\nd.jpg\n" in text and text.count("c.jpg") == 1
 
 
 def annotations(*numbers, with_masks=()):

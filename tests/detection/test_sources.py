@@ -256,3 +256,10 @@ def test_files_are_written_as_a_whole(single, tmp_path, monkeypatch):
         f"{folder}/instances_train.json",
         f"{folder}/instances_val.json",
     ]
+
+
+def test_what_another_worker_has_written_stays(single, tmp_path, monkeypatch):
+    first = sources.open_annotations(single, tmp_path / "run")
+    monkeypatch.setattr(sources, "write_file", None)
+    again = sources.open_annotations(single, tmp_path / "run")
+    assert numbers(again) == numbers(first) == [8, 2]

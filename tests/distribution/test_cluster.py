@@ -161,7 +161,7 @@ def test_what_trains_in_one_process_refuses_others(
     if not refused:
         cluster.check_one_process("A classifier")
         return
-    message = "^A classifier trains on one .*SLURM_STEP_NUM_TASKS=2$"
+    message = "^A classifier runs on one .*SLURM_STEP_NUM_TASKS=2$"
     with pytest.raises(ValueError, match=message):
         cluster.check_one_process("A classifier")
 

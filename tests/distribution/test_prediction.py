@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet.distribution import predict, prediction
+from keras_epsanet.distribution import predict
 
 
 class Model:
@@ -59,12 +59,6 @@ def test_the_strategy_is_that_of_the_model(monkeypatch):
     monkeypatch.setattr(keras.distribution, "distribution", lambda: four)
     given, _, _ = predicted([np.arange(1)])
     assert given == [([0, 0, 0, 0], 4)]
-
-
-def test_several_workers_are_refused(monkeypatch):
-    monkeypatch.setattr(prediction, "worker", lambda strategy: (0, 2))
-    with pytest.raises(ValueError, match="Received: strategy of 2 workers"):
-        predict(Model(), [np.arange(2)])
 
 
 def test_no_batch_is_refused():

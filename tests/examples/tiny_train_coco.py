@@ -1,9 +1,13 @@
 """Runs train_coco.py with a tiny backbone, on some logical CPUs.
 
-python tiny_train_coco.py DEVICES [OPTION ...]
+    python tiny_train_coco.py DEVICES [OPTION ...]
+
+Of 0 devices there is one, which samples at random. Where TF_CONFIG names
+several workers each of them has the devices.
 """
 
 import functools
+import os
 import pathlib
 import runpy
 import sys
@@ -41,7 +45,8 @@ def use_devices(number):
     )
     make_strategy = training.make_strategy
     names = [f"CPU:{i}" for i in range(number)]
-    training.make_strategy = lambda: make_strategy(names)
+    if "TF_CONFIG" not in os.environ:
+        training.make_strategy = lambda: make_strategy(names)
     subsampler.random_keys = same_keys
     # So that what is found hardly depends on how well it is known.
     from_recipe.RetinaNet = functools.partial(

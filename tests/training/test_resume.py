@@ -1,4 +1,5 @@
 import argparse
+import types
 
 import pytest
 from small_runs import make_model, save, train
@@ -7,11 +8,13 @@ from keras_epsanet.training import (
     COCO,
     ClassifierRecipe,
     CocoRecipe,
+    check_same_step,
     has_checkpoints,
     open_run,
     read_recipe,
     resume_recipe,
 )
+from keras_epsanet.training import resume as resume_module
 
 
 def resume(**options):
@@ -101,3 +104,13 @@ def test_further_fields_may_change_and_are_named():
         resume((), patience=3)
     with pytest.raises(ValueError, match="raised and `patience` changed. Take"):
         resume(seed=1)
+
+
+def test_workers_that_see_other_checkpoints_are_refused(monkeypatch):
+    state = types.SimpleNamespace(step=7)
+    check_same_step("RUN", state, None)
+    monkeypatch.setattr(
+        resume_module, "gather_objects", lambda step, strategy: [step, 0]
+    )
+    with pytest.raises(ValueError, match="RUN, with .* the steps 7, 0$"):
+        check_same_step("RUN", state, None)

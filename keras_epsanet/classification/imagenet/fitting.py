@@ -67,14 +67,14 @@ def fit(
         epoch, done = divmod(state.step, steps)
         batches, waited = make_batches(strategy, source, recipe, state.step)
         callbacks = [
-            *watchdogs(strategy),
+            *training.watchdogs(strategy),
             *([average] if average else []),
             training.EpochLog(
                 training.make_schedule(recipe, steps),
                 recipe.step_batch_size,
                 waited,
             ),
-            *make_logs(run),
+            *training.make_logs(run),
             training.Checkpointing(
                 run,
                 state,
@@ -131,36 +131,20 @@ def make_batches(strategy, source, recipe, first_step):
         The batches without end, and a function without arguments that
         returns the seconds waited for them.
     """
-    import tensorflow as tf
-
-    def make(shard=(0, 1)):
-        return training.timed_input(
-            imagenet.training_batches(
-                source,
-                recipe.step_batch_size,
-                image_size=recipe.image_size,
-                seed=recipe.seed,
-                first_step=first_step,
-                augmentations=recipe.augmentations,
-                shard=shard,
-                antialias=recipe.antialias,
-            )
-        )
-
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return make()
-    clocks = []
-
-    def make_part(context):
-        batches, waited = make(
-            (context.input_pipeline_id, context.num_input_pipelines)
-        )
-        clocks.append(waited)
-        return batches.rebatch(
-            context.get_per_replica_batch_size(recipe.step_batch_size)
-        )
-
-    return strategy.distribute_datasets_from_function(make_part), clocks[0]
+    return training.timed_batches(
+        lambda shard: imagenet.training_batches(
+            source,
+            recipe.step_batch_size,
+            image_size=recipe.image_size,
+            seed=recipe.seed,
+            first_step=first_step,
+            augmentations=recipe.augmentations,
+            shard=shard,
+            antialias=recipe.antialias,
+        ),
+        recipe.step_batch_size,
+        strategy,
+    )
 
 
 def recalibrate(model, strategy, source, recipe):
@@ -193,27 +177,5 @@ def recalibrate(model, strategy, source, recipe):
         evaluation,
         verbose=0,
         return_dict=True,
-        callbacks=watchdogs(strategy),
+        callbacks=training.watchdogs(strategy),
     )["top1"]
-
-
-def watchdogs(strategy):
-    """Makes what ends a worker that others wait for, if there are others."""
-    return [training.Watchdog()] if worker(strategy)[1] > 1 else []
-
-
-def make_logs(run):
-    """Makes the callbacks that write logs, in one of several workers only.
-
-    Args:
-        run: `RunFolder`.
-
-    Returns:
-        List of callbacks.
-    """
-    if not run.is_chief:
-        return []
-    return [
-        training.csv_logger(f"{run.path}/log.csv", run.claim),
-        training.ScalarEvents(f"{run.path}/tensorboard"),
-    ]

@@ -42,6 +42,7 @@ def start(path, recipe, source, inherit, strategy, steps_per_epoch):
             trained_start.note_start(run, inherit, inherited)
         average = training.make_average(model, recipe)
         state = run.restore(model, steps_per_epoch, average=average)
+    training.check_same_step(path, state, strategy)
     return network, model, run, average, state
 
 

@@ -10,6 +10,7 @@ it, unless the size in the annotations is that of the upright image alone.
 (MMDetection turns images, but not their boxes.)
 """
 
+import dataclasses
 import functools
 
 from keras_epsanet.data.coco.annotations import Annotations
@@ -24,6 +25,12 @@ from keras_epsanet.data.coco.batch_arguments import (
     check_number,
     check_sizes,
     warn_of_many,
+)
+from keras_epsanet.data.coco.shards import (
+    evaluation_order,
+    in_order,
+    pad_as_one,
+    places_of_step,
 )
 from keras_epsanet.data.coco.table import Table
 from keras_epsanet.data.coco.transforms import (
@@ -69,7 +76,9 @@ def load(
     order, half of the images are flipped, and the batches never end; an
     epoch has `images // batch_size` of them, of wide images or of tall ones
     but for at most one. In evaluation every image comes
-    once, in the order of the file, and the last batch is smaller.
+    once, in the order of the file, and the last batch is smaller. Of several
+    workers each has its part of every batch, padded as the whole batch is;
+    of the last one in evaluation some may have none.
 
     An image that cannot be read, or has not the size that the annotations
     give, is named in a warning and in `annotations.bad`. In training the next
@@ -93,8 +102,7 @@ def load(
             `"center_xywh"`, as in `keras.utils.bounding_boxes`.
         seed: Integer from 0 to 2**31 - 1, decides order and flips.
         first_step: Integer, number of the first batch.
-        shard: Pair of integers, the number of this worker and of all, for
-            training.
+        shard: Pair of integers, the number of this worker and of all.
         augmentation: `Augmentation`, for training, or `None`.
 
     Returns:
@@ -150,10 +158,11 @@ def load(
             _read_augmented, table, masks, augmentation, changes, seed
         )
     if training:
-        numbers = _training_order(sizes, batch_size, seed, first_step, shard)
+        locate = _locate(sizes, batch_size, seed)
+        numbers = _training_order(locate, batch_size, first_step, shard)
     else:
-        numbers = tf.data.Dataset.range(first_step * batch_size, len(chosen))
-        numbers = numbers.map(lambda i: (i, False, i))
+        locate = in_order
+        numbers = evaluation_order(len(chosen), batch_size, first_step, shard)
     dataset = numbers.map(
         lambda i, flip, number: transform(
             read(i, flip, number), flip, bounding_box_format
@@ -161,12 +170,23 @@ def load(
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    return pad_and_batch(
-        dataset,
-        batch_size // shard[1] if training else batch_size,
-        pad_to,
-        training,
-    ).prefetch(tf.data.AUTOTUNE)
+    dataset = pad_and_batch(dataset, batch_size // shard[1], pad_to, training)
+    if shard[1] > 1 and isinstance(pad_to, int):
+        last = None if training else len(chosen)
+        measure = _measure(table, augmentation, image_size, pad_to, seed)
+        places = functools.partial(places_of_step, batch_size, last, locate)
+        dataset = pad_as_one(dataset, first_step, places, measure)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _measure(table, augmentation, image_size, pad_to, seed):
+    """Function from images to the size that they are padded to together."""
+    if augmentation is None:
+        return table.largest
+    # What a function of the user would do with images is not known.
+    known = dataclasses.replace(augmentation, function=None)
+    changes = known.changes(image_size, pad_to, seed)
+    return functools.partial(table.largest, augment=changes)
 
 
 def _read(table, masks, index, flip, number):
@@ -183,25 +203,35 @@ def _read_augmented(
     return element
 
 
-def _training_order(sizes, batch_size, seed, first_step, shard):
-    """Indices and flips of the worker's images, without an end."""
+def _locate(sizes, batch_size, seed):
+    """Function from a place in all batches to index, flip and number."""
     import tensorflow as tf
 
     order = grouped_order(sizes, batch_size, seed)
-    per_batch = batch_size // shard[1]
     per_epoch = len(sizes) // batch_size * batch_size
 
-    def locate(number):
-        position = number // per_batch * batch_size
-        position += shard[0] * per_batch + number % per_batch
+    def locate(position):
         epoch, index = position // per_epoch, position % per_epoch
         index = order(epoch, index)
         number = epoch * len(sizes) + index
         key = random_key(seed, CROP, number)
         return index, tf.random.stateless_uniform((), key) < 0.5, number
 
+    return locate
+
+
+def _training_order(locate, batch_size, first_step, shard):
+    """Indices, flips and numbers of the worker's images, without an end."""
+    import tensorflow as tf
+
+    per_batch = batch_size // shard[1]
+
+    def locate_own(number):
+        position = number // per_batch * batch_size
+        return locate(position + shard[0] * per_batch + number % per_batch)
+
     first = first_step * per_batch
-    return tf.data.Dataset.range(first, INT64_MAX).map(locate)
+    return tf.data.Dataset.range(first, INT64_MAX).map(locate_own)
 
 
 def training_images(annotations, masks=False):

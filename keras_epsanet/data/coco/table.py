@@ -103,6 +103,33 @@ class Table:
             tensor.set_shape(shape)
         return dict(zip(names, found))
 
+    def largest(self, indices, numbers, augment=None):
+        """The size that a batch of images is padded to, without reading them.
+
+        Args:
+            indices, numbers: Arrays int64, of each image as in
+                `read_augmented`.
+            augment: As there; `None` for images that are not changed.
+
+        Returns:
+            Array int32, height and width.
+        """
+        if augment is None:
+            return self._padded[indices].max(axis=0)
+        sizes = []
+        for index, number in zip(indices, numbers):
+            image = self._images[index]
+            # What is drawn depends on sizes and boxes.
+            nothing = np.broadcast_to(
+                np.uint8(0), (image.height, image.width, 3)
+            )
+            objects = (
+                image.boxes[: self._max_objects],
+                image.labels[: self._max_objects],
+            )
+            sizes.append(augment(nothing, *objects, None, number)[-1])
+        return np.max(sizes, axis=0).astype("int32")
+
     def _augmented(self, index, flip, number, masks, augment):
         pixels, index, _ = self._decode(index)
         image = self._images[index]

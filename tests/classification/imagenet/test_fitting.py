@@ -6,6 +6,7 @@ import pytest
 from keras_epsanet import training
 from keras_epsanet.classification.imagenet import fitting
 from keras_epsanet.data import imagenet
+from keras_epsanet.training import callbacks
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("workers train on TensorFlow", allow_module_level=True)
@@ -150,12 +151,15 @@ def fit(monkeypatch, tmp_path):
     monkeypatch.setattr(fitting, "evaluation_batches", lambda *_: "held out")
 
     def run(workers, is_chief, average=None):
-        monkeypatch.setattr(fitting, "worker", lambda _: (0, workers))
+        monkeypatch.setattr(callbacks, "worker", lambda _: (0, workers))
         state = training.State(step=4, steps_per_epoch=3)
         model, folder = (
             Model(state),
             types.SimpleNamespace(
-                path=str(tmp_path), recipe=RECIPE, is_chief=is_chief
+                path=str(tmp_path),
+                recipe=RECIPE,
+                is_chief=is_chief,
+                claim=None,
             ),
         )
         strategy = tf.distribute.get_strategy()
