@@ -52,7 +52,8 @@ its ReLU |
             attention's authors have published (the docs, weights.md). A
             classifier in the file is left out if this model has none or has
             another number of classes.
-{common}        **kwargs: Arguments of `ResNet`, such as `expansion=2`, that replace
+{common}\
+        **kwargs: Arguments of `ResNet`, such as `expansion=2`, that replace
             those of this network.
 
     Returns:

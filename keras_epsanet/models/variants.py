@@ -57,7 +57,8 @@ DOC = """Builds {function}: {parameters:.2f} M parameters, {flops} GFLOPs.
             classes. There is no `"imagenet"`: nobody has published such
             weights. `keras_epsanet.inherit_weights` starts from other
             ResNets.
-{common}        **kwargs: Arguments of `EPSANet`, such as `groups=(4, 8, 16, 16)`,
+{common}\
+        **kwargs: Arguments of `EPSANet`, such as `groups=(4, 8, 16, 16)`,
             that replace those of this network.
 
     Returns:
