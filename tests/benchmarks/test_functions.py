@@ -338,3 +338,28 @@ def test_operations_of_a_block_include_products(script, monkeypatch):
         attention.keras_epsanet, "complexity", lambda model: counts
     )
     assert attention.count("model").tolist() == [7, 23]
+
+
+@pytest.mark.parametrize("way", ["statistics", "rims of 0.01"])
+def test_ways_to_train_on_start_where_the_source_is(script, way):
+    exact = script("exact_start")
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3))
+    source = exact.build(exact.RESNEXT, 32)
+    source.compile("sgd", "mse")
+    for layer in source.layers:  # Statistics that are no 0 and 1.
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(0.1 + layer.moving_mean)
+            layer.moving_variance.assign(2 * layer.moving_variance)
+    target = exact.build(exact.LARGE, 32)
+    exact.inherit_weights(target, source)
+    before = [np.array(x) for x in target.get_weights()]
+    exact.WAYS[way](target)
+    changed = [
+        abs(new - old).max()
+        for new, old in zip(target.get_weights(), before, strict=True)
+    ]
+    assert max(changed) > 1e-4
+    found, expected = (x.predict(images, verbose=0) for x in (target, source))
+    tolerance = 1e-4 if way == "statistics" else 0.1
+    scale = abs(expected).max()
+    np.testing.assert_allclose(found / scale, expected / scale, atol=tolerance)
