@@ -348,8 +348,8 @@ def test_ways_to_train_on_start_where_the_source_is(script, way):
     source.compile("sgd", "mse")
     for layer in source.layers:  # Statistics that are no 0 and 1.
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.moving_mean.assign(0.1 + layer.moving_mean)
-            layer.moving_variance.assign(2 * layer.moving_variance)
+            layer.moving_mean.assign(layer.moving_mean - 0.1)
+            layer.moving_variance.assign(layer.moving_variance / 2)
     target = exact.build(exact.LARGE, 32)
     exact.inherit_weights(target, source)
     before = [np.array(x) for x in target.get_weights()]
@@ -360,6 +360,6 @@ def test_ways_to_train_on_start_where_the_source_is(script, way):
     ]
     assert max(changed) > 1e-4
     found, expected = (x.predict(images, verbose=0) for x in (target, source))
-    tolerance = 1e-4 if way == "statistics" else 0.1
-    scale = abs(expected).max()
+    tolerance = 1e-4 if way == "statistics" else 0.2
+    scale = expected.std(axis=0).max()  # Of what depends on the image.
     np.testing.assert_allclose(found / scale, expected / scale, atol=tolerance)
