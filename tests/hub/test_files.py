@@ -87,11 +87,8 @@ def test_what_a_client_itself_misses_is_named(monkeypatch):
 
 def test_a_repository_that_does_not_exist_is_named(monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    errors = (
-        hub.errors.RepositoryNotFoundError,
-        hub.errors.EntryNotFoundError,
-    )
-    for kind in errors:
+    errors = pytest.importorskip("huggingface_hub.errors")
+    for kind in (errors.RepositoryNotFoundError, errors.EntryNotFoundError):
 
         def download(repository, name, kind=kind):
             assert (repository, name) == ("somebody/mine", "a.json")
