@@ -89,7 +89,9 @@ def published_folder(folder, files):
     check_local(folder)
     folder = os.path.abspath(folder)
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise ValueError(f"`folder` must be no file. Received: folder={folder}")
+        raise ValueError(
+            f"`folder` must not be a file. Received: folder={folder!r}"
+        )
     held = os.listdir(folder) if os.path.isdir(folder) else []
     others = [
         name
@@ -101,7 +103,7 @@ def published_folder(folder, files):
         raise ValueError(
             "`folder` must be new, empty or one that was published before, "
             f"with {files[0]}. "
-            f"Received: folder={folder} with {', '.join(sorted(visible)[:3])}"
+            f"Received: folder={folder!r} with {', '.join(sorted(visible)[:3])}"
         )
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     with whole(folder, replace_folder=True) as temporary:

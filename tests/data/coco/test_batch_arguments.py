@@ -29,6 +29,7 @@ GOOD = {
         ("image_size", (60, 40), r"\(60, 40\)"),
         ("image_size", None, "None"),
         ("pad_to", 0, "0"),
+        ("pad_to", True, "True"),
         ("pad_to", "32", "'32'"),
         ("pad_to", 32.0, "32.0"),
         ("pad_to", (32,), r"\(32,\)"),
