@@ -105,7 +105,7 @@ def fit(
 
 
 def _logs(run, state, waited):
-    """What is logged of each epoch."""
+    """Makes the callbacks that write a line of each epoch."""
     recipe = run.recipe
     schedule = training.make_schedule(recipe, state.steps_per_epoch)
     return [
