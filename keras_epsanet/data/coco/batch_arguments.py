@@ -37,7 +37,7 @@ def check_arguments(batch_size, image_size, pad_to, shard):
         )
 
 
-def check_number(path, batch_size, num_images, training):
+def check_num_images(path, batch_size, num_images, training):
     """Checks that there are images.
 
     Args:
