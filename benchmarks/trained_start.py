@@ -5,9 +5,9 @@
 trains a ResNet-50 for three epochs on the 10,000 embedded images at 48×48 for
 each seed, makes EPSANet-50 Smalls from it, without images, recalibrated, and
 fitted to 512 of them, and trains the last on 5,000 labels. It prints top-1 on
-the 2,000 test images, and the mean and the standard deviation of what it
-differs from the ResNet's: docs/trained_start.md. A seed takes about half an
-hour on two cores.
+the 2,000 test images, and the mean and the standard deviation over the seeds
+of its difference from the ResNet's: docs/trained_start.md. A seed takes about
+half an hour on two cores.
 """
 
 import argparse

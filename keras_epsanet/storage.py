@@ -101,8 +101,10 @@ def isdir(path):
     """Whether there is a folder of this path."""
     if not is_remote(path):
         return os.path.isdir(path)
-    # `isdir` is false of a storage that does not answer too; `exists` raises.
-    return call("isdir", path) or (call("exists", path) and False)
+    if call("isdir", path):
+        return True
+    call("exists", path)  # Raises where nothing answers, unlike `isdir`.
+    return False
 
 
 def isfile(path):

@@ -182,7 +182,7 @@ def _are_pairs(frequencies):
     return bool(frequencies) and all(
         isinstance(pair, (tuple, list))
         and len(pair) == 2
-        and set(pair) <= set(range(7))
+        and all(number in range(7) for number in pair)
         for pair in frequencies
     )
 

@@ -91,7 +91,12 @@ def fit(
                 shuffle=False,  # The batches are shuffled already.
                 callbacks=[
                     *([average] if average else []),
-                    *_logs(run, state, waited),
+                    training.EpochLog(
+                        training.make_schedule(recipe, steps),
+                        recipe.step_batch_size,
+                        waited,
+                    ),
+                    *training.make_logs(run),
                     training.Checkpointing(
                         run,
                         state,
@@ -102,17 +107,6 @@ def fit(
                     EndEarly(recipe, state),
                 ],
             )
-
-
-def _logs(run, state, waited):
-    """What is logged of each epoch."""
-    recipe = run.recipe
-    schedule = training.make_schedule(recipe, state.steps_per_epoch)
-    return [
-        training.EpochLog(schedule, recipe.step_batch_size, waited),
-        training.csv_logger(f"{run.path}/log.csv", run.claim),
-        training.ScalarEvents(f"{run.path}/tensorboard"),
-    ]
 
 
 def restore_best(model, average, run, state):

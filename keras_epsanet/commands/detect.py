@@ -61,8 +61,11 @@ def main(arguments=None, program="detect"):
             broken = run_videos(
                 args, detector, videos, pictures, findings, program
             )
-        finally:  # After Ctrl-C, too: of a video it may be much.
-            write(args, findings)
+        except BaseException:
+            if findings.num_images:  # Of a video it may be much.
+                write(args, findings)
+            raise
+        write(args, findings)
         report(findings, len(images) - len(skipped), args, bool(videos))
         end_if_broken(program, videos, broken)
         end_if_skipped(program, images, skipped)

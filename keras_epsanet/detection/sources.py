@@ -83,8 +83,8 @@ def open_part(path, part, folder, run=None, check=None):
             are taken as a whole.
         run: Folder of the training of the detector, or `None`. Of data
             without the part, it is what that training held out.
-        check: Function of the `Annotations` that raises if they are of no
-            use, or `None`. Nothing is written into `folder` then.
+        check: Optional function of the `Annotations`, called before anything
+            is written into `folder`, which raises if they are of no use.
 
     Returns:
         `keras_epsanet.data.coco.Annotations`.
@@ -107,7 +107,8 @@ def open_part(path, part, folder, run=None, check=None):
     chosen = _one_of(contents, names, path)
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # They come again.
-        _checked(_write(chosen, images, temporary, part), path, check)
+        opened = _write(chosen, images, temporary, part)
+    _checked(opened, path, check)  # What it warns of is said here alone.
     return _write(chosen, images, folder, part)
 
 

@@ -17,9 +17,9 @@ def count_batches(dataset, steps=None, batch_size=32):
             arrays have different lengths, or the dataset is endless and
             there are no `steps`.
     """
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if value is not None or name != "steps":
-            check_number(name, value)
+    if steps is not None:
+        check_number("steps", steps)
+    check_number("batch_size", batch_size)
     number = _number(dataset, batch_size)
     if number is not None and number < 0:  # TensorFlow: endless, not known.
         if number == -1 and steps is None:

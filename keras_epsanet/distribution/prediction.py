@@ -48,7 +48,7 @@ def predict(model, dataset, strategy=None, batch_size=32):
     for batch in batches(dataset, batch_size):
         batch = batch if isinstance(batch, tuple) else (batch,)
         images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        images = keras.tree.map_structure(np.asarray, images)
+        images = keras.tree.map_structure(keras.ops.convert_to_numpy, images)
         count = len(keras.tree.flatten(images)[0])
         size = -(-count // number) * number
         places = np.minimum(np.arange(size), count - 1)

@@ -5,6 +5,7 @@ import fnmatch
 import importlib
 import os
 import shutil
+import tempfile
 
 from keras_epsanet import storage
 from keras_epsanet.atomic import whole
@@ -73,6 +74,8 @@ def check_local(folder):
 def published_folder(folder, files):
     """Lets a folder to be published appear when all of it is there.
 
+    In a folder that exists the files are replaced then, one after the other.
+
     Args:
         folder: Path. What lies in a folder of the kind beside its files,
             such as a card, stays.
@@ -89,30 +92,42 @@ def published_folder(folder, files):
     check_local(folder)
     folder = os.path.abspath(folder)
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise ValueError(f"`folder` must be no file. Received: folder={folder}")
+        raise ValueError(
+            f"`folder` must not be a file. Received: folder={folder!r}"
+        )
     held = os.listdir(folder) if os.path.isdir(folder) else []
-    others = [
-        name
-        for name in held
-        if not any(fnmatch.fnmatch(name, pattern) for pattern in files)
-    ]
     visible = [x for x in held if not x.startswith(".") and x not in _CARDS]
     if visible and files[0] not in held:
         raise ValueError(
             "`folder` must be new, empty or one that was published before, "
             f"with {files[0]}. "
-            f"Received: folder={folder} with {', '.join(sorted(visible)[:3])}"
+            f"Received: folder={folder!r} with {', '.join(sorted(visible)[:3])}"
         )
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    with whole(folder, replace_folder=True) as temporary:
-        os.makedirs(temporary)
+    if not os.path.isdir(folder):
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        with whole(folder) as temporary:
+            os.makedirs(temporary)
+            yield temporary
+        return
+    # The folder itself stays: somebody may be in it, and it may be a mount.
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as temporary:
         yield temporary
-        for name in others:
-            source, copy = (os.path.join(x, name) for x in (folder, temporary))
-            if os.path.isdir(source):
-                shutil.copytree(source, copy, symlinks=True)
-            elif not os.path.exists(copy):
-                shutil.copy2(source, copy, follow_symlinks=False)
+        _replace_files(temporary, folder, files)
+
+
+def _replace_files(source, folder, patterns):
+    """Moves new files to a folder, and removes the former ones."""
+    # With the first one there a second attempt is not refused.
+    new = sorted(os.listdir(source), key=lambda name: name != patterns[0])
+    for name in new:
+        target = os.path.join(folder, name)
+        if os.path.isdir(target):
+            shutil.rmtree(target)
+        os.replace(os.path.join(source, name), target)
+    for name in set(os.listdir(folder)).difference(new):
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+            former = os.path.join(folder, name)
+            (shutil.rmtree if os.path.isdir(former) else os.remove)(former)
 
 
 def _import_client(scheme, source):

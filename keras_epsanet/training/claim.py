@@ -3,7 +3,7 @@
 A storage of objects has no locks that end with their process: one that a
 killed process left would keep out the process that goes on. There the last
 one that claimed the folder has it, and the one before ends when it is about
-to write its next checkpoint.
+to write there again.
 """
 
 import datetime
@@ -48,7 +48,7 @@ class Claim:
         if text != self._text:
             raise RuntimeError(
                 f"{self.path} was taken over by {text.rpartition(',')[0]}. "
-                "This training ends, and writes nothing more there."
+                "This process ends, and writes nothing more there."
             )
 
 
@@ -73,7 +73,7 @@ def claim_folder(path):
             owner = former.read().rpartition(",")[0]
         warnings.warn(
             f"{path} was written to by {owner}. If that still runs, it ends "
-            "before its next checkpoint.",
+            "before it writes there again.",
             stacklevel=3,
         )
     return Claim(path)

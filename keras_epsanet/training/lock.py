@@ -82,7 +82,7 @@ def lock_folder(path):
             raise
         warnings.warn(
             f"{path} cannot be locked ({error.strerror}). Take care that no "
-            "other training writes there.",
+            "other process writes there.",
             stacklevel=2,
         )
     return lock

@@ -33,7 +33,7 @@ def read_recipe_file(path, kind):
         text = file.read()
     theirs = _trained(_names(text))
     ours = _trained({field.name for field in dataclasses.fields(kind)})
-    if theirs is not None and theirs != ours and ours is not None:
+    if None not in (theirs, ours) and theirs != ours:
         raise ValueError(
             f"{os.path.dirname(path) or '.'} is the run of {theirs}; it must "
             f"be that of {ours}"

@@ -16,7 +16,8 @@ def describe_fields(cls):
 
     Returns:
         Dictionary from the names of the fields to a sentence without its
-        point, in which fields are options.
+        point, in which fields are options; to the names themselves where
+        there are no docstrings, as in `python -OO`.
 
     Example:
 
@@ -32,7 +33,7 @@ def describe_fields(cls):
                     text = texts[name] + text.removeprefix(_SAME)
                 texts[name] = text
     fields = [field.name for field in dataclasses.fields(cls)]
-    return {name: _as_option(texts[name], fields) for name in fields}
+    return {name: _as_option(texts.get(name, name), fields) for name in fields}
 
 
 def _read_arguments(cls):
@@ -40,6 +41,8 @@ def _read_arguments(cls):
     doc = inspect.cleandoc(cls.__doc__)
     part = re.search(r"^Args:\n((?: +.*\n|\n)+)", f"{doc}\n", re.M)
     texts = {}
+    if part is None:
+        return texts
     for entry in re.split(r"\n(?= {4}\S)", f"\n{part[1]}")[1:]:
         names, _, text = entry.partition(":")
         for name in names.split(","):

@@ -209,6 +209,7 @@ def test_unknown_channels_are_refused(cls, data_format):
         (FCA, {"grid": 6}, "at least 7. Received: grid=6"),
         (FCA, {"frequencies": ((0, 7),)}, "0 to 6.*Received: frequencies="),
         (FCA, {"frequencies": ()}, "0 to 6.*Received: frequencies="),
+        (FCA, {"frequencies": [[[1], 2]]}, "0 to 6.*Received: frequencies="),
         (FCA, {"frequencies": ((0, 0),) * 3}, "16. Received: len.*=3"),
         (FCA, {"reduction": 17}, "at most .*Received: reduction=17"),
         (TripletAttention, {"kernel_size": 4}, "odd.*Received: kernel_size=4"),

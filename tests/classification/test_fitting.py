@@ -273,7 +273,7 @@ def test_what_fit_is_told(tmp_path, monkeypatch, recipe):
     )
     options = recipe(batch_size=4, accumulation_steps=2, patience=1)
     run = types.SimpleNamespace(
-        path=str(tmp_path), recipe=options, claim=lambda: None
+        path=str(tmp_path), recipe=options, claim=None, is_chief=True
     )
     state = training.State(step=3, steps_per_epoch=3)
     average = keras.callbacks.Callback()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 import sys
 
 import keras
@@ -176,6 +177,19 @@ def test_ctrl_c_keeps_what_was_done(model, monkeypatch):
         assert len(file.readlines()) == 2
     with video.VideoReader("found/clip.mp4") as reader:
         assert len(list(reader)) == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("full")])
+def test_former_results_stay_if_nothing_was_done(model, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    write("clip.mp4")
+    pathlib.Path("a.csv").write_text("former")
+    monkeypatch.setattr(detect, "run_videos", fail)
+    with pytest.raises(SystemExit):
+        run("--csv", "a.csv")
+    assert pathlib.Path("a.csv").read_text() == "former"
 
 
 def test_a_file_that_is_no_video_leaves_nothing(model, tmp_path, capsys):

@@ -1,6 +1,7 @@
 import json
 import pathlib
 import shutil
+import warnings
 
 import keras
 import pytest
@@ -206,6 +207,20 @@ def test_what_a_training_held_out_is_evaluated(single, tmp_path):
     # Without a training all images are taken.
     whole = sources.open_part(single, "val", tmp_path / "e")
     assert len(whole.images) > len(found.images)
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_what_a_check_warns_of_is_seen(form, tmp_path):
+    scenes.write(tmp_path / "coco", 2, 1, image_size=64)
+    to_yolo(tmp_path / "coco", tmp_path / "yolo")
+
+    def check(annotations):
+        assert len(annotations.images) == 1
+        assert not (tmp_path / "e").exists()
+        warnings.warn("Somebody wrote here.", stacklevel=1)
+
+    with pytest.warns(UserWarning, match="Somebody wrote here"):
+        sources.open_part(tmp_path / form, "val", tmp_path / "e", check=check)
 
 
 @pytest.mark.parametrize("form", ["coco", "train alone", "voc", "yolo"])

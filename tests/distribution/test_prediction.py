@@ -69,9 +69,18 @@ def test_no_batch_is_refused():
 def test_arrays_are_taken_in_batches():
     for images in (np.arange(5), keras.ops.arange(5)):
         model = Model()
-        found = predict(model, images, batch_size=2)
+        found = predict(model, images, model.distribute_strategy, batch_size=2)
         assert found["twice"].tolist() == [0, 2, 4, 6, 8]
         assert [x for x, _ in model.given] == [[0, 1], [2, 3], [4, 4]]
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="others have no such tensors"
+)
+def test_tensors_that_numpy_does_not_take_are_taken():
+    """As those on a GPU, those that have gradients."""
+    images = keras.ops.arange(3, dtype="float32").requires_grad_()
+    assert predict(Model(), images)["twice"].tolist() == [0, 2, 4]
 
 
 def test_structures_of_arrays_are_taken_in_batches():

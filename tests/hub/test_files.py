@@ -1,5 +1,6 @@
 """Files in folders and in the caches of the hubs."""
 
+import os
 import pathlib
 import sys
 
@@ -87,11 +88,8 @@ def test_what_a_client_itself_misses_is_named(monkeypatch):
 
 def test_a_repository_that_does_not_exist_is_named(monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    errors = (
-        hub.errors.RepositoryNotFoundError,
-        hub.errors.EntryNotFoundError,
-    )
-    for kind in errors:
+    errors = pytest.importorskip("huggingface_hub.errors")
+    for kind in (errors.RepositoryNotFoundError, errors.EntryNotFoundError):
 
         def download(repository, name, kind=kind):
             assert (repository, name) == ("somebody/mine", "a.json")
@@ -149,7 +147,42 @@ def test_files_of_before_are_replaced_and_others_stay(tmp_path):
     assert not (tmp_path / "names.json").exists()
     assert (tmp_path / "README.md").read_text() == "card"
     assert (tmp_path / ".git/config").read_text() == "mine"
+    assert not list(tmp_path.glob(".tmp-*"))
     assert not list(tmp_path.parent.glob(".tmp-*"))
+
+
+def test_whoever_is_in_the_folder_stays_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, model_bin="1")
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "b.json").mkdir()
+    write(tmp_path / "b.json", old_bin="1")
+    with published_folder(".", FILES) as temporary:
+        write(pathlib.Path(temporary), model_bin="2")
+        (pathlib.Path(temporary) / "b.json").mkdir()
+    assert pathlib.Path("model.bin").read_text() == "2"
+    assert sorted(os.listdir()) == ["b.json", "model.bin"]
+    assert not os.listdir("b.json")
+
+
+def test_an_interrupted_replacement_can_be_repeated(tmp_path, monkeypatch):
+    replace, moved = os.replace, []
+
+    def fail_later(source, target):
+        if moved:
+            raise OSError("full")
+        moved.append(os.path.basename(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_later)
+    with pytest.raises(OSError, match="full"):
+        with published_folder(tmp_path, FILES) as temporary:
+            write(pathlib.Path(temporary), a_json="1", model_bin="1")
+    assert moved == os.listdir(tmp_path) == ["model.bin"]
+    monkeypatch.undo()
+    with published_folder(tmp_path, FILES) as temporary:
+        write(pathlib.Path(temporary), a_json="2", model_bin="2")
+    assert (tmp_path / "a.json").read_text() == "2"
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "names.json"])

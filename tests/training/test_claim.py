@@ -29,12 +29,16 @@ def test_the_last_claim_of_a_folder_counts(folder):
         first = claim_folder(folder)
     check_claim(first)
     with pytest.warns(
-        UserWarning, match=f"^{folder} was written to by process .*it ends"
+        UserWarning,
+        match=f"^{folder} was written to by process .*it ends "
+        "before it writes there again",
     ):
         second = claim_folder(folder)
     check_claim(second)
     with pytest.raises(
-        RuntimeError, match=f"^{folder} was taken over by process .* since 2"
+        RuntimeError,
+        match=f"^{folder} was taken over by process .* since 2.*This process "
+        "ends",
     ):
         check_claim(first)
 

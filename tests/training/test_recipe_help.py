@@ -64,3 +64,15 @@ def test_the_values_are_those_of_the_recipes_that_are_given():
     assert "or rising ones, such as 30,60,90, or none (default: none)" in text
     assert "(default: none, of scenes 10)" in text
     assert "(default: yes)" in text
+
+
+def test_without_docstrings_fields_have_their_names():
+    """As in `python -OO`, where dataclasses have their signatures instead."""
+
+    @dataclasses.dataclass
+    class Bare:
+        epochs: int = 2
+        batch_size: int = 4
+
+    found = recipe_help.describe_fields(Bare)
+    assert found == {"epochs": "epochs", "batch_size": "batch_size"}

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_epsanet.data.coco.annotations import name_some
 from keras_epsanet.data.coco.transforms import FORMATS
+from keras_epsanet.layers.integers import is_positive
 
 
 def check_arguments(batch_size, image_size, pad_to, shard):
@@ -29,14 +30,14 @@ def check_arguments(batch_size, image_size, pad_to, shard):
             "and the longer side, such as (800, 1333). "
             f"Received: image_size={image_size!r}"
         )
-    if not _is_pair(pad_to) and not (isinstance(pad_to, int) and pad_to > 0):
+    if not _is_pair(pad_to) and not is_positive(pad_to):
         raise ValueError(
             "`pad_to` must be a positive integer or a pair of them. "
             f"Received: pad_to={pad_to!r}"
         )
 
 
-def check_number(path, batch_size, num_images, training):
+def check_num_images(path, batch_size, num_images, training):
     """Checks that there are images.
 
     Args:

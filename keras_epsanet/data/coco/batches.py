@@ -22,7 +22,7 @@ from keras_epsanet.data.coco.augmentation import (
 from keras_epsanet.data.coco.batch_arguments import (
     check_arguments,
     check_format,
-    check_number,
+    check_num_images,
     check_sizes,
     warn_of_many,
 )
@@ -138,7 +138,7 @@ def load(
         chosen = training_images(annotations, masks)
     else:
         chosen = annotations.images_with_masks if masks else annotations.images
-    check_number(annotations.path, batch_size, len(chosen), training)
+    check_num_images(annotations.path, batch_size, len(chosen), training)
     sizes = [resized_size((x.height, x.width), image_size) for x in chosen]
     check_sizes(sizes, pad_to)
     warn_of_many(annotations.path, chosen, max_objects)

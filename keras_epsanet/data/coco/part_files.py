@@ -1,4 +1,4 @@
-"""Annotation files of the parts that were read of another form."""
+"""Annotation files of parts that were read in another form."""
 
 import json
 import os

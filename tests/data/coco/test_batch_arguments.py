@@ -4,7 +4,7 @@ import pytest
 from keras_epsanet.data.coco.batch_arguments import (
     check_arguments,
     check_format,
-    check_number,
+    check_num_images,
     check_sizes,
 )
 
@@ -29,6 +29,7 @@ GOOD = {
         ("image_size", (60, 40), r"\(60, 40\)"),
         ("image_size", None, "None"),
         ("pad_to", 0, "0"),
+        ("pad_to", True, "True"),
         ("pad_to", "32", "'32'"),
         ("pad_to", 32.0, "32.0"),
         ("pad_to", (32,), r"\(32,\)"),
@@ -50,10 +51,10 @@ def test_an_unknown_format_is_refused():
 
 
 def test_training_needs_a_batch_and_evaluation_an_image():
-    check_number("a.json", 4, 3, training=False)
+    check_num_images("a.json", 4, 3, training=False)
     for number, training in ((3, True), (0, False)):
         with pytest.raises(ValueError, match=f"{number} images in a.json"):
-            check_number("a.json", 4, number, training)
+            check_num_images("a.json", 4, number, training)
 
 
 def test_images_must_fit_what_they_are_padded_to():
