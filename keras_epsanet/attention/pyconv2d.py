@@ -75,7 +75,7 @@ class PyConv2D(ImageLayer):
         else:
             check_positive(filters=filters)
         self.filters = filters
-        self.kernel_sizes = tuple(kernel_sizes)
+        self.kernel_sizes = tuple(map(int, kernel_sizes))
         self.groups = tuple(groups)
         self.strides = strides
         self.convolutions = [
@@ -98,7 +98,7 @@ class PyConv2D(ImageLayer):
     def _check_branches(self):
         """Returns the number of filters of each branch."""
         filters, branches = self.filters, len(self.kernel_sizes)
-        if isinstance(filters, int):
+        if not isinstance(filters, (tuple, list)):
             if filters % branches:
                 raise ValueError(
                     "The number of branches must divide `filters`. Received: "

@@ -1,5 +1,7 @@
 """Checks of the arguments that are positive integers."""
 
+import numbers
+
 
 def check_positive(**values):
     """Raises a ValueError unless the arguments are positive integers.
@@ -40,5 +42,6 @@ def check_all_positive(name, values):
 
 
 def is_positive(value):
-    """Whether a value is a positive integer."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    """Whether a value is a positive integer, of Python or of NumPy."""
+    is_integer = isinstance(value, numbers.Integral)
+    return is_integer and not isinstance(value, bool) and value > 0

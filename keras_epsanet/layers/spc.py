@@ -251,7 +251,7 @@ def check_pyramid(filters, kernel_sizes, groups, reduction=1):
             f"reduction={min(reduction, channels)} would fit. "
             f"Received: groups={tuple(groups)}, reduction={reduction!r}"
         )
-    return tuple(kernel_sizes), tuple(groups)
+    return tuple(map(int, kernel_sizes)), tuple(map(int, groups))
 
 
 def _fitting(groups, channels):

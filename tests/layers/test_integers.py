@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from keras_epsanet.layers import PSA
 from keras_epsanet.layers.integers import check_all_positive, check_positive
 
 
@@ -19,3 +21,10 @@ def test_what_is_no_tuple_of_them_is_refused(values):
     with pytest.raises(ValueError) as error:
         check_all_positive("sizes", values)
     assert str(error.value).endswith(f"Received: sizes={values!r}")
+
+
+def test_numbers_of_numpy_are_integers_too():
+    check_positive(filters=np.int64(64), groups=np.uint8(1))
+    check_all_positive("sizes", (np.int32(3), 5))
+    layer = PSA(np.int64(64), kernel_sizes=(np.int64(3), 5), groups=(1, 4))
+    assert PSA.from_config(layer.get_config()).filters == 64
