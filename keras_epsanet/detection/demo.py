@@ -113,6 +113,6 @@ def _has_all(path):
             names = {image["file_name"] for image in listed}
             if not names <= set(storage.listdir(images)):
                 return False
-        except (FileNotFoundError, KeyError, ValueError):
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
             return False
     return True

@@ -71,9 +71,9 @@ def test_a_backbone_inherits_and_is_fitted_to_middles_of_images(
     seen = []
     inherit = trained_start.inherit
 
-    def note(backbone, source, images, recipe, side):
+    def note(backbone, source, images, recipe, side, verbose):
         seen.append(next(images.batch(8).as_numpy_iterator()))
-        return inherit(backbone, source, images, recipe, side)
+        return inherit(backbone, source, images, recipe, side, verbose)
 
     monkeypatch.setattr(trained_start, "inherit", note)
     model, run, average, state = start(tmp_path / "run", path)
@@ -153,7 +153,11 @@ def test_middles_of_224_pixels_are_enough(
     recipe = dataclasses.replace(
         RECIPE, image_size=image_size, longer_side=1333
     )
-    found = starting._inherit("model", "source", ANNOTATIONS, recipe)
-    assert found[:2] == (backbone, "source") and found[3:] == (recipe, side)
+    found = starting._inherit("model", "source", ANNOTATIONS, recipe, False)
+    assert found[:2] == (backbone, "source") and found[3:] == (
+        recipe,
+        side,
+        False,
+    )
     (image, *_) = found[2]
     assert image.shape == (side, side, 3)
