@@ -56,9 +56,13 @@ def test_forms_are_timed_relative_to_the_chosen_one(script, clock):
     runs = clock.taking("a", 2, 2, 4), clock.taking("b", 1, 4, 4)
     # Of neighboring runs: a half, twice and once as long.
     found = convolution.measure(runs, 3)
-    assert found.tolist() == [1, 1] and clock.calls == list("ababab")
+    assert found.tolist() == [[2, 1], [2, 4], [4, 4]]
+    assert clock.calls == list("ababab")
+    assert convolution.ratios(found).tolist() == [1]
+    assert convolution.milliseconds(found).tolist() == [2000, 1000]
     runs = clock.taking("a", 2, 2, 4), clock.taking("b", 1, 1, 4)
-    assert convolution.measure(runs, 3).tolist() == [1, 0.5]
+    found = convolution.measure(runs, 3)
+    assert convolution.ratios(found).tolist() == [0.5]
 
 
 @pytest.mark.skipif(

@@ -24,7 +24,7 @@ def images(dataset):
 def test_several_workers_are_refused_before_they_wait(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
     monkeypatch.setattr(training, "make_strategy", pytest.fail)
-    with pytest.raises(ValueError, match="A classifier trains on one mach.*=2"):
+    with pytest.raises(ValueError, match="A classifier runs on one mach.*=2"):
         starting.make_strategy()
 
 

@@ -7,6 +7,8 @@ from keras_epsanet.training import State
 
 
 class Run:
+    is_chief = True
+
     def __init__(self, path):
         self.path = str(path)
 

@@ -230,6 +230,7 @@ def test_batches_are_those_of_the_recipe(monkeypatch, detector):
     assert positional == ("truth", recipe.step_batch_size)
     assert options == {
         "training": True,
+        "shard": (0, 1),
         "image_size": (48, 64),
         "pad_to": 32,
         "masks": detector == "mask_rcnn",

@@ -20,8 +20,8 @@ class SigmoidPSA(PSA):
     Example:
 
     >>> layer = SigmoidPSA(64)
-    >>> _, attention = layer(
-    ...     keras.ops.ones((2, 8, 8, 64)), return_attention=True)
+    >>> x = keras.ops.full((2, 8, 8, 64), 0.1)
+    >>> _, attention = layer(x, return_attention=True)
     >>> bool(keras.ops.all(attention < 1))
     True
     """
