@@ -7,6 +7,7 @@ from it, and trains that, and one from scratch, with few labels. It prints the
 accuracies, and draws them in runs/warm_start.png: see docs/trained_start.md.
 """
 
+import argparse
 import os
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
@@ -64,7 +65,7 @@ RESNET50 = (3, 4, 6, 3), (64, 128, 256, 512)  # Blocks and filters.
 EPSANET = (3, 5, 7, 9), (1, 4, 8, 16)  # Kernels and groups.
 
 
-def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2000, 5000)):
+def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 5000)):
     keras.utils.set_random_seed(seed)
     (images, labels), test = load("train", size), load("test", size)
     order = np.random.default_rng(seed).permutation(len(images))
@@ -79,18 +80,18 @@ def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2000, 5000)):
     keras_epsanet.inherit_weights(fitted, resnet, images=images[order[:512]])
 
     # Fit and look
-    for name, network, rate, teacher in (
-        ("from scratch", scratch, 0.1, None),
-        ("from the ResNet", fitted, 0.05, None),
-        ("and taught by it", fitted, 0.05, resnet),
+    for name, network, numbers, rate, teacher in (
+        ("from scratch", scratch, counts, 0.1, None),
+        ("from the ResNet", fitted, counts, 0.05, None),
+        ("and taught by it", fitted, counts[:2], 0.05, resnet),
     ):
         start = network.get_weights()
         found = [accuracy(f"{name}, no labels", network, *test)]
-        for some in (order[:count] for count in counts):
+        for some in (order[:number] for number in numbers):
             train(network, images[some], labels[some], rate, teacher)
             found += [accuracy(f"{name}, {len(some):,} labels", network, *test)]
             network.set_weights(start)
-        plt.plot([0, *counts], found, "o-", label=name)
+        plt.plot([0, *numbers], found, "o-", label=name)
     plt.gca().set(xlabel="labeled images", ylabel="top-1", ylim=(0, 1))
     plt.legend()
     os.makedirs("runs", exist_ok=True)
@@ -98,4 +99,5 @@ def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2000, 5000)):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -168,3 +168,14 @@ def test_trained_start():
         values = np.array([first, second], float) - resnet
         np.testing.assert_allclose(values.mean(), float(mean), atol=0.011)
         np.testing.assert_allclose(values.std(), float(deviation), atol=0.011)
+
+
+@pytest.mark.large
+def test_replaced_convolutions():
+    sizes = "--seeds 0 1 --size 32 --images 256 --fitted-to 64"
+    lines = run("replaced_convolutions.py", *sizes.split())
+    found = [float(line.split()[-1][:-1]) for line in lines[-5:-1]]
+    *_, mean, _, deviation = lines[-1].split()
+    differences = np.array(found[1::2]) - found[::2]
+    np.testing.assert_allclose(float(mean), differences.mean(), atol=0.011)
+    np.testing.assert_allclose(float(deviation), differences.std(), atol=0.011)
