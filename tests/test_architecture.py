@@ -20,7 +20,7 @@ FLOORS = (
     ("attention",),
     ("layers", "distribution"),
     ("ops",),
-    ("atomic", "lazy", "moved", "paper"),
+    ("atomic", "integers", "lazy", "moved", "paper"),
     ("storage",),
     ("storage_tensorflow",),
 )

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_epsanet.attention.image_layer import ImageLayer
+from keras_epsanet.integers import check_positive
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
-from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

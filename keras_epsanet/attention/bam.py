@@ -9,8 +9,8 @@ from keras_epsanet.attention.image_layer import (
     ImageLayer,
     narrowed,
 )
+from keras_epsanet.integers import check_positive
 from keras_epsanet.layers.batch_normalization import BatchNormalization
-from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

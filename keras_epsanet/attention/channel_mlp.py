@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_epsanet.attention.dense import make_dense
 from keras_epsanet.attention.image_layer import narrowed
+from keras_epsanet.integers import check_positive
 from keras_epsanet.layers.composite import CompositeLayer
-from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

@@ -8,8 +8,8 @@ from keras_epsanet.attention.image_layer import (
     ImageLayer,
     check_divides,
 )
+from keras_epsanet.integers import check_positive
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
-from keras_epsanet.layers.integers import check_positive
 from keras_epsanet.ops.grouped_conv import grouped_convolution
 
 

@@ -9,7 +9,7 @@ from keras_epsanet.attention.image_layer import (
     ImageLayer,
     check_divides,
 )
-from keras_epsanet.layers.integers import check_positive
+from keras_epsanet.integers import check_positive
 
 # The sixteen best of the paper, for a grid of 7 × 7.
 TOP_16 = (

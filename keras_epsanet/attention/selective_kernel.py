@@ -9,8 +9,8 @@ from keras import ops
 from keras_epsanet.attention.dense import make_dense
 from keras_epsanet.attention.dilated_conv2d import DilatedConv2D
 from keras_epsanet.attention.image_layer import ImageLayer
+from keras_epsanet.integers import check_all_positive, check_positive
 from keras_epsanet.layers.batch_normalization import BatchNormalization
-from keras_epsanet.layers.integers import check_all_positive, check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

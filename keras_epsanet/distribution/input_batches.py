@@ -5,6 +5,8 @@ import itertools
 import keras
 import numpy as np
 
+from keras_epsanet.integers import check_positive
+
 
 def count_batches(dataset, steps=None, batch_size=32):
     """Returns how many batches `input_batches` gives, `None` if not known.
@@ -18,8 +20,8 @@ def count_batches(dataset, steps=None, batch_size=32):
             there are no `steps`.
     """
     if steps is not None:
-        check_number("steps", steps)
-    check_number("batch_size", batch_size)
+        check_positive(steps=steps)
+    check_positive(batch_size=batch_size)
     number = _number(dataset, batch_size)
     if number is not None and number < 0:  # TensorFlow: endless, not known.
         if number == -1 and steps is None:
@@ -60,20 +62,6 @@ def input_batches(dataset, steps=None, batch_size=32):
         size = keras.tree.flatten(x)[0].shape[0]
         if size:
             yield size, x
-
-
-def check_number(name, value):
-    """Raises a `ValueError` unless an argument is a positive integer.
-
-    Args:
-        name: String, name of the argument.
-        value: What was given.
-    """
-    is_integer = isinstance(value, (int, np.integer))
-    if not is_integer or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}"
-        )
 
 
 def _holds_arrays(dataset):

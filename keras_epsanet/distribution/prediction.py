@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 
-from keras_epsanet.distribution.input_batches import batches, check_number
+from keras_epsanet.distribution.input_batches import batches
 from keras_epsanet.distribution.replicas import num_replicas, worker
+from keras_epsanet.integers import check_positive
 
 
 def predict(model, dataset, strategy=None, batch_size=32):
@@ -41,7 +42,7 @@ def predict(model, dataset, strategy=None, batch_size=32):
     """
     if strategy is None:
         strategy = _strategy_of(model)
-    check_number("batch_size", batch_size)
+    check_positive(batch_size=batch_size)
     workers = worker(strategy)[1]
     number = num_replicas(strategy) // workers
     parts = []

@@ -13,8 +13,8 @@ from keras_epsanet.explain.gradients import to_float32
 from keras_epsanet.explain.layer_search import all_calls
 from keras_epsanet.explain.model_inputs import check_images, in_batches, run
 from keras_epsanet.explain.replaced import replaced
+from keras_epsanet.integers import check_positive
 from keras_epsanet.layers import PSA, ClassNames
-from keras_epsanet.layers.integers import check_positive
 
 # What is multiplied with the input: a number for each channel, or also for
 # each pixel.

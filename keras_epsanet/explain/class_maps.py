@@ -20,7 +20,7 @@ from keras_epsanet.explain.model_inputs import (
     run,
 )
 from keras_epsanet.explain.replaced import observed
-from keras_epsanet.layers.integers import check_positive
+from keras_epsanet.integers import check_positive
 
 SCORE_CAM = "scorecam"
 NAMES = (*METHODS, SCORE_CAM)

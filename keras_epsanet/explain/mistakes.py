@@ -8,8 +8,8 @@ from keras_epsanet.classification.results import Results
 from keras_epsanet.explain.class_scores import check_scores
 from keras_epsanet.explain.labeled_batches import labeled_batches
 from keras_epsanet.explain.model_inputs import run
+from keras_epsanet.integers import check_positive
 from keras_epsanet.layers import ClassNames
-from keras_epsanet.layers.integers import check_positive
 
 
 class Errors(NamedTuple):

@@ -10,7 +10,7 @@ from keras_epsanet.detection.pictures import (
 )
 from keras_epsanet.explain.detection_maps import explain
 from keras_epsanet.explain.map_sizes import rescale, resize
-from keras_epsanet.layers.integers import check_positive
+from keras_epsanet.integers import check_positive
 
 
 def detection_cam(

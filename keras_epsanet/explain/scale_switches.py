@@ -16,7 +16,7 @@ from keras_epsanet.explain.labeled_batches import labeled_batches
 from keras_epsanet.explain.model_inputs import run
 from keras_epsanet.explain.replaced import replaced
 from keras_epsanet.graph.visit import check_functional
-from keras_epsanet.layers.integers import check_positive
+from keras_epsanet.integers import check_positive
 
 ALL = "all"
 

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_epsanet.layers.integers import check_positive
+from keras_epsanet.integers import check_positive
 from keras_epsanet.ops.grouped_conv import grouped_convolution
 
 

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from keras_epsanet.integers import check_positive
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import fan_out_normal
-from keras_epsanet.layers.integers import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

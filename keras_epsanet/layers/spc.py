@@ -6,13 +6,13 @@ import math
 import keras
 from keras import ops
 
-from keras_epsanet.layers.composite import CompositeLayer
-from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
-from keras_epsanet.layers.integers import (
+from keras_epsanet.integers import (
     check_all_positive,
     check_positive,
     is_positive,
 )
+from keras_epsanet.layers.composite import CompositeLayer
+from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")

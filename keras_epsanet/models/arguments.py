@@ -4,7 +4,7 @@ import difflib
 
 import keras
 
-from keras_epsanet.layers.integers import check_positive, is_positive
+from keras_epsanet.integers import check_positive, is_positive
 
 MIN_IMAGE_SIZE = 32
 # What other libraries call our arguments.

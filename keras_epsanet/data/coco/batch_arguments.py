@@ -1,13 +1,12 @@
 """What the batches of a detector may be asked for."""
 
-import operator
 import warnings
 
 import numpy as np
 
 from keras_epsanet.data.coco.annotations import name_some
 from keras_epsanet.data.coco.transforms import FORMATS
-from keras_epsanet.layers.integers import is_positive
+from keras_epsanet.integers import is_positive
 
 
 def check_arguments(batch_size, image_size, pad_to, shard):
@@ -19,7 +18,7 @@ def check_arguments(batch_size, image_size, pad_to, shard):
     Raises:
         ValueError: If one is out of range.
     """
-    if not _is_integer(batch_size) or batch_size < 1 or batch_size % shard[1]:
+    if not is_positive(batch_size) or batch_size % shard[1]:
         raise ValueError(
             "`batch_size` must be a positive multiple of the number of "
             f"workers. Received: batch_size={batch_size!r}, shard={shard}"
@@ -105,13 +104,5 @@ def _is_pair(value):
         not isinstance(value, (str, bytes))
         and hasattr(value, "__len__")
         and len(value) == 2
-        and all(_is_integer(side) and side > 0 for side in value)
+        and all(map(is_positive, value))
     )
-
-
-def _is_integer(value):
-    try:
-        operator.index(value)
-    except TypeError:
-        return False
-    return not isinstance(value, bool)

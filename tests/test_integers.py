@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from keras_epsanet.integers import check_all_positive, check_positive
 from keras_epsanet.layers import PSA
-from keras_epsanet.layers.integers import check_all_positive, check_positive
 
 
 @pytest.mark.parametrize("value", ["3", 3.0, 0, -1, None, True, (3,)], ids=repr)
