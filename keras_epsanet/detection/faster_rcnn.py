@@ -12,7 +12,7 @@ from keras_epsanet.detection.fpn import apply_feature_pyramid, find_features
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.roi_align import pyramid_roi_align
 from keras_epsanet.detection.settings import Setting, integer_from
-from keras_epsanet.detection.subsampler import sample
+from keras_epsanet.detection.subsampler import random_keys, sample
 
 # Of which the heads take their features; proposals have P6 in addition.
 LEVELS = ("P2", "P3", "P4", "P5")
@@ -162,14 +162,18 @@ class FasterRCNN(AnchoredDetector):
         rpn_losses = region_proposal.proposal_losses(
             boxes, labels >= 0, *rpn, *sizes, self.seed_generator, anchors
         )
-        proposals, found = region_proposal.propose(
+        proposals, found, origins = region_proposal.propose(
             *rpn, *sizes, TRAINING_CANDIDATES, PROPOSALS, anchors
         )
-        samples = self._sample(proposals, found, boxes, labels)
+        # Those of an anchor, and not of its place among the proposals, which
+        # a rounding changes where two are nearly as likely.
+        keys = random_keys(ops.shape(rpn[0]), self.seed_generator)
+        keys = ops.take_along_axis(keys, origins, axis=1)
+        samples = self._sample(proposals, found, boxes, labels, keys)
         losses = self.head_losses(samples, targets, outputs)
         return dict(zip(self.LOSSES, (*rpn_losses, *losses)))
 
-    def _sample(self, proposals, found, boxes, labels):
+    def _sample(self, proposals, found, boxes, labels, keys):
         valid = labels >= 0
         objects, is_object, is_background = match(
             box_ops.intersection_over_union(proposals, boxes),
@@ -182,13 +186,15 @@ class FasterRCNN(AnchoredDetector):
         # Without the objects themselves an untrained network would see none.
         # They come after the matching, or no proposal would be the best.
         numbers = ops.arange(ops.shape(labels)[1], dtype="int32")
-        proposals, objects, is_object, is_background = (
+        others = random_keys(ops.shape(labels), self.seed_generator)
+        proposals, objects, is_object, is_background, keys = (
             ops.concatenate(pair, axis=1)
             for pair in (
                 (proposals, boxes),
                 (objects, ops.broadcast_to(numbers, ops.shape(labels))),
                 (is_object, valid),
                 (is_background, ops.zeros_like(valid)),
+                (keys, others),
             )
         )
         indices, chosen = sample(
@@ -196,7 +202,7 @@ class FasterRCNN(AnchoredDetector):
             is_background,
             self.num_samples,
             self.num_samples // 4,
-            self.seed_generator,
+            keys,
         )
         objects = ops.take_along_axis(objects, indices, axis=1)
         is_object = ops.take_along_axis(is_object, indices, axis=1) & chosen
@@ -246,7 +252,7 @@ class FasterRCNN(AnchoredDetector):
 
     def candidates(self, images, outputs, image_size):
         """Boxes, scores and classes, of which `predict` returns the best."""
-        proposals, found = region_proposal.propose(
+        proposals, found, _ = region_proposal.propose(
             outputs["rpn_logits"],
             outputs["rpn_deltas"],
             ops.shape(images)[1:3],

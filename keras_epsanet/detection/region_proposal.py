@@ -12,7 +12,7 @@ from keras_epsanet.detection.anchors import AnchorGenerator
 from keras_epsanet.detection.losses import count_by_image
 from keras_epsanet.detection.matcher import gather_objects, match
 from keras_epsanet.detection.nms import suppress_level
-from keras_epsanet.detection.subsampler import sample
+from keras_epsanet.detection.subsampler import random_keys, sample
 from keras_epsanet.detection.top_k import top_k
 from keras_epsanet.layers import GroupedConv2D
 
@@ -106,8 +106,9 @@ def proposal_losses(
         low_quality=NEGATIVE,
         candidates=generator.are_inside(*padded_size, image_size),
     )
+    keys = random_keys(ops.shape(logits), seed)
     indices, chosen = sample(
-        is_object, is_background, SAMPLES, MAX_OBJECTS, seed
+        is_object, is_background, SAMPLES, MAX_OBJECTS, keys
     )
     logits = ops.take_along_axis(logits, indices, axis=1)
     targets = ops.take_along_axis(is_object, indices, axis=1) & chosen
@@ -145,12 +146,13 @@ def propose(
         generator: `AnchorGenerator`.
 
     Returns:
-        Float32 tensor `(N, number, 4)`, corners in pixels, the best first,
-        and a boolean tensor `(N, number)`, false where there is no box.
-        Neither has a gradient.
+        Float32 tensor `(N, number, 4)`, corners in pixels, the best first;
+        a boolean tensor `(N, number)`, false where there is no box; and an
+        int32 tensor `(N, number)`, the anchors that they were. None has a
+        gradient.
     """
     logits, deltas = map(ops.stop_gradient, (logits, deltas))
-    all_boxes, all_scores = [], []
+    all_boxes, all_scores, all_anchors = [], [], []
     begin = 0
     for anchors in generator(*padded_size):
         end = begin + ops.shape(anchors)[0]
@@ -166,10 +168,12 @@ def propose(
         scores = ops.take_along_axis(scores, kept, axis=1)
         all_scores.append(ops.where(slots < found[:, None], scores, -1.0))
         all_boxes.append(gather_objects(boxes, kept))
+        all_anchors.append(begin + ops.take_along_axis(indices, kept, axis=1))
         begin = end
     scores, indices = top_k(ops.concatenate(all_scores, axis=1), number)
     boxes = gather_objects(ops.concatenate(all_boxes, axis=1), indices)
-    return boxes, scores >= 0
+    anchors = ops.concatenate(all_anchors, axis=1)
+    return boxes, scores >= 0, ops.take_along_axis(anchors, indices, axis=1)
 
 
 def _convolution(filters, kernel_size, name, **kwargs):

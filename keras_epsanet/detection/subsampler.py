@@ -7,7 +7,7 @@ from keras_epsanet.detection.top_k import top_k
 from keras_epsanet.distribution.replicas import replica
 
 
-def sample(is_object, is_background, number, max_objects, seed):
+def sample(is_object, is_background, number, max_objects, keys):
     """Chooses some boxes of objects and some of background at random.
 
     MMDetection's `RandomSampler`: at most `max_objects` boxes of objects,
@@ -17,7 +17,7 @@ def sample(is_object, is_background, number, max_objects, seed):
         is_object, is_background: Boolean tensors `(N, boxes)`.
         number: Integer, boxes to choose in every image.
         max_objects: Integer, at most so many are boxes of objects.
-        seed: `keras.random.SeedGenerator`.
+        keys: Float tensor `(N, boxes)` of `random_keys`.
 
     Returns:
         Indices of the boxes, int32 `(N, number)` or less if there are less
@@ -28,12 +28,11 @@ def sample(is_object, is_background, number, max_objects, seed):
 
     >>> is_object = ops.array([[False, True, False, False]])
     >>> is_background = ops.array([[True, False, False, True]])
-    >>> seed = keras.random.SeedGenerator(0)
-    >>> indices, chosen = sample(is_object, is_background, 4, 2, seed)
+    >>> keys = random_keys((1, 4), keras.random.SeedGenerator(0))
+    >>> indices, chosen = sample(is_object, is_background, 4, 2, keys)
     >>> int(indices[0, 0]), [bool(x) for x in chosen[0]]
     (1, [True, True, True, False])
     """
-    keys = random_keys(ops.shape(is_object), seed)
     of_objects = ops.where(is_object, keys, -1.0)
     best, _ = top_k(of_objects, max_objects)
     chosen_objects = is_object & (of_objects >= best[:, -1:])

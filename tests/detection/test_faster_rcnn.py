@@ -13,6 +13,7 @@ from keras_epsanet.detection import (
     faster_rcnn,
     region_proposal,
 )
+from keras_epsanet.detection.subsampler import random_keys
 
 TWO_STAGE = (FasterRCNN, MaskRCNN)
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -90,6 +91,7 @@ def sample_one(cls):
         ops.array([[True, False]]),
         ops.array(boxes),
         ops.array([[2, 1, -1]], "int32"),
+        ops.array([[0.5, 0.6]]),
     )
     chosen = ops.convert_to_numpy(samples.chosen)[0]
     rows = np.column_stack(
@@ -120,6 +122,7 @@ def test_a_quarter_of_the_samples_are_of_objects_at_most():
         ops.ones((1, 60), "bool"),
         ops.array([[[0, 0, 20, 20]]], "float32"),
         ops.array([[1]], "int32"),
+        random_keys((1, 60), model.seed_generator),
     )
     is_object, labels, chosen, boxes = (
         ops.convert_to_numpy(x)[0]
@@ -144,12 +147,41 @@ def test_objects_that_are_not_chosen_are_none():
         ops.ones((1, 12), "bool"),
         ops.array([[[0, 0, 20, 20]]], "float32"),
         ops.array([[1]], "int32"),
+        random_keys((1, 12), model.seed_generator),
     )
     labels = ops.convert_to_numpy(samples.labels)[0].tolist()
     assert labels == 8 * [1] + 5 * [3]
     for flags in (samples.is_object, samples.chosen):
         flags = ops.convert_to_numpy(flags)[0].tolist()
         assert flags == 8 * [True] + 5 * [False]
+
+
+def test_a_rounding_of_the_scores_changes_no_choice(monkeypatch):
+    """Of two proposals that are nearly as likely it changes the order."""
+    model, found = make_detector(FasterRCNN), []
+    state = ops.convert_to_numpy(model.seed_generator.state)
+    monkeypatch.setattr(
+        model, "head_losses", lambda samples, *_: found.append(samples) or ()
+    )
+    random = np.random.default_rng(0)
+    half = random.normal(size=(2, 511))
+    targets = {
+        "boxes": ops.array(2 * [[[8, 8, 40, 48]]], "float32"),
+        "labels": ops.array([[1], [2]], "int32"),
+        "image_size": ops.array(2 * [[64, 64]], "int32"),
+    }
+    for sign in (1, -1):
+        other = half + sign * 1e-5 * np.sign(random.normal(size=half.shape))
+        logits = np.concatenate((half, other, [[-9], [-9]]), axis=1)
+        outputs = {
+            "rpn_logits": ops.array(logits, "float32"),
+            "rpn_deltas": ops.zeros((2, 1023, 4)),
+        }
+        model.seed_generator.state.assign(state)
+        model.compute_losses(ops.zeros((2, 64, 64, 3)), targets, outputs)
+    first, second = (ops.convert_to_numpy(samples.boxes) for samples in found)
+    assert ops.convert_to_numpy(found[0].chosen).all()
+    np.testing.assert_allclose(first, second, atol=1e-3)
 
 
 def test_the_head_learns_the_box_of_its_own_object(plain, monkeypatch):
@@ -185,7 +217,8 @@ def test_the_losses_have_their_names_and_the_detector_s_anchors(monkeypatch):
 
     def propose(logits, deltas, padded, sizes, candidates, number, anchors):
         seen.append((padded, sizes, anchors))
-        return ops.zeros((2, 5, 4)), ops.zeros((2, 5), "bool")
+        found = ops.zeros((2, 5), "bool")
+        return ops.zeros((2, 5, 4)), found, ops.zeros((2, 5), "int32")
 
     monkeypatch.setattr(region_proposal, "proposal_losses", losses)
     monkeypatch.setattr(region_proposal, "propose", propose)
@@ -193,7 +226,7 @@ def test_the_losses_have_their_names_and_the_detector_s_anchors(monkeypatch):
     sizes = ops.array([[40, 50], [64, 96]])
     targets = {"boxes": ops.array(batch["boxes"]), "image_size": sizes}
     targets["labels"] = ops.array(batch["labels"])
-    outputs = {"rpn_logits": None, "rpn_deltas": None}
+    outputs = {"rpn_logits": ops.zeros((2, 9)), "rpn_deltas": None}
     assert model.compute_losses(batch["images"], targets, outputs) == {
         "rpn_classification_loss": 1,
         "rpn_box_loss": 2,

@@ -92,6 +92,7 @@ def test_the_object_without_a_better_proposal_gets_it(model):
         keras.ops.array([[True, False]]),
         keras.ops.array(boxes),
         keras.ops.array([[2, 1, -1]], "int32"),
+        keras.ops.array([[0.5, 0.6]]),
     )
     found = keras.ops.convert_to_numpy(samples.boxes)[0]
     (place,) = np.flatnonzero((found == proposals[0, 0]).all(axis=1))

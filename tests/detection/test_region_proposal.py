@@ -43,14 +43,14 @@ def test_anchors_of_the_first_level():
 )
 def test_proposals_are_those_of_a_plain_loop(plain, candidates, number):
     logits, deltas = make_outputs()
-    boxes, found = propose(
+    boxes, found, origins = propose(
         *map(ops.array, (logits, deltas)),
         SIZE,
         ops.array(SIZES),
         candidates,
         number,
     )
-    boxes, found = map(ops.convert_to_numpy, (boxes, found))
+    boxes, found, origins = map(ops.convert_to_numpy, (boxes, found, origins))
     assert boxes.shape == (2, number, 4)
     for image in range(2):
         kept, begin = [], 0
@@ -64,11 +64,16 @@ def test_proposals_are_those_of_a_plain_loop(plain, candidates, number):
                 for i in order
             ]
             chosen = plain.suppress(decoded, 0.7)[:number]
-            kept += [(scores[order[i]], decoded[i]) for i in chosen]
+            kept += [
+                (scores[order[i]], decoded[i], begin + order[i]) for i in chosen
+            ]
             begin += len(anchors)
         kept.sort(key=lambda pair: -pair[0])
-        wanted = [box for _, box in kept[:number]]
+        wanted = [box for _, box, _ in kept[:number]]
         assert found[image].sum() == len(wanted)
+        assert origins[image, : len(wanted)].tolist() == [
+            anchor for *_, anchor in kept[:number]
+        ]
         np.testing.assert_allclose(
             boxes[image, : len(wanted)], wanted, atol=1e-3
         )
@@ -209,18 +214,18 @@ def propose_one(deltas):
 def test_boxes_without_an_area_are_no_proposals():
     """However likely: one is outside of the image, so nothing is left."""
     deltas = np.zeros((1, sum(map(len, all_anchors())), 4), "float32")
-    boxes, _ = propose_one(ops.array(deltas))
+    boxes, *_ = propose_one(ops.array(deltas))
     kept = ops.convert_to_numpy(boxes)[0]
     np.testing.assert_allclose(kept[0], (0, 0, 22.627, 11.314), atol=1e-3)
     deltas[0, 0, 0] = -50  # Anchors to the left.
-    boxes, found = map(ops.convert_to_numpy, propose_one(ops.array(deltas)))
+    boxes, found, _ = map(ops.convert_to_numpy, propose_one(ops.array(deltas)))
     assert np.all(np.prod(boxes[found][:, 2:] - boxes[found][:, :2], 1) > 0)
 
 
 def test_boxes_of_less_than_a_pixel_are_proposals():
     deltas = np.zeros((1, sum(map(len, all_anchors())), 4), "float32")
     deltas[0, 0] = 1, 1, -50, -50
-    boxes, found = map(ops.convert_to_numpy, propose_one(ops.array(deltas)))
+    boxes, found, _ = map(ops.convert_to_numpy, propose_one(ops.array(deltas)))
     width, height = boxes[0, 0, 2:] - boxes[0, 0, :2]
     assert found[0, 0] and 0 < width < 0.8 and 0 < height < 0.5
 
@@ -229,7 +234,7 @@ def test_proposals_have_no_gradient(gradient_of):
     _, deltas = make_outputs(images=1)
 
     def total(deltas):
-        boxes, _ = propose_one(ops.convert_to_tensor(deltas))
+        boxes, *_ = propose_one(ops.convert_to_tensor(deltas))
         return ops.sum(boxes) + 0 * ops.sum(deltas)
 
     assert float(total(ops.array(deltas))) > 0

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_epsanet.detection.subsampler import sample
+from keras_epsanet.detection.subsampler import random_keys, sample
 
 
 def run(objects, background, number, max_objects, boxes=100, seed=0):
@@ -16,7 +16,7 @@ def run(objects, background, number, max_objects, boxes=100, seed=0):
         ops.array(kinds == 0),
         number,
         max_objects,
-        keras.random.SeedGenerator(seed),
+        random_keys((1, boxes), keras.random.SeedGenerator(seed)),
     )
     indices, chosen = map(ops.convert_to_numpy, (indices, chosen))
     assert len(set(indices[0])) == indices.shape[1] == min(number, boxes)
@@ -56,7 +56,7 @@ def test_every_box_is_chosen_as_often():
             ops.array(~kinds[None]),
             16,
             4,
-            keras.random.SeedGenerator(seed),
+            random_keys((1, 100), keras.random.SeedGenerator(seed)),
         )
         times[ops.convert_to_numpy(indices)[0]] += 1
     # 300 times 4 of 50, and 12 of 50; five standard deviations.
@@ -68,8 +68,8 @@ def test_the_choice_changes_from_step_to_step():
     seed = keras.random.SeedGenerator(0)
     flags = ops.array(np.arange(100)[None] < 50)
     first, second = (
-        ops.convert_to_numpy(sample(flags, ~flags, 16, 4, seed)[0])
-        for _ in range(2)
+        ops.convert_to_numpy(sample(flags, ~flags, 16, 4, keys)[0])
+        for keys in (random_keys((1, 100), seed) for _ in range(2))
     )
     assert set(first[0]) != set(second[0])
 
