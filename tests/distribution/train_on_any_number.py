@@ -3,26 +3,37 @@
     python train_on_any_number.py OUTPUT NETWORK DEVICES
 
 NETWORK is epsanet or mask_rcnn. The devices are logical CPUs, of each of the
-workers of TF_CONFIG, if there are any. The output is an `.npz` file with the
-losses and the weights.
+workers or processes that the environment names, if there are any. The output is
+an `.npz` file with the losses and the weights.
 """
 
+import os
 import sys
 
-import keras
-import numpy as np
-import tensorflow as tf
+os.environ["XLA_FLAGS"] = (  # JAX's number of logical CPUs.
+    os.environ.get("XLA_FLAGS", "")
+    + f" --xla_force_host_platform_device_count={sys.argv[3]}"
+)
 
-from keras_epsanet import EPSANet, EPSANetBackbone
-from keras_epsanet.detection import MaskRCNN
-from keras_epsanet.distribution import is_chief, make_strategy, num_replicas
-from keras_epsanet.training import SGDL2
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
-# Of a detector one, after which roundings decide which of two proposals with
-# nearly the same score comes first, and so which of them is sampled.
-STEPS = {"epsanet": 20, "mask_rcnn": 1}
-BATCH = 4
+from keras_epsanet import EPSANet, EPSANetBackbone  # noqa: E402
+from keras_epsanet.detection import MaskRCNN  # noqa: E402
+from keras_epsanet.distribution import (  # noqa: E402
+    is_chief,
+    make_strategy,
+    num_replicas,
+)
+from keras_epsanet.training import SGDL2  # noqa: E402
+
+STEPS, BATCH = 20, 8
+RATES = {"epsanet": 2e-3, "mask_rcnn": float(os.environ.get("LR", "5e-4"))}
 PSA = ((3, 5, 7, 9), (1, 4, 4, 4))
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+# On JAX a BatchNorm sees the whole batch, wherever its parts are.
+NORM = {"synchronized": TENSORFLOW}
 
 
 def use_cpus(number):
@@ -47,15 +58,16 @@ def make_epsanet():
         (16, 16, 32, 32),
         *PSA,
         reduction=4,
-        input_shape=(32, 32, 3),
+        input_shape=(64, 64, 3),
         classes=5,
-        synchronized=True,
+        **NORM,
     )
     random = np.random.default_rng(0)
-    x = random.normal(size=(STEPS["epsanet"] * BATCH, 32, 32, 3)).astype(
-        "float32"
-    )
-    y = np.eye(5, dtype="float32")[random.integers(0, 5, len(x))]
+    labels = random.integers(0, 5, STEPS * BATCH)
+    # Colors that can be learned: with noise alone the roundings would grow.
+    colors = 3 * np.eye(5, 3)[labels][:, None, None]
+    x = random.normal(size=(len(labels), 64, 64, 3)) + colors
+    x, y = x.astype("float32"), np.eye(5, dtype="float32")[labels]
     return network, (x, y), {"loss": "categorical_crossentropy"}
 
 
@@ -65,11 +77,11 @@ def make_mask_rcnn():
         (16, 16, 16, 16),
         *PSA,
         reduction=4,
-        synchronized=True,
+        **NORM,
     )
     detector = MaskRCNN(backbone, 3, num_samples=16, seed=0)
     random = np.random.default_rng(0)
-    number = STEPS["mask_rcnn"] * BATCH
+    number = STEPS * BATCH
     corners = random.uniform(0, 30, (number, 3, 2))
     sizes = random.uniform(8, 34, (number, 3, 2))
     boxes = np.concatenate((corners, corners + sizes), -1)
@@ -78,27 +90,32 @@ def make_mask_rcnn():
     boxes[labels < 0] = -1
     y, x = np.mgrid[:64, :64] + 0.5
     x1, y1, x2, y2 = np.moveaxis(boxes, -1, 0)[..., None, None]
+    masks = (x1 < x) & (x < x2) & (y1 < y) & (y < y2)
+    colors = np.where((labels < 0)[..., None], 0, 3 * np.eye(3)[labels])
+    images = np.einsum("nkhw,nkc->nhwc", masks, colors)
+    images += random.normal(size=images.shape)
     data = {
-        "images": random.normal(size=(number, 64, 64, 3)).astype("float32"),
+        "images": images.astype("float32"),
         "boxes": boxes.astype("float32"),
         "labels": labels.astype("int32"),
-        "masks": ((x1 < x) & (x < x2) & (y1 < y) & (y < y2)).astype("uint8"),
+        "masks": masks.astype("uint8"),
     }
     return detector, data, {}
 
 
 def main():
     output, network, devices = sys.argv[1:]
-    use_cpus(int(devices))
+    if TENSORFLOW:
+        use_cpus(int(devices))
     strategy = make_strategy()
-    if network == "epsanet":
-        # In which the roundings of 20 steps do not grow to what can be seen.
-        keras.config.set_floatx("float64")
+    # In which the roundings of 20 steps do not grow to what can be seen. Keras'
+    # BatchNorm is in float32 on JAX all the same, as are a detector's heads.
+    keras.config.set_floatx("float64")
     keras.utils.set_random_seed(0)
     make = {"epsanet": make_epsanet, "mask_rcnn": make_mask_rcnn}[network]
     with strategy.scope():
         model, data, losses = make()
-        model.compile(SGDL2(2e-3, momentum=0.9, l2=1e-4), **losses)
+        model.compile(SGDL2(RATES[network], momentum=0.9, l2=1e-4), **losses)
     history = {}
 
     class Losses(keras.callbacks.Callback):
@@ -115,7 +132,10 @@ def main():
         replicas=num_replicas(strategy),
         is_chief=is_chief(strategy),
         **{f"loss:{name}": value for name, value in history.items()},
-        **{w.path: np.array(w) for w in model.weights},
+        **{
+            w.path.replace("/", "."): keras.ops.convert_to_numpy(w)
+            for w in model.weights
+        },
     )
 
 
