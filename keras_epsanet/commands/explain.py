@@ -13,16 +13,15 @@ from keras_epsanet.commands.explained_models import (
     OF_DETECTORS,
     load_models,
 )
+from keras_epsanet.commands.named_images import find_images
 from keras_epsanet.commands.options import DETECTOR, MODEL, positive
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
-    end_if_no_files,
     end_if_skipped,
     one_line_errors,
 )
 from keras_epsanet.data.file_names import printable
-from keras_epsanet.data.image_files import list_files
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.explain import detection_report, report
 from keras_epsanet.explain.class_maps import NAMES
@@ -168,9 +167,8 @@ def explain(args, program):
         program: Name of the command in messages.
     """
     pictures.import_pyplot()
-    files, skipped = list_files(args.images), []
-    if args.images:
-        end_if_no_files(program, files, args.images)
+    files = find_images(program, args.images) if args.images else []
+    skipped = []
     models = load_models(args, program)
     has_data = args.data is not None or not files
     data = evaluation.open_images(args.data) if has_data else None

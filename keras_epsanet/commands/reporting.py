@@ -8,7 +8,6 @@ import sys
 import keras
 
 from keras_epsanet import data, training
-from keras_epsanet.data.file_names import printable
 from keras_epsanet.distribution import num_replicas
 
 ERRORS = (FloatingPointError, ImportError, OSError, RuntimeError, ValueError)
@@ -266,22 +265,6 @@ def decoded(files, skipped, program):
         except ValueError as error:
             print(f"{program}: {error}", file=sys.stderr)
             skipped.append(path)
-
-
-def end_if_no_files(program, files, folders):
-    """Ends the process with a line, before any work, if there is no image.
-
-    Args:
-        program: Name of the command in messages.
-        files: List of the paths of all images.
-        folders: List of strings, where images were looked for.
-
-    Raises:
-        SystemExit: With a message.
-    """
-    if not files:
-        where = ", ".join(map(printable, folders))
-        sys.exit(f"{program}: no images in {where}")
 
 
 def end_if_skipped(program, files, skipped):

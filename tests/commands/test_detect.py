@@ -201,7 +201,8 @@ def test_files_are_written_as_a_whole(model, monkeypatch, tmp_path):
 def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):
     for name in ("b/1.png", "a/1.jpg", "a/c/1.webp.jpg", "a/1.png"):
         write_image(tmp_path / "images" / name)
-    (tmp_path / "images/notes.txt").touch()
+    for name in ("notes.txt", "2.heic", "3.mp4"):
+        (tmp_path / "images" / name).touch()
     run(images=["images"])
     # None overwrites another one's.
     assert pictures(tmp_path / "found") == [
@@ -210,7 +211,10 @@ def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):
         "a/c/1.webp.png",
         "b/1.png",
     ]
-    named = [x for x in capsys.readouterr().out.splitlines() if ":" in x]
+    streams = capsys.readouterr()
+    assert "3 files left out: .heic, .mp4, .txt are not read" in streams.err
+    assert "videos are read if named" in streams.err
+    named = [x for x in streams.out.splitlines() if ":" in x]
     assert [x.split(":")[0] for x in named] == [
         "images/a/1.jpg",
         "images/a/1.png",

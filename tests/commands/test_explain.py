@@ -117,9 +117,12 @@ def test_two_models_stand_beside_each_other(models, folder):
 
 def test_bad_files_are_named_and_skipped(models, folder, tmp_path, capsys):
     (tmp_path / "images" / "zzz.png").write_text("no image")
+    (tmp_path / "images" / "zzz.tif").write_text("no image either")
     with pytest.raises(SystemExit, match="1 of 7 images skipped"):
         explain.main([folder, "--model", models[1]])
-    assert "images/zzz.png" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "images/zzz.png" in errors
+    assert "explain: 1 file left out: .tif is not read" in errors
     assert "images/red/1.png" in read_page()
 
 
