@@ -8,6 +8,7 @@ import sys
 import keras
 
 from keras_epsanet import data, training
+from keras_epsanet.commands.options import advise
 from keras_epsanet.distribution import num_replicas
 
 ERRORS = (FloatingPointError, ImportError, OSError, RuntimeError, ValueError)
@@ -74,12 +75,13 @@ def usable(program, path):
         path: The file that is opened within.
 
     Raises:
-        SystemExit: With a message that names the file.
+        SystemExit: With a message that names the file, or what makes it.
     """
     try:
         yield
     except (KeyError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"{program}: {path} cannot be used: {error}")
+        reason = advise(path) or error
+        sys.exit(f"{program}: {path} cannot be used: {reason}")
     except Exception as error:
         # Those of TensorFlow's file systems, which Keras passes through.
         if not type(error).__module__.startswith("tensorflow."):

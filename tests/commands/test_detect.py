@@ -57,6 +57,7 @@ def model(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/recipe.json").write_text(recipe.to_json())
     (tmp_path / "run/class_names.json").write_text('["fig", "pear"]')
+    (tmp_path / "run/model.keras").touch()
     write_image(tmp_path / "image.png")
     monkeypatch.chdir(tmp_path)
     model = Model()
@@ -313,7 +314,8 @@ def test_of_many_images_there_is_a_progress_bar(
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("a.png --run none", "none cannot be used: "),
+        ("a.png --run none", "none cannot be used: there is no such file"),
+        ("a.png", "runs/detector cannot be used: it is the default"),
         ("a.png --min-score 2", "2.0 is not from 0 to 1"),
         ("a.png --json a.txt", "a.txt does not end in .json"),
         ("a.png --csv a.txt", "a.txt does not end in .csv"),
