@@ -170,7 +170,7 @@ def end_if_broken(program, videos, broken):
     if broken:
         sys.exit(
             f"{program}: {len(broken)} of {len(videos)} videos could not be "
-            "read to the end; what could be read is kept"
+            "read, or not to the end"
         )
 
 
