@@ -99,7 +99,8 @@ def make_parser(program):
         metavar="PATH",
         help="folder with a sub-folder of images for each class, or, of "
         "--weights, ImageNet as of train-imagenet (default: the embedded "
-        "2,000 test images of Fashion-MNIST; --weights need it)",
+        "2,000 test images of Fashion-MNIST, for a model of its classes; "
+        "--weights need it)",
     )
     _add_how(parser)
     return parser

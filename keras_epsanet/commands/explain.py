@@ -131,7 +131,8 @@ def _add_of_classifiers(parser):
         "--data",
         metavar="PATH",
         help="folder of labeled images as of `evaluate`, to look for mistakes "
-        "(default: none with IMAGE, otherwise the embedded Fashion-MNIST)",
+        "(default: none with IMAGE, otherwise the embedded Fashion-MNIST, for "
+        "a model of its classes)",
     )
     group.add_argument(
         "--ablation-images",
