@@ -49,7 +49,7 @@ def main(arguments=None, program="detect"):
         end_if_no_files(program, files, args.images)
         videos = [path for path in files if is_video(path)]
         if videos:
-            check_installed(["av"], "A video", "video")
+            check_installed(["av"], "A video")
         with usable(program, args.weights or args.run):
             detector = open_detector(args)
         findings = Findings(detector.class_names)
@@ -93,7 +93,7 @@ def parse(arguments=None, program="detect"):
         nargs="+",
         metavar="IMAGE",
         help="image file, folder with images at any depth, or video "
-        f"({', '.join(ENDINGS)}; needs keras-epsanet[video])",
+        f"({', '.join(ENDINGS)}; needs the package av)",
     )
     add_detector_options(parser)
     _add_results(parser)

@@ -52,7 +52,7 @@ def main(arguments=None, program="evaluate_coco"):
     args = parse(arguments, program)
     with one_line_errors(program, ADVICE):
         check_one_process("An evaluation")
-        check_installed(PACKAGES, "An evaluation", "detection")
+        check_installed(PACKAGES, "An evaluation")
         strategy = training.make_strategy()
         with strategy.scope(), usable(program, args.weights or args.run):
             detector = open_detector(args)

@@ -26,11 +26,11 @@ from keras_epsanet.weights.public_detectors import family_of
 
 IMAGE_SIZE = 224
 
-# The extra of a format, and the packages that write it and run it.
+# The packages that write a format and run it.
 NEEDED = {
-    "onnx": ("export", "onnx", "tf2onnx", "onnxruntime"),
-    "preset": ("hub", "keras_hub"),
-    "timm": ("hub", "safetensors"),
+    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+    "preset": ("keras_hub",),
+    "timm": ("safetensors",),
 }
 ENDINGS = {
     "saved_model": "_saved_model",
@@ -56,8 +56,7 @@ def main(arguments=None, program="export"):
     args = parse(arguments, program)
     with one_line_errors(program):
         for name in NEEDED.keys() & {*args.format}:
-            extra, *packages = NEEDED[name]
-            check_installed(packages, f"An export as {name}", extra)
+            check_installed(NEEDED[name], f"An export as {name}")
         with usable(program, args.model):
             args.model = model_file(args.model)
             if family_of(args.model):
@@ -103,8 +102,7 @@ def parse(arguments=None, program="export"):
         default=["saved_model"],
         metavar="FORMAT",
         help=f"one or more of {', '.join(ENDINGS)} (default: saved_model); "
-        "onnx needs keras-epsanet[export], preset (of KerasHub) and timm need "
-        "keras-epsanet[hub]",
+        "onnx, preset (of KerasHub) and timm need packages of their own",
     )
     _add_how(parser)
     args = parser.parse_args(arguments)

@@ -214,9 +214,7 @@ def import_av():
     try:
         import av
     except ImportError as error:
-        raise ImportError(
-            "Videos need PyAV: pip install keras-epsanet[video]"
-        ) from error
+        raise ImportError("Videos need PyAV: pip install av") from error
     # What is wrong with a file is said once, by an error.
     av.logging.set_level(av.logging.PANIC)
     return av

