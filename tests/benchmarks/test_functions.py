@@ -346,6 +346,18 @@ def test_operations_of_a_block_include_products(script, monkeypatch):
     assert attention.count("model").tolist() == [7, 23]
 
 
+@pytest.mark.parametrize("against, name", [("block", "abn"), ("network", "x")])
+def test_names_of_attentions_that_cannot_be_timed_are_refused(
+    script, monkeypatch, capsys, against, name
+):
+    attention = script("attention")
+    arguments = ["x", "--against", against, "--attentions", "se", name]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit):
+        attention.main()
+    assert f"{{'{name}'}} are none of ['psa'" in capsys.readouterr().err
+
+
 COMPOSITIONS = """
     se eca cbam bam triplet srm gc fca sa simam coordinate non_local a2 ema gsop
     position channel psa pyconv sk split res2net hs aa abn
