@@ -124,8 +124,11 @@ class GSoP(ImageLayer):
         centered = self.flatten(
             centered / ops.sqrt(ops.cast(pixels, features.dtype))
         )
-        equation = "npi,npj->nij" if self.is_last else "nip,njp->nij"
-        return ops.einsum(equation, centered, centered)
+        # A product of matrices: TensorFlow's `einsum` transposes first.
+        turned = ops.swapaxes(centered, 1, 2)
+        if self.is_last:
+            return ops.matmul(turned, centered)
+        return ops.matmul(centered, turned)
 
     def count_operations(self, input_shape):
         """Returns the operations of one call, for `keras_epsanet.complexity`.
