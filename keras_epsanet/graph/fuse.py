@@ -29,7 +29,8 @@ def fuse(model, group_channels=8):
     that its moving statistics give. Where it follows a convolution or a
     `Dense` layer they go into kernel and bias; where it follows a `PSA`,
     into the attention (equation 10) and a bias. A BatchNorm behind
-    anything else stays, and so does one whose input something else uses too.
+    anything else stays, and so does one that computes in another dtype, or
+    whose input something else uses too.
     Every other layer is copied with all its state: words and numbers learned
     by `adapt`, quantized weights, kernels with LoRA merged into them.
 
@@ -176,6 +177,8 @@ def _find_hosts(model):
             calls[norm] == calls[host] == uses[id(tensor)] == 1
             and not norm.renorm
             and _can_take(host, norm.axis % len(tensor.shape), tensor)
+            # Or range and type of the outputs would be those of the layer.
+            and host.compute_dtype == norm.compute_dtype
         ):
             hosts[norm] = host
     return hosts

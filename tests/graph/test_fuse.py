@@ -424,3 +424,25 @@ def test_what_is_an_output_too_keeps_its_norm(randomize):
     fused = fuse(model)
     assert norms(fused) == ["norm"]
     assert_same_calls(fused, model, image(2, 8, 8, 3))
+
+
+@pytest.mark.parametrize("host", [layers.Conv2D, GroupedConv2D, PSA])
+@pytest.mark.parametrize("dtypes", [("float16", "float32"), ("float32",) * 2])
+def test_a_batch_norm_of_another_dtype_keeps_its_range(host, dtypes):
+    narrow, wide = (f"mixed_{x}" if x == "float16" else x for x in dtypes)
+    x = inputs = keras.Input((4, 4, 16))
+    if host is PSA:
+        x = PSA(8, (3, 5), (1, 2), reduction=2, dtype=narrow)(x)
+    else:
+        x = host(8, 3, dtype=narrow)(x)
+    norm = BatchNormalization(dtype=wide, name="norm")
+    model = keras.Model(inputs, norm(x))
+    norm.gamma.assign(keras.ops.full((8,), 1e6))
+    fused = fuse(model)
+    assert norms(fused) == ["norm"] * (narrow != wide)
+    pixels = image(2, 4, 4, 16)
+    y, expected = fused(pixels), model(pixels)
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    y, expected = map(keras.ops.convert_to_numpy, (y, expected))
+    assert np.abs(expected).max() > 65504  # More than float16 has.
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e2)
