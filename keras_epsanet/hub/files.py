@@ -90,7 +90,7 @@ def published_folder(folder, files, keys):
             something, but not the first file with these keys.
     """
     check_local(folder)
-    folder = os.path.abspath(folder)
+    folder = os.path.realpath(folder)  # A link may point to no folder.
     _check_former(folder, files, keys)
     if not os.path.isdir(folder):
         os.makedirs(os.path.dirname(folder), exist_ok=True)

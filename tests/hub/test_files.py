@@ -139,6 +139,23 @@ def test_a_folder_appears_when_all_of_it_is_there(tmp_path):
     assert {x.name for x in folder.iterdir()} == {"model.json", "names.json"}
 
 
+def test_a_link_is_followed_wherever_it_points(tmp_path):
+    link, folder = tmp_path / "link", tmp_path / "a/published"
+    link.symlink_to(folder)
+    for text in (MODEL, f" {MODEL}"):  # To no folder, and to one.
+        with publish(link) as temporary:
+            write(pathlib.Path(temporary), model_json=text)
+        assert link.is_symlink() and not folder.is_symlink()
+        assert (folder / "model.json").read_text() == text
+    assert {x.name for x in tmp_path.iterdir()} == {"link", "a"}
+    folder.joinpath("model.json").unlink()
+    folder.rmdir()
+    folder.touch()
+    with pytest.raises(ValueError, match="not be a file. Received: folder="):
+        with publish(link):
+            raise AssertionError
+
+
 def test_files_of_before_are_replaced_and_others_stay(tmp_path):
     write(tmp_path, model_json=MODEL, names_json="old", sums_txt="old")
     mine = {"README_md": "card", "results_json": "mine", "my_h5": "mine"}
