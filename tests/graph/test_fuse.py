@@ -426,6 +426,24 @@ def test_what_is_an_output_too_keeps_its_norm(randomize):
     assert_same_calls(fused, model, image(2, 8, 8, 3))
 
 
+@pytest.mark.parametrize("gamma, kept", [(1e5, ["norm"]), (1e3, [])])
+def test_factors_beyond_the_range_of_float16_are_not_folded(gamma, kept):
+    x = inputs = keras.Input((4, 4, 4))
+    conv = layers.Conv2D(4, 1, kernel_initializer="ones", dtype="mixed_float16")
+    norm = BatchNormalization(dtype="mixed_float16", name="norm")
+    model = keras.Model(inputs, norm(conv(x)))
+    norm.gamma.assign(keras.ops.full((4,), gamma))
+    fused = fuse(model)
+    assert norms(fused) == kept
+    pixels = image(1, 4, 4, 4) / 50
+    y, expected = (
+        np.array(m.predict(pixels, verbose=0)) for m in (fused, model)
+    )
+    assert np.isfinite(expected).all()
+    y, expected = y.astype("float32"), expected.astype("float32")
+    np.testing.assert_allclose(y, expected, rtol=0.01, atol=gamma / 1000)
+
+
 @pytest.mark.parametrize("host", [layers.Conv2D, GroupedConv2D, PSA])
 @pytest.mark.parametrize("dtypes", [("float16", "float32"), ("float32",) * 2])
 def test_a_batch_norm_of_another_dtype_keeps_its_range(host, dtypes):
