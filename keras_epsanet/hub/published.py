@@ -1,6 +1,7 @@
 """Folders to be published, from a trained classifier and back."""
 
 from keras_epsanet.classification.inference import resizing
+from keras_epsanet.hub import timm_folders
 from keras_epsanet.hub.cards import SUMS
 from keras_epsanet.hub.class_names import FILE as CLASS_NAMES
 from keras_epsanet.hub.class_names import class_names_of, write_class_names
@@ -57,6 +58,24 @@ def save_preset(model, folder):
 
 
 WRITERS = {"preset": save_preset, "timm": save_timm}
+_KINDS = {
+    "preset": (FILES, KEYS),
+    "timm": (timm_folders.FILES, timm_folders.KEYS),
+}
+
+
+def published_as(kind, folder):
+    """`published_folder` of a kind, whose files are checked in between.
+
+    Args:
+        kind: `"preset"` or `"timm"`.
+        folder: Path of the folder.
+
+    Returns:
+        Context manager of the path of an empty folder, which the writer of
+        the kind takes.
+    """
+    return published_folder(folder, *_KINDS[kind])
 
 
 def open_published(folder, kind, model):
