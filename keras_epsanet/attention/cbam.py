@@ -79,8 +79,8 @@ class CBAM(ImageLayer):
             zero_gamma=True,
             **self.kernel_arguments(1),
         )
-        self.reduction = reduction
-        self.kernel_size = kernel_size
+        self.reduction = self.mlp.reduction
+        self.kernel_size = self.gate.kernel_size
         self.use_bias = use_bias
 
     def build(self, input_shape):

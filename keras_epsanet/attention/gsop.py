@@ -64,7 +64,7 @@ class GSoP(ImageLayer):
 
     def __init__(self, filters=128, strides=1, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(filters=filters, strides=strides)
+        filters, strides = check_positive(filters=filters, strides=strides)
         self.filters = filters
         self.strides = strides
         self.reduce_conv = self.make_pointwise(

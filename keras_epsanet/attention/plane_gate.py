@@ -35,7 +35,7 @@ class PlaneGate(CompositeLayer):
 
     def __init__(self, kernel_size=7, zero_gamma=False, **kwargs):
         super().__init__(**kwargs)
-        check_positive(kernel_size=kernel_size)
+        kernel_size = check_positive(kernel_size=kernel_size)
         self.kernel_size = kernel_size
         self.zero_gamma = zero_gamma
         self.conv = self.make_sublayer(

@@ -20,7 +20,11 @@ from keras_epsanet.commands.trained_models import model_file
 from keras_epsanet.detection import exported
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.trained_detectors import load_trained
-from keras_epsanet.hub.published import WRITERS, open_published
+from keras_epsanet.hub.published import (
+    WRITERS,
+    open_published,
+    published_as,
+)
 from keras_epsanet.ops.processor import vector_lanes
 from keras_epsanet.weights.public_detectors import family_of
 
@@ -197,7 +201,7 @@ def export(model, images, name, args):
     places = np.arange(-(-len(images) // size) * size) % len(images)
     batches = images[places.reshape(-1, size)]
     expected = np.stack([model.predict(x, verbose=0) for x in batches])
-    with whole(path, replace_folder=True) as temporary:
+    with _place(name, path) as temporary:
         write(model, batches, name, temporary, args.batch_size)
         run = load(temporary, name, batches.shape[1:], model)
         found = np.stack([run(x) for x in batches])
@@ -208,6 +212,15 @@ def export(model, images, name, args):
                 f"{name} differs from Keras by {difference:.1e} of the largest"
             )
     return path
+
+
+def _place(name, path):
+    """Context manager of the path to write to, before it appears."""
+    if name not in WRITERS:
+        return whole(path, replace_folder=True)
+    # What is published gets a card and a history, which stay. In a storage,
+    # where files cannot be replaced one by one, it must be new.
+    return whole(path) if storage.is_remote(path) else published_as(name, path)
 
 
 def path_of(name, args):
