@@ -1,6 +1,7 @@
 """YOLO's text files, read as contents of COCO's form."""
 
 import os
+import warnings
 
 from keras_epsanet import storage
 from keras_epsanet.data.bad_images import BadImages
@@ -21,8 +22,9 @@ def write_from_yolo(path, folder, part=None):
     `Annotations`. A line of a text file is a class and the center, width and
     height of a box, or the corners of a polygon, in shares of the image. The
     text files may also be beside the images, and the names in `classes.txt`.
-    An image without a text file has no objects; one that cannot be read is
-    left out, with a warning.
+    An image without a text file has no objects, and a part without any text
+    file is named in a warning; an image that cannot be read is left out, with
+    a warning.
 
     Args:
         path: Path of the JSON file that is written.
@@ -77,7 +79,8 @@ def read_yolo(folder):
             f"Received: {folder} with {', '.join(twice)} twice"
         )
     return {
-        part: _contents(folder, files, names) for part, files in parts.items()
+        part: _contents(folder, part, files, names)
+        for part, files in parts.items()
     }
 
 
@@ -172,8 +175,9 @@ def _part(folder, part):
     return []
 
 
-def _contents(folder, files, names):
+def _contents(folder, part, files, names):
     images, annotations, bad = [], [], BadImages(len(files))
+    is_labeled = False
     for number, path in enumerate(files, start=1):
         try:
             height, width = upright_size(path)
@@ -188,9 +192,17 @@ def _contents(folder, files, names):
                 "height": height,
             }
         )
-        for entry in _read_labels(path, width, height, len(names)):
+        label_file = _label_file(path)
+        is_labeled |= label_file is not None
+        for entry in _read_labels(label_file, width, height, len(names)):
             entry |= {"id": len(annotations) + 1, "image_id": number}
             annotations.append({**entry, "iscrowd": 0})
+    if images and not is_labeled:
+        warnings.warn(
+            "No image has a text file, so there are no objects. Received: "
+            f"{folder} with {part}, without {_label_places(files[0])[0]}",
+            stacklevel=2,
+        )
     return {
         "images": images,
         "annotations": annotations,
@@ -200,25 +212,36 @@ def _contents(folder, files, names):
     }
 
 
-def _read_labels(path, width, height, num_classes):
+def _label_places(path):
+    """The text files that an image may have, of which the first one counts."""
     stem = os.path.splitext(path)[0]
-    head, middle, tail = stem.rpartition(f"{os.sep}images{os.sep}")
-    places = [f"{head}{os.sep}labels{os.sep}{tail}"] if middle else []
-    for place in [*places, stem]:
-        if storage.isfile(f"{place}.txt"):
-            with storage.open_file(
-                f"{place}.txt", encoding="utf-8-sig"
-            ) as file:
-                lines = list(enumerate(file, start=1))
-            return [
-                _read_line(line, width, height, num_classes, place, number)
-                for number, line in lines
-                if line.strip()
-            ]
-    return []
+    *folders, name = stem.split(os.sep)
+    places = [f"{stem}.txt"]
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        folders[last] = "labels"
+        places.insert(0, os.sep.join([*folders, f"{name}.txt"]))
+    return places
 
 
-def _read_line(line, width, height, num_classes, place, number):
+def _label_file(path):
+    return next(filter(storage.isfile, _label_places(path)), None)
+
+
+def _read_labels(path, width, height, num_classes):
+    """The objects in a text file; none without a file."""
+    if path is None:
+        return []
+    with storage.open_file(path, encoding="utf-8-sig") as file:
+        lines = list(enumerate(file, start=1))
+    return [
+        _read_line(line, width, height, num_classes, path, number)
+        for number, line in lines
+        if line.strip()
+    ]
+
+
+def _read_line(line, width, height, num_classes, path, number):
     try:
         label, *values = map(float, line.split())
         is_box = len(values) == 4
@@ -229,7 +252,7 @@ def _read_line(line, width, height, num_classes, place, number):
         raise ValueError(
             f"A line must be a class from 0 to {num_classes - 1} and a box of "
             "four numbers or a polygon of six and more. "
-            f"Received: {line.strip()!r} in line {number} of {place}.txt"
+            f"Received: {line.strip()!r} in line {number} of {path}"
         ) from None
     xs, ys = (
         [side * value for value in values[i::2]]

@@ -121,6 +121,35 @@ def test_a_list_of_images_may_be_named(tmp_path):
     assert image["file_name"] == "images/b.jpg"
 
 
+@pytest.mark.parametrize("place", [".", "", "./", "../{name}"])
+def test_labels_are_found_from_the_folder_itself(tmp_path, monkeypatch, place):
+    """Where a list names images, of which no folder is above `images`."""
+    write(tmp_path, "images/train", "labels/train", "a", BOX)
+    (tmp_path / "train.txt").write_text("./images/train/a.jpg\n")
+    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    monkeypatch.chdir(tmp_path)
+    contents = read_yolo(place.format(name=tmp_path.name) or ".")["train"]
+    assert len(contents["annotations"]) == 1
+    assert contents["images"][0]["file_name"] == "images/train/a.jpg"
+
+
+def test_an_image_may_be_called_images(tmp_path):
+    write(tmp_path, "images/train", "labels/train", "images", BOX)
+    (tmp_path / "data.yaml").write_text(NAMES + "train: images/train\n")
+    assert len(read_yolo(tmp_path)["train"]["annotations"]) == 1
+
+
+def test_a_part_without_any_text_file_is_named(folder):
+    (folder / "labels/val").rename(folder / "labels/validation")
+    with pytest.warns(UserWarning) as caught:
+        parts = read_yolo(folder)
+    (warning,) = caught
+    message = str(warning.message)
+    assert f"Received: {folder} with val" in message
+    assert str(folder / "labels/val/val1.txt") in message
+    assert not parts["val"]["annotations"] and parts["train"]["annotations"]
+
+
 def test_a_list_of_images_in_a_storage_may_be_named(tmp_path):
     tf = pytest.importorskip("tensorflow")
     write(tmp_path, "images", "labels", "b", BOX)
