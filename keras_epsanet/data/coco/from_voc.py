@@ -8,6 +8,7 @@ from keras_epsanet.data.class_folders import ENDINGS
 from keras_epsanet.data.coco.layouts import PARTS, WHOLE
 from keras_epsanet.data.coco.part_files import write_parts
 from keras_epsanet.data.decode import decode_image
+from keras_epsanet.data.text_files import list_names
 
 _IMAGES = ("JPEGImages", "images", "")
 
@@ -88,10 +89,9 @@ def _xml_files(folder):
     """The folder of the XML files, and their names without the ending."""
     for where in ("Annotations", ""):
         path = os.path.join(folder, where)
-        names = sorted(storage.listdir(path)) if storage.isdir(path) else []
-        names = [x.removesuffix(".xml") for x in names if x.endswith(".xml")]
+        names = list_names(path, ".xml")
         if names:
-            return path, names
+            return path, [name.removesuffix(".xml") for name in names]
     return folder, []
 
 

@@ -9,12 +9,14 @@ from keras_epsanet.data.coco.layouts import NAMES, PARTS, WHOLE
 from keras_epsanet.data.coco.part_files import write_parts
 from keras_epsanet.data.decode import upright_size
 from keras_epsanet.data.image_files import list_files
+from keras_epsanet.data.text_files import list_names
 
 
 def write_from_yolo(path, folder, part=None):
     """Writes a COCO annotation file of a folder in YOLO's form.
 
         folder/data.yaml            names, and where train and val are
+                                    (or dataset.yaml, or another with names)
         folder/images/train/1.jpg ...
         folder/labels/train/1.txt ...
 
@@ -46,15 +48,17 @@ def write_from_yolo(path, folder, part=None):
     return write_parts(path, read_yolo(folder), part)
 
 
+# What describes such a folder, unless another .yaml file has names.
+_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+
+
 def is_yolo(folder):
     """Whether a folder is in YOLO's form.
 
     Args:
         folder: Path.
     """
-    return bool(_yaml_file(folder)) or storage.isfile(
-        os.path.join(folder, "classes.txt")
-    )
+    return bool(_yaml_file(folder)) or storage.isfile(_text_file(folder))
 
 
 def read_yolo(folder):
@@ -85,9 +89,30 @@ def read_yolo(folder):
 
 
 def _yaml_file(folder):
-    names = sorted(storage.listdir(folder)) if storage.isdir(folder) else []
-    files = [x for x in names if x.endswith((".yaml", ".yml"))]
-    return os.path.join(folder, files[0]) if files else None
+    """The file that describes a folder, or one that has mistakes, or `None`."""
+    files = [
+        os.path.join(folder, name)
+        for name in list_names(folder, (".yaml", ".yml"))
+    ]
+    usual = [os.path.join(folder, name) for name in _YAML_NAMES]
+    chosen = [path for path in usual if path in files]
+    # Trainings leave others, such as Ultralytics' args.yaml.
+    chosen = chosen or list(filter(_has_names, files))
+    if not chosen and not storage.isfile(_text_file(folder)):
+        chosen = files
+    return chosen[0] if chosen else None
+
+
+def _text_file(folder):
+    return os.path.join(folder, "classes.txt")
+
+
+def _has_names(path):
+    try:
+        contents = _load_yaml(path)
+    except ValueError:
+        return False
+    return isinstance(contents, dict) and bool(contents.get("names"))
 
 
 def _describe(folder):
@@ -95,7 +120,7 @@ def _describe(folder):
     path = _yaml_file(folder)
     if path is not None:
         return _read_yaml(folder, path)
-    path = os.path.join(folder, "classes.txt")
+    path = _text_file(folder)
     if not storage.isfile(path):
         raise ValueError(
             "`folder` must have a .yaml file or classes.txt with the names of "
@@ -108,7 +133,7 @@ def _describe(folder):
     return names, parts or {WHOLE: list_files([folder])}
 
 
-def _read_yaml(folder, path):
+def _load_yaml(path):
     try:
         import yaml
     except ImportError as error:
@@ -118,9 +143,13 @@ def _read_yaml(folder, path):
         ) from error
     try:
         with storage.open_file(path, encoding="utf-8-sig") as file:
-            contents = yaml.safe_load(file)
+            return yaml.safe_load(file)
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read as YAML: {error}") from error
+
+
+def _read_yaml(folder, path):
+    contents = _load_yaml(path)
     names = contents.get("names") if isinstance(contents, dict) else None
     if isinstance(names, dict):
         names = [names.get(i) for i in range(len(names))]

@@ -173,3 +173,14 @@ def test_the_file_is_written_as_a_whole(folder, monkeypatch):
     monkeypatch.setattr(part_files, "write_file", written.__setitem__)
     coco.write_from_voc("a.json", folder, "val")
     assert json.loads(written["a.json"]) == read_voc(folder)["val"]
+
+
+def test_hidden_files_are_left_out(folder):
+    """As macOS leaves them on other systems' disks."""
+    (folder / "Annotations/._a.xml").write_bytes(b"\0\5\x16\7\xff")
+    assert len(read_voc(folder)["all"]["images"]) == 3
+
+
+def test_a_hidden_file_makes_no_such_folder(tmp_path):
+    (tmp_path / "._a.xml").write_bytes(b"\0\5\x16\7\xff")
+    assert not is_voc(tmp_path)

@@ -283,3 +283,35 @@ def test_the_file_is_written_as_a_whole(folder, monkeypatch):
     monkeypatch.setattr(part_files, "write_file", written.__setitem__)
     coco.write_from_yolo("a.json", folder, "val")
     assert json.loads(written["a.json"]) == read_yolo(folder)["val"]
+
+
+def test_other_programs_files_are_not_the_description(folder):
+    """Ultralytics' `args.yaml` of a training, and what macOS leaves."""
+    (folder / "args.yaml").write_text("task: detect\nepochs: 3\n")
+    (folder / "._data.yaml").write_bytes(b"\0\5\x16\7\xff")
+    assert len(read_yolo(folder)["train"]["images"]) == 3
+    # Of another name, too.
+    (folder / "data.yaml").rename(folder / "fruit.yaml")
+    (folder / "broken.yaml").write_text("a: [")
+    assert is_yolo(folder)
+    assert len(read_yolo(folder)["train"]["images"]) == 3
+
+
+@pytest.mark.parametrize("name", ["data.yml", "dataset.yaml"])
+def test_the_usual_name_comes_before_others(folder, name):
+    (folder / "a.yaml").write_text("names: [nothing]\n")
+    (folder / "data.yaml").rename(folder / name)
+    categories = read_yolo(folder)["train"]["categories"]
+    assert [x["name"] for x in categories] == ["fig", "pear"]
+
+
+def test_without_names_in_yaml_those_of_the_text_file_count(tmp_path):
+    write(tmp_path, "images", "labels", "a", BOX)
+    (tmp_path / "args.yaml").write_text("task: detect\n")
+    (tmp_path / "classes.txt").write_text("fig\npear\n")
+    assert len(read_yolo(tmp_path)["all"]["annotations"]) == 1
+
+
+def test_a_hidden_file_makes_no_such_folder(tmp_path):
+    (tmp_path / "._data.yaml").write_bytes(b"\0\5\x16\7\xff")
+    assert not is_yolo(tmp_path)

@@ -1,0 +1,31 @@
+"""Text files that other programs write, and what lies beside them."""
+
+from keras_epsanet import storage
+
+
+def list_names(folder, endings):
+    """Lists the files of a folder that have one of several endings.
+
+    Args:
+        folder: Path, which need not exist.
+        endings: String or tuple of strings, such as `".xml"`.
+
+    Returns:
+        Sorted list of names. Hidden ones are left out, such as `._data.yaml`,
+        which macOS leaves beside `data.yaml` on other systems' disks.
+
+    Example:
+
+    >>> import os, pathlib
+    >>> os.makedirs("fruit")
+    >>> for name in ("b.xml", "a.xml", "._a.xml", "a.jpg"):
+    ...     pathlib.Path(f"fruit/{name}").touch()
+    >>> list_names("fruit", ".xml"), list_names("none", ".xml")
+    (['a.xml', 'b.xml'], [])
+    """
+    names = storage.listdir(folder) if storage.isdir(folder) else []
+    return sorted(
+        name
+        for name in names
+        if name.endswith(endings) and not name.startswith(".")
+    )
