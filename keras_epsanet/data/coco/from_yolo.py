@@ -153,21 +153,43 @@ def _read_yaml(folder, path):
     names = contents.get("names") if isinstance(contents, dict) else None
     if isinstance(names, dict):
         names = [names.get(i) for i in range(len(names))]
-    if not names or not all(isinstance(x, (str, int, float)) for x in names):
+    if (
+        not isinstance(names, list)
+        or not names
+        or not all(isinstance(x, (str, int, float)) for x in names)
+    ):
         raise ValueError(
             "A .yaml file must have `names`, a list or a dictionary from "
             f"numbers from 0 on. Received: {path} with names={names}"
         )
-    base = os.path.join(folder, str(contents.get("path") or ""))
+    place = contents.get("path")
+    if isinstance(place, (list, dict)):
+        raise ValueError(
+            "`path` of a .yaml file must be a string. "
+            f"Received: {path} with path={place}"
+        )
+    base = os.path.join(folder, str(place or ""))
     parts = {}
     for part in PARTS:
-        listed = contents.get(part) or []
-        listed = [listed] if isinstance(listed, str) else listed
+        listed = _as_list(path, part, contents.get(part))
         files = [x for y in listed for x in _listed(folder, base, y, path)]
         files = files or _part(folder, part)
         if files:
             parts[part] = files
     return [str(x) for x in names], parts or {WHOLE: list_files([folder])}
+
+
+def _as_list(path, part, value):
+    """What a .yaml file says where the images of a part are."""
+    values = (
+        value if isinstance(value, list) else ["" if value is None else value]
+    )
+    if not all(isinstance(x, str) for x in values):
+        raise ValueError(
+            f"`{part}` of a .yaml file must be a string or a list of strings. "
+            f"Received: {path} with {part}={value}"
+        )
+    return [x for x in values if x]
 
 
 def _listed(folder, base, value, path):

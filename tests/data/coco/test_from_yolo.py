@@ -219,6 +219,13 @@ def test_mistakes_are_named_with_their_line(folder, line):
         ("- 1", "names=None"),
         ("a: [", "cannot be read as YAML"),
         (NAMES + "train: none", "none, which is not there"),
+        (NAMES + "val: 3", "with val=3"),
+        (NAMES + "val: 0", "with val=0"),
+        (NAMES + "val: [images/val, 1]", r"with val=\['images/val', 1\]"),
+        (NAMES + "train: {a: 1}", "with train={'a': 1}"),
+        (NAMES + "path: [a]", r"with path=\['a'\]"),
+        ("names: 3", "names=3"),
+        ("names: fig", "names=fig"),
     ],
 )
 def test_mistakes_of_the_yaml_file_are_named(folder, text, message):
