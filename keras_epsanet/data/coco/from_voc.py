@@ -8,7 +8,7 @@ from keras_epsanet.data.class_folders import ENDINGS
 from keras_epsanet.data.coco.layouts import PARTS, WHOLE
 from keras_epsanet.data.coco.part_files import write_parts
 from keras_epsanet.data.decode import decode_image
-from keras_epsanet.data.text_files import list_names
+from keras_epsanet.data.text_files import list_names, read_text
 
 _IMAGES = ("JPEGImages", "images", "")
 
@@ -101,8 +101,7 @@ def _parts(folder, names):
         path = os.path.join(folder, "ImageSets", "Main", f"{part}.txt")
         if not storage.isfile(path):
             continue
-        with storage.open_file(path, encoding="utf-8") as file:
-            parts[part] = file.read().split()
+        parts[part] = read_text(path).split()
         missing = [x for x in parts[part] if x not in names]
         if missing:
             raise ValueError(

@@ -9,7 +9,7 @@ from keras_epsanet.data.coco.layouts import NAMES, PARTS, WHOLE
 from keras_epsanet.data.coco.part_files import write_parts
 from keras_epsanet.data.decode import upright_size
 from keras_epsanet.data.image_files import list_files
-from keras_epsanet.data.text_files import list_names
+from keras_epsanet.data.text_files import list_names, read_text
 
 
 def write_from_yolo(path, folder, part=None):
@@ -126,8 +126,7 @@ def _describe(folder):
             "`folder` must have a .yaml file or classes.txt with the names of "
             f"the classes. Received: folder={folder}"
         )
-    with storage.open_file(path, encoding="utf-8-sig") as file:
-        names = [line.strip() for line in file if line.strip()]
+    names = _lines(path)
     parts = {part: _part(folder, part) for part in PARTS}
     parts = {part: files for part, files in parts.items() if files}
     return names, parts or {WHOLE: list_files([folder])}
@@ -204,14 +203,18 @@ def _listed(folder, base, value, path):
         if storage.isdir(place):
             return list_files([place])
         if storage.isfile(place):
-            with storage.open_file(place, encoding="utf-8") as file:
-                lines = [x.strip() for x in file if x.strip()]
             root = os.path.dirname(place)
-            return [storage.normpath(os.path.join(root, x)) for x in lines]
+            paths = [os.path.join(root, x) for x in _lines(place)]
+            return [storage.normpath(x) for x in paths]
     raise ValueError(
         f"A .yaml file must name folders that there are. Received: {path} "
         f"with {value}, which is not there"
     )
+
+
+def _lines(path):
+    lines = map(str.strip, read_text(path).split("\n"))
+    return [line for line in lines if line]
 
 
 def _part(folder, part):
@@ -283,11 +286,9 @@ def _read_labels(path, width, height, num_classes):
     """The objects in a text file; none without a file."""
     if path is None:
         return []
-    with storage.open_file(path, encoding="utf-8-sig") as file:
-        lines = list(enumerate(file, start=1))
     return [
         _read_line(line, width, height, num_classes, path, number)
-        for number, line in lines
+        for number, line in enumerate(read_text(path).split("\n"), start=1)
         if line.strip()
     ]
 

@@ -184,3 +184,17 @@ def test_hidden_files_are_left_out(folder):
 def test_a_hidden_file_makes_no_such_folder(tmp_path):
     (tmp_path / "._a.xml").write_bytes(b"\0\5\x16\7\xff")
     assert not is_voc(tmp_path)
+
+
+def test_a_list_that_is_no_utf8_is_named(folder):
+    path = folder / "ImageSets/Main/train.txt"
+    path.write_text("a\n", encoding="utf-16")
+    with pytest.raises(ValueError, match="must be UTF-8") as caught:
+        read_voc(folder)
+    assert str(caught.value).endswith(f"Received: {path}")
+
+
+def test_a_list_may_begin_with_a_mark(folder):
+    path = folder / "ImageSets/Main/train.txt"
+    path.write_text("a\n", encoding="utf-8-sig")
+    assert len(read_voc(folder)["train"]["images"]) == 1

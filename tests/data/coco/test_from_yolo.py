@@ -322,3 +322,25 @@ def test_without_names_in_yaml_those_of_the_text_file_count(tmp_path):
 def test_a_hidden_file_makes_no_such_folder(tmp_path):
     (tmp_path / "._data.yaml").write_bytes(b"\0\5\x16\7\xff")
     assert not is_yolo(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["labels/train/train1.txt", "train.txt", "classes.txt"]
+)
+def test_files_that_are_no_utf8_are_named(folder, name):
+    if name == "train.txt":
+        (folder / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    if name == "classes.txt":
+        (folder / "data.yaml").unlink()
+    (folder / name).write_text("fig\n", encoding="utf-16")
+    with pytest.raises(ValueError, match="must be UTF-8") as caught:
+        read_yolo(folder)
+    assert str(caught.value).endswith(f"Received: {folder / name}")
+
+
+def test_a_list_may_begin_with_a_mark(tmp_path):
+    write(tmp_path, "images", "labels", "b", BOX)
+    text = "./images/b.jpg\n"
+    (tmp_path / "train.txt").write_text(text, encoding="utf-8-sig")
+    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    assert len(read_yolo(tmp_path)["train"]["annotations"]) == 1
