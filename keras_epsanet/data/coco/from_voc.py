@@ -101,7 +101,8 @@ def _parts(folder, names):
         path = os.path.join(folder, "ImageSets", "Main", f"{part}.txt")
         if not storage.isfile(path):
             continue
-        parts[part] = read_text(path).split()
+        # Two lists in one name an image twice.
+        parts[part] = list(dict.fromkeys(read_text(path).split()))
         missing = [x for x in parts[part] if x not in names]
         if missing:
             raise ValueError(

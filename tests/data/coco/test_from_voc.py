@@ -198,3 +198,10 @@ def test_a_list_may_begin_with_a_mark(folder):
     path = folder / "ImageSets/Main/train.txt"
     path.write_text("a\n", encoding="utf-8-sig")
     assert len(read_voc(folder)["train"]["images"]) == 1
+
+
+def test_an_image_that_is_listed_twice_is_read_once(folder, tmp_path):
+    (folder / "ImageSets/Main/train.txt").write_text("c\na\nc\n")
+    coco.write_from_voc(tmp_path / "a.json", folder, "train")
+    images = coco.Annotations(tmp_path / "a.json", folder).images
+    assert [x.id for x in images] == [3, 1]
