@@ -7,7 +7,8 @@ import pytest
 
 from keras_epsanet.data import coco
 from keras_epsanet.data.coco import part_files
-from keras_epsanet.data.coco.from_yolo import is_yolo, read_yolo
+from keras_epsanet.data.coco.from_yolo import read_yolo
+from keras_epsanet.data.coco.yolo_folders import is_yolo
 
 pytest.importorskip("pycocotools")
 if keras.backend.backend() != "tensorflow":
@@ -210,30 +211,6 @@ def test_mistakes_are_named_with_their_line(folder, line):
     assert str(caught.value).endswith(f"Received: '{line}' in line 2 of {path}")
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "names=None"),
-        ("names: {1: fig}", "names="),
-        ("names: []", "names="),
-        ("- 1", "names=None"),
-        ("a: [", "cannot be read as YAML"),
-        (NAMES + "train: none", "none, which is not there"),
-        (NAMES + "val: 3", "with val=3"),
-        (NAMES + "val: 0", "with val=0"),
-        (NAMES + "val: [images/val, 1]", r"with val=\['images/val', 1\]"),
-        (NAMES + "train: {a: 1}", "with train={'a': 1}"),
-        (NAMES + "path: [a]", r"with path=\['a'\]"),
-        ("names: 3", "names=3"),
-        ("names: fig", "names=fig"),
-    ],
-)
-def test_mistakes_of_the_yaml_file_are_named(folder, text, message):
-    (folder / "data.yaml").write_text(text)
-    with pytest.raises(ValueError, match=f"data.yaml.*{message}"):
-        read_yolo(folder)
-
-
 def test_an_image_that_cannot_be_read_is_left_out(folder):
     (folder / "images/train/none.jpg").write_text("no image")
     with pytest.warns(UserWarning, match="An image is skipped.*none.jpg"):
@@ -269,12 +246,6 @@ def test_files_may_begin_with_a_mark(tmp_path, file):
     assert contents["annotations"][0]["category_id"] == 2
 
 
-def test_names_of_a_dictionary_go_by_their_numbers(folder):
-    (folder / "data.yaml").write_text("names: {1: pear, 0: fig}\n")
-    categories = read_yolo(folder)["train"]["categories"]
-    assert [x["name"] for x in categories] == ["fig", "pear"]
-
-
 def test_the_last_folder_of_images_has_labels_beside_it(tmp_path):
     inner = "images/mine"
     write(tmp_path, f"{inner}/images/train", f"{inner}/labels/train", "a", BOX)
@@ -290,38 +261,6 @@ def test_the_file_is_written_as_a_whole(folder, monkeypatch):
     monkeypatch.setattr(part_files, "write_file", written.__setitem__)
     coco.write_from_yolo("a.json", folder, "val")
     assert json.loads(written["a.json"]) == read_yolo(folder)["val"]
-
-
-def test_other_programs_files_are_not_the_description(folder):
-    """Ultralytics' `args.yaml` of a training, and what macOS leaves."""
-    (folder / "args.yaml").write_text("task: detect\nepochs: 3\n")
-    (folder / "._data.yaml").write_bytes(b"\0\5\x16\7\xff")
-    assert len(read_yolo(folder)["train"]["images"]) == 3
-    # Of another name, too.
-    (folder / "data.yaml").rename(folder / "fruit.yaml")
-    (folder / "broken.yaml").write_text("a: [")
-    assert is_yolo(folder)
-    assert len(read_yolo(folder)["train"]["images"]) == 3
-
-
-@pytest.mark.parametrize("name", ["data.yml", "dataset.yaml"])
-def test_the_usual_name_comes_before_others(folder, name):
-    (folder / "a.yaml").write_text("names: [nothing]\n")
-    (folder / "data.yaml").rename(folder / name)
-    categories = read_yolo(folder)["train"]["categories"]
-    assert [x["name"] for x in categories] == ["fig", "pear"]
-
-
-def test_without_names_in_yaml_those_of_the_text_file_count(tmp_path):
-    write(tmp_path, "images", "labels", "a", BOX)
-    (tmp_path / "args.yaml").write_text("task: detect\n")
-    (tmp_path / "classes.txt").write_text("fig\npear\n")
-    assert len(read_yolo(tmp_path)["all"]["annotations"]) == 1
-
-
-def test_a_hidden_file_makes_no_such_folder(tmp_path):
-    (tmp_path / "._data.yaml").write_bytes(b"\0\5\x16\7\xff")
-    assert not is_yolo(tmp_path)
 
 
 @pytest.mark.parametrize(
