@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from keras_epsanet.integers import check_all_positive, check_positive
+from keras_epsanet.integers import (
+    check_all_positive,
+    check_positive,
+    is_integer,
+)
 from keras_epsanet.layers import PSA
 
 
@@ -28,3 +32,8 @@ def test_numbers_of_numpy_are_integers_too():
     check_all_positive("sizes", (np.int32(3), 5))
     layer = PSA(np.int64(64), kernel_sizes=(np.int64(3), 5), groups=(1, 4))
     assert PSA.from_config(layer.get_config()).filters == 64
+
+
+def test_integers_of_any_sign_are_told_from_others():
+    assert all(map(is_integer, (-1, 0, 2**40, np.int64(-1), np.uint8(0))))
+    assert not any(map(is_integer, ("1", 1.0, None, False, (1,))))
