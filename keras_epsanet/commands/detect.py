@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_epsanet import detection, storage
 from keras_epsanet.atomic import write_file
-from keras_epsanet.commands.detect_video import run_videos
+from keras_epsanet.commands.detect_video import picture_ending, run_videos
 from keras_epsanet.commands.options import (
     add_detector_options,
     open_detector,
@@ -53,7 +53,9 @@ def main(arguments=None, program="detect"):
         with usable(program, args.weights or args.run):
             detector = open_detector(args)
         findings = Findings(detector.class_names)
-        pictures = picture_names(files)
+        pictures = picture_names(
+            files, lambda path: picture_ending(path, args.frames)
+        )
         images = [path for path in files if not is_video(path)]
         try:
             pairs = decoded(images, skipped, program)

@@ -107,6 +107,19 @@ def test_frames_are_drawn_into_pictures(model, tmp_path):
     assert np.ptp(second[170:215, 90:100], axis=-1).max() > 60
 
 
+def test_frames_and_images_have_folders_of_their_own(model, tmp_path):
+    write("clip.mp4", frames=1)
+    (tmp_path / "clip").mkdir()
+    image = np.zeros((HEIGHT, WIDTH, 3))
+    keras.utils.save_img("clip/000000.jpg", image, scale=False)
+    run("--frames", images=["clip.mp4", "clip/000000.jpg"])
+    found = sorted((tmp_path / "found").rglob("*.png"))
+    assert [str(x.relative_to(tmp_path / "found")) for x in found] == [
+        "clip/000000.png",
+        "clip.mp4/000000.png",
+    ]
+
+
 def test_results_have_the_numbers_of_the_frames(model):
     write("clip.mp4")
     keras.utils.save_img("a.png", np.zeros((HEIGHT, WIDTH, 3)), scale=False)
