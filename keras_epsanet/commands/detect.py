@@ -13,6 +13,7 @@ from keras_epsanet.commands.options import (
     add_detector_options,
     open_detector,
 )
+from keras_epsanet.commands.outputs import check_targets
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     check_installed,
@@ -50,12 +51,13 @@ def main(arguments=None, program="detect"):
         videos = [path for path in files if is_video(path)]
         if videos:
             check_installed(["av"], "A video", "video")
-        with usable(program, args.weights or args.run):
-            detector = open_detector(args)
-        findings = Findings(detector.class_names)
         pictures = picture_names(
             files, lambda path: picture_ending(path, args.frames)
         )
+        check_outputs(args, files, pictures)
+        with usable(program, args.weights or args.run):
+            detector = open_detector(args)
+        findings = Findings(detector.class_names)
         images = [path for path in files if not is_video(path)]
         try:
             pairs = decoded(images, skipped, program)
@@ -71,6 +73,23 @@ def main(arguments=None, program="detect"):
         report(findings, len(images) - len(skipped), args, bool(videos))
         end_if_broken(program, videos, broken)
         end_if_skipped(program, images, skipped)
+
+
+def check_outputs(args, files, pictures):
+    """Checks, before any work, where pictures and tables are written.
+
+    Args:
+        args: What `parse` returned.
+        files: List of the paths of all images and videos.
+        pictures: Dictionary from the paths to names of pictures.
+
+    Raises:
+        ValueError: If one of the files would be replaced.
+    """
+    targets = {x: os.path.join(args.output, pictures[x]) for x in files}
+    tables = [x for x in (args.json, args.csv) if x is not None]
+    folders = [targets[x] for x in files if args.frames and is_video(x)]
+    check_targets([*targets.values(), *tables], files, folders)
 
 
 def parse(arguments=None, program="detect"):

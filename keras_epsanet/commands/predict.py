@@ -13,6 +13,7 @@ from keras_epsanet.classification.inference import (
     same_shapes,
 )
 from keras_epsanet.commands.options import MODEL, positive
+from keras_epsanet.commands.outputs import check_targets
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
@@ -53,6 +54,8 @@ def predict(args, program):
     """
     files, skipped, found = list_files(args.images), [], []
     end_if_no_files(program, files, args.images)
+    if args.output is not None:
+        check_targets([args.output], files)
     with usable(program, args.model):
         model = load_classifier(args.model)
     names = find_class_names(model)

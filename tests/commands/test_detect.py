@@ -198,6 +198,36 @@ def test_files_are_written_as_a_whole(model, monkeypatch, tmp_path):
     assert not (tmp_path / "a.csv").exists()
 
 
+@pytest.mark.parametrize("output", ["photos", "linked", "photos/../photos"])
+def test_images_are_not_replaced_by_their_pictures(
+    model, monkeypatch, tmp_path, output
+):
+    write_image(tmp_path / "photos/a.png")
+    before = (tmp_path / "photos/a.png").read_bytes()
+    (tmp_path / "linked").symlink_to("photos")
+    monkeypatch.setattr(detect, "open_detector", None)  # Before any work.
+    with pytest.raises(SystemExit) as caught:
+        run("--output", output, images=["photos"])
+    assert caught.value.code == (
+        "detect: What is written must not replace what is read. "
+        f"Received: {output}/a.png, which is photos/a.png"
+    )
+    assert (tmp_path / "photos/a.png").read_bytes() == before
+
+
+def test_pictures_of_other_names_may_lie_beside_the_images(model, tmp_path):
+    write_image(tmp_path / "photos/a.jpg")
+    run("--output", "photos", images=["photos"])
+    assert pictures(tmp_path / "photos") == ["a.png"]
+    # Which are images then, and their pictures have names of their own.
+    run("--output", "photos", images=["photos"])
+    assert pictures(tmp_path / "photos") == [
+        "a.jpg.png",
+        "a.png",
+        "a.png.png",
+    ]
+
+
 def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):
     for name in ("b/1.png", "a/1.jpg", "a/c/1.webp.jpg", "a/1.png"):
         write_image(tmp_path / "images" / name)

@@ -198,6 +198,15 @@ def test_a_file_that_cannot_be_written_ends_with_a_line(model, folder):
         predict.main([folder, "--model", model, "--output", "none/a.csv"])
 
 
+def test_a_table_does_not_replace_what_is_read(folder, tmp_path):
+    (tmp_path / "a.csv").write_text("an image, perhaps")
+    arguments = [folder, "a.csv", "--output", "./a.csv"]
+    message = "predict: What .* Received: ./a.csv, which is a.csv"
+    with pytest.raises(SystemExit, match=message):
+        predict.main(arguments)
+    assert (tmp_path / "a.csv").read_text() == "an image, perhaps"
+
+
 def test_a_model_without_class_names_is_refused(tmp_path):
     image = keras.Input((32, 32, 3))
     keras.Model(image, image).save(tmp_path / "model.keras")
