@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from keras_epsanet.commands.outputs import check_targets
+from keras_epsanet.commands.outputs import check_targets, check_writable
 
 
 def test_files_are_the_same_by_whatever_path(tmp_path, monkeypatch):
@@ -29,3 +29,23 @@ def test_files_of_a_storage_are_compared_too():
     check_targets(["gs://a/1.png"], ["gs://b/1.png", "a/1.png"])
     with pytest.raises(ValueError, match="which is gs://a/1.png"):
         check_targets(["gs://a/b/../1.png"], ["gs://a/1.png"])
+
+
+def test_what_can_be_written_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "former.csv").write_text("former")
+    for path in ("a.csv", "former.csv", str(tmp_path / "b.csv"), "gs://a/b"):
+        check_writable(path)
+    assert os.listdir() == ["former.csv"]
+    assert (tmp_path / "former.csv").read_text() == "former"
+
+
+@pytest.mark.parametrize("path", ["/proc/a", "none/a", "", "file/a"])
+def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    path = path or str(tmp_path)
+    with pytest.raises(OSError) as caught:
+        check_writable(path)
+    assert str(caught.value).startswith(f"{path} cannot be written: ")
+    assert ".tmp" not in str(caught.value)
