@@ -78,5 +78,10 @@ def python_integers(value):
 
 def is_positive(value):
     """Whether a value is a positive integer, of Python or of NumPy."""
-    is_integer = isinstance(value, numbers.Integral)
-    return is_integer and not isinstance(value, bool) and value > 0
+    return is_integer(value) and value > 0
+
+
+def is_integer(value):
+    """Whether a value is an integer, of Python or of NumPy, and no boolean."""
+    is_number = isinstance(value, numbers.Integral)
+    return is_number and not isinstance(value, bool)

@@ -15,6 +15,7 @@ from keras_epsanet import (
 from keras_epsanet.integers import (
     check_all_positive,
     check_positive,
+    is_integer,
     python_integers,
 )
 from keras_epsanet.layers import PSA, SPC, GroupedConv2D, SEWeight
@@ -153,3 +154,8 @@ def test_backbones_keep_python_s(cls, arguments, tmp_path):
     backbone.save(tmp_path / "model.keras")
     copy = keras.saving.load_model(tmp_path / "model.keras")
     assert copy.get_config() == backbone.get_config()
+
+
+def test_integers_of_any_sign_are_told_from_others():
+    assert all(map(is_integer, (-1, 0, 2**40, np.int64(-1), np.uint8(0))))
+    assert not any(map(is_integer, ("1", 1.0, None, False, (1,))))

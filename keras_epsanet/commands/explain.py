@@ -11,6 +11,7 @@ from keras_epsanet.classification import evaluation, pictures
 from keras_epsanet.commands.explained_models import (
     OF_CLASSIFIERS,
     OF_DETECTORS,
+    check_pictures,
     load_models,
 )
 from keras_epsanet.commands.options import DETECTOR, MODEL, positive
@@ -171,6 +172,7 @@ def explain(args, program):
     files, skipped = list_files(args.images), []
     if args.images:
         end_if_no_files(program, files, args.images)
+        check_pictures(args.output, files)
     models = load_models(args, program)
     has_data = args.data is not None or not files
     data = evaluation.open_images(args.data) if has_data else None

@@ -159,6 +159,9 @@ def upright(pixels, rotation):
 class VideoWriter:
     """Writes frames into an `.mp4` file, in a `with` statement.
 
+    The file is made for the first frame: without any there is none, and one
+    that was there stays as it was.
+
     Args:
         path: Path of the file on this machine.
         rate: `fractions.Fraction` or integer, frames in a second.

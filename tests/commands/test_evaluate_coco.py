@@ -164,6 +164,16 @@ def test_data_that_are_none_are_named(folder, tmp_path):
         run(tmp_path, tmp_path, weights=folder / "model.keras")
 
 
+def test_annotations_are_not_replaced_by_results(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    path.write_text("annotations")
+    monkeypatch.setattr(evaluate_coco, "open_detector", None)
+    arguments = ["--data", str(path), "--output", f"{tmp_path}/."]
+    with pytest.raises(SystemExit, match="must not replace what is read"):
+        evaluate_coco.main(arguments)
+    assert path.read_text() == "annotations"
+
+
 def test_ctrl_c_says_that_it_goes_on(folder, tmp_path, monkeypatch, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
