@@ -24,8 +24,8 @@ def mlp(channels, hidden, **options):
     return lambda x: second(first(x))
 
 
-def norm(x):
-    return layers.BatchNormalization()(x)
+def norm(x, axis=-1):
+    return layers.BatchNormalization(axis=axis, epsilon=1e-5)(x)
 
 
 def planes(x, axis):
@@ -69,7 +69,9 @@ def triplet(x):
 
 
 def srm(x):
-    styles = [ops.mean(x, (1, 2)), ops.std(x, (1, 2))]
+    pixels = x.shape[1] * x.shape[2]
+    variance = ops.var(x, (1, 2)) * (pixels / (pixels - 1))
+    styles = [ops.mean(x, (1, 2)), ops.sqrt(variance + 1e-5)]
     styles = ops.stack(styles, axis=-1)
     logits = layers.DepthwiseConv1D(2, use_bias=False)(
         ops.transpose(styles, (0, 2, 1))
@@ -83,7 +85,7 @@ def gc(x):
     weights = layers.Softmax(axis=1)(weights)
     context = layers.Dot(axes=1)([layers.Reshape((-1, channels))(x), weights])
     context = layers.Dense(channels // 16)(layers.Reshape((1, 1, -1))(context))
-    context = layers.ReLU()(layers.LayerNormalization()(context))
+    context = layers.ReLU()(layers.LayerNormalization(epsilon=1e-5)(context))
     return layers.Add()([x, layers.Dense(channels)(context)])
 
 
@@ -124,6 +126,7 @@ def non_local(x):
         layers.Reshape((-1, channels // 2))(layers.Conv2D(channels // 2, 1)(x))
         for _ in range(3)
     )
+    query = layers.Rescaling((channels // 2) ** -0.5)(query)
     y = layers.Attention(use_scale=False)([query, value, key])
     y = layers.Reshape((*x.shape[1:3], channels // 2))(y)
     return layers.Add()([x, norm(layers.Conv2D(channels, 1)(y))])
@@ -176,10 +179,78 @@ def sa(x):
     return layers.Reshape((height, width, channels))(y)
 
 
+def conv(x, filters, size=1, use_bias=False, **options):
+    options = dict(padding="same", use_bias=use_bias, **options)
+    return layers.Conv2D(filters, size, **options)(x)
+
+
+def conv_norm_relu(x, filters, size=1, **options):
+    return layers.ReLU()(norm(conv(x, filters, size, **options)))
+
+
+def ema(x):
+    height, width, channels = x.shape[1:]
+    q = channels // 32
+    y = layers.Reshape((height, width, 32, q))(x)
+    y = ops.reshape(ops.transpose(y, (0, 3, 1, 2, 4)), (-1, height, width, q))
+    rows = ops.mean(y, 2, keepdims=True)
+    columns = ops.transpose(ops.mean(y, 1, keepdims=True), (0, 2, 1, 3))
+    lines = conv(layers.Concatenate(axis=1)([rows, columns]), q, use_bias=True)
+    columns = ops.transpose(lines[:, height:], (0, 2, 1, 3))
+    first = gate(gate(y, lines[:, :height]), columns)
+    first = layers.GroupNormalization(-1, epsilon=1e-5)(first)
+    second = conv(y, q, 3, use_bias=True)
+    logits = 0
+    for one, other in ((first, second), (second, first)):
+        share = layers.Softmax()(layers.GlobalAveragePooling2D()(one))
+        other = ops.reshape(other, (-1, height * width, q))
+        logits = logits + ops.matmul(other, share[:, :, None])
+    y = gate(y, ops.reshape(logits, (-1, height, width, 1)))
+    y = ops.reshape(y, (-1, 32, height, width, q))
+    y = ops.transpose(y, (0, 2, 3, 1, 4))
+    return layers.Reshape((height, width, channels))(y)
+
+
+def gsop(x, filters=128):
+    z = conv_norm_relu(layers.ReLU()(x), filters, use_bias=True)
+    z = layers.Reshape((-1, filters))(z)
+    z = z - ops.mean(z, 1, keepdims=True)
+    covariance = layers.Dot(axes=1)([z, z]) / z.shape[1]
+    rows = layers.EinsumDense("nij,ijk->nik", (filters, 4), bias_axes="ik")
+    numbers = layers.Flatten()(rows(norm(covariance, axis=1)))
+    logits = layers.Dense(x.shape[-1])(numbers)
+    return gate(x, layers.Reshape((1, 1, -1))(logits))
+
+
+class Factor(layers.Layer):
+    def build(self, input_shape):
+        self.gamma = self.add_weight(shape=(), initializer="zeros")
+
+    def call(self, inputs):
+        return inputs * self.gamma
+
+
+def position(x):
+    channels = x.shape[-1]
+    query, key, value = (
+        layers.Reshape((-1, filters))(conv(x, filters, use_bias=True))
+        for filters in (channels // 8, channels // 8, channels)
+    )
+    y = layers.Attention(use_scale=False)([query, value, key])
+    return layers.Add()([x, Factor()(layers.Reshape(x.shape[1:])(y))])
+
+
+def channel(x):
+    y = layers.Reshape((-1, x.shape[-1]))(x)
+    attention = layers.Softmax()(-layers.Dot(axes=1)([y, y]))
+    y = layers.Dot(axes=(2, 2))([y, attention])
+    return layers.Add()([x, Factor()(layers.Reshape(x.shape[1:])(y))])
+
+
 COMPOSITIONS = {
     function.__name__: function
     for function in (
         *(se, eca, cbam, bam, triplet, srm, gc, simam, coordinate),
-        *(non_local, a2, fca, sa),
+        *(non_local, a2, fca, sa, ema, gsop, position, channel),
     )
 }

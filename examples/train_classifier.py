@@ -11,7 +11,7 @@ on the 2,000 held-out images.
 
 trains on your own images: a folder with a sub-folder for each class, or one
 with such folders `train` and `val` or `test`. With `--tfds NAME` they come
-from TensorFlow Datasets. Needs `pip install ".[examples]"`.
+from TensorFlow Datasets. `pip install ".[examples]"` installs those.
 
     python examples/train_classifier.py --data FOLDER --weights FILE --freeze
 

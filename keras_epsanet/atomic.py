@@ -48,7 +48,8 @@ def whole(path, replace_folder=False, last=MARKER):
         to. What is there is removed if an error is raised.
 
     Raises:
-        OSError: If the path is of a folder that is not replaced.
+        OSError: If the path is of a folder that is not replaced. Errors of
+            the temporary file name the path in its place.
 
     Example:
 
@@ -73,6 +74,15 @@ def whole(path, replace_folder=False, last=MARKER):
         else:
             os.replace(temporary, path)
         sync(folder or ".")
+    except OSError as error:
+        name = error.filename
+        # Of which nobody knows but this function.
+        if isinstance(name, str) and f"{name}{os.sep}".startswith(
+            f"{temporary}{os.sep}"
+        ):
+            name = os.fspath(path) + name.removeprefix(temporary)
+            raise OSError(error.errno, error.strerror, name) from error
+        raise
     finally:
         _remove(temporary)
 
@@ -205,7 +215,6 @@ def write_file(path, text):
     """
     is_remote = storage.is_remote(path)
     if not is_remote and not os.path.isdir(os.path.dirname(path) or "."):
-        # Otherwise the message would name the temporary file.
         raise FileNotFoundError(
             errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)
         )

@@ -251,3 +251,22 @@ def test_what_fails_before_it_is_written_changes_nothing(remote):
             write(temporary, "new")
             raise KeyboardInterrupt
     assert read(f"{path}/a") == "old" and atomic.is_whole(path)
+
+
+def test_an_error_names_what_was_to_be_written(tmp_path, monkeypatch):
+    """Not the temporary file, of which nobody knows."""
+    for path in ("/proc/a.txt", str(tmp_path)):
+        with pytest.raises(OSError) as caught:
+            atomic.write_file(path, "text")
+        assert caught.value.filename == path and ".tmp" not in str(caught.value)
+    with pytest.raises(FileNotFoundError) as caught:
+        with atomic.whole(tmp_path / "folder") as temporary:
+            open(os.path.join(temporary, "a.txt"), "w")
+    assert caught.value.filename == str(tmp_path / "folder/a.txt")
+
+
+def test_errors_of_other_files_stay_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        with atomic.whole(tmp_path / "a.txt"):
+            open("none.txt")
+    assert caught.value.filename == "none.txt"

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_epsanet.attention.image_layer import ImageLayer
-from keras_epsanet.integers import check_positive
+from keras_epsanet.integers import check_positive, python_integers
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
@@ -91,10 +91,11 @@ class AttentionAugmentedConv2D(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        sizes = dict(key_filters=key_filters, value_filters=value_filters)
-        check_positive(
-            filters=filters, num_heads=num_heads, strides=strides, **sizes
+        filters, num_heads, strides = check_positive(
+            filters=filters, num_heads=num_heads, strides=strides
         )
+        sizes = dict(key_filters=key_filters, value_filters=value_filters)
+        key_filters, value_filters = check_positive(**sizes)
         for name, value in sizes.items():
             if value % num_heads:
                 raise ValueError(
@@ -107,13 +108,13 @@ class AttentionAugmentedConv2D(ImageLayer):
                 f"value_filters={value_filters!r}, filters={filters!r}"
             )
         if table_size:
-            table_size = tuple(table_size)
-            for size in table_size:
-                check_positive(table_size=size)
+            table_size = tuple(
+                check_positive(table_size=size) for size in table_size
+            )
         self.filters = filters
         self.key_filters = key_filters
         self.value_filters = value_filters
-        self.kernel_size = kernel_size
+        self.kernel_size = python_integers(kernel_size)
         self.num_heads = num_heads
         self.strides = strides
         self.table_size = table_size

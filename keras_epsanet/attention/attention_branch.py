@@ -54,8 +54,7 @@ class AttentionBranch(ImageLayer):
 
     def __init__(self, classes, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(classes=classes)
-        self.classes = classes
+        self.classes = classes = check_positive(classes=classes)
         self.norm, self.norm_classes, self.norm_map = (
             self.make_sublayer(BatchNormalization, name, axis=self.channel_axis)
             for name in ("norm", "norm_classes", "norm_map")

@@ -65,9 +65,9 @@ class BAM(ImageLayer):
         self, reduction=16, dilation_rate=4, data_format=None, **kwargs
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(reduction=reduction, dilation_rate=dilation_rate)
-        self.reduction = reduction
-        self.dilation_rate = dilation_rate
+        self.reduction, self.dilation_rate = check_positive(
+            reduction=reduction, dilation_rate=dilation_rate
+        )
 
     def build(self, input_shape):
         channels = self.channels_of(input_shape)

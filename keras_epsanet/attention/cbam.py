@@ -6,6 +6,7 @@ from keras import ops
 from keras_epsanet.attention.channel_mlp import ChannelMLP
 from keras_epsanet.attention.image_layer import ImageLayer
 from keras_epsanet.attention.plane_gate import PlaneGate, max_and_mean
+from keras_epsanet.ops.largest import largest_over
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -78,8 +79,8 @@ class CBAM(ImageLayer):
             zero_gamma=True,
             **self.kernel_arguments(1),
         )
-        self.reduction = reduction
-        self.kernel_size = kernel_size
+        self.reduction = self.mlp.reduction
+        self.kernel_size = self.gate.kernel_size
         self.use_bias = use_bias
 
     def build(self, input_shape):
@@ -87,7 +88,7 @@ class CBAM(ImageLayer):
         self.gate.build((None, None, None, 2))
 
     def call(self, inputs, training=None):
-        maximum = ops.max(inputs, axis=self.pixel_axes)
+        maximum = largest_over(inputs, self.pixel_axes)
         logits = self.mlp(self.mean(inputs)) + self.mlp(maximum)
         outputs = inputs * self.spread(ops.sigmoid(logits))
         statistics = max_and_mean(outputs, self.channel_axis)

@@ -49,17 +49,17 @@ class ChannelAttention(ImageLayer):
 
     def call(self, inputs):
         features = self.flatten(inputs)
-        equations = (
-            ("npi,npj->nij", "nij,npj->npi")
-            if self.is_last
-            else ("nip,njp->nij", "nij,njp->nip")
-        )
         # In 32 bits at least, for a float16 holds no sum over many pixels.
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         wide = ops.cast(features, dtype)
-        attention = ops.softmax(-ops.einsum(equations[0], wide, wide))
-        attention = ops.cast(attention, inputs.dtype)
-        outputs = ops.einsum(equations[1], attention, features)
+        turned = ops.swapaxes(wide, 1, 2)
+        # Products of matrices: TensorFlow's `einsum` transposes first.
+        pair = (turned, wide) if self.is_last else (wide, turned)
+        attention = ops.cast(ops.softmax(-ops.matmul(*pair)), inputs.dtype)
+        if self.is_last:
+            outputs = ops.matmul(features, ops.swapaxes(attention, 1, 2))
+        else:
+            outputs = ops.matmul(attention, features)
         gamma = ops.cast(self.gamma, inputs.dtype)
         return inputs + gamma * self.unflatten(outputs, inputs)
 

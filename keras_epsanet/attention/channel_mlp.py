@@ -34,8 +34,7 @@ class ChannelMLP(CompositeLayer):
 
     def __init__(self, reduction=16, use_bias=False, zero_bias=False, **kwargs):
         super().__init__(**kwargs)
-        check_positive(reduction=reduction)
-        self.reduction = reduction
+        self.reduction = check_positive(reduction=reduction)
         self.use_bias = use_bias
         self.zero_bias = zero_bias
 

@@ -38,7 +38,7 @@ class DilatedConv2D(GroupedConv2D):
     """
 
     def __init__(self, filters, kernel_size, dilation=1, strides=1, **kwargs):
-        check_positive(dilation=dilation)
+        dilation = check_positive(dilation=dilation)
         super().__init__(filters, kernel_size, strides=strides, **kwargs)
         self.dilation = dilation
 

@@ -54,9 +54,10 @@ class DoubleAttention(ImageLayer):
         self, filters=None, descriptors=None, data_format=None, **kwargs
     ):
         super().__init__(data_format=data_format, **kwargs)
-        for name, value in (("filters", filters), ("descriptors", descriptors)):
-            if value is not None:
-                check_positive(**{name: value})
+        if filters is not None:
+            filters = check_positive(filters=filters)
+        if descriptors is not None:
+            descriptors = check_positive(descriptors=descriptors)
         self.filters = filters
         self.descriptors = descriptors
 

@@ -54,7 +54,7 @@ class ECA(ImageLayer):
     def __init__(self, kernel_size=None, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
         if kernel_size is not None:
-            check_positive(kernel_size=kernel_size)
+            kernel_size = check_positive(kernel_size=kernel_size)
             if kernel_size % 2 == 0:
                 raise ValueError(
                     "`kernel_size` must be odd, so that half of it can be "

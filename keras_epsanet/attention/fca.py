@@ -9,7 +9,7 @@ from keras_epsanet.attention.image_layer import (
     ImageLayer,
     check_divides,
 )
-from keras_epsanet.integers import check_positive
+from keras_epsanet.integers import check_positive, python_integers
 
 # The sixteen best of the paper, for a grid of 7 × 7.
 TOP_16 = (
@@ -80,7 +80,7 @@ class FCA(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(grid=grid)
+        grid = check_positive(grid=grid)
         if grid < 7:
             raise ValueError(
                 f"`grid` must be at least 7. Received: grid={grid!r}"
@@ -93,8 +93,9 @@ class FCA(ImageLayer):
                 f"Received: frequencies={frequencies!r}"
             )
         self.grid = grid
-        self.reduction = reduction
-        self.frequencies = frequencies and tuple(map(tuple, frequencies))
+        self.frequencies = frequencies and tuple(
+            tuple(python_integers(pair)) for pair in frequencies
+        )
         factor = grid // 7
         # One column of cosines for each frequency, in each direction.
         self._bases = [
@@ -107,6 +108,7 @@ class FCA(ImageLayer):
             reduction=reduction,
             **self.kernel_arguments(0),
         )
+        self.reduction = self.mlp.reduction
 
     def build(self, input_shape):
         channels = self.channels_of(input_shape)

@@ -56,8 +56,7 @@ class GlobalContext(ImageLayer):
 
     def __init__(self, reduction=16, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(reduction=reduction)
-        self.reduction = reduction
+        self.reduction = check_positive(reduction=reduction)
         he_normal = keras.initializers.VarianceScaling(
             2.0, mode="fan_in", distribution="untruncated_normal"
         )

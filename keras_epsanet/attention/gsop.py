@@ -64,7 +64,7 @@ class GSoP(ImageLayer):
 
     def __init__(self, filters=128, strides=1, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(filters=filters, strides=strides)
+        filters, strides = check_positive(filters=filters, strides=strides)
         self.filters = filters
         self.strides = strides
         self.reduce_conv = self.make_pointwise(
@@ -124,8 +124,11 @@ class GSoP(ImageLayer):
         centered = self.flatten(
             centered / ops.sqrt(ops.cast(pixels, features.dtype))
         )
-        equation = "npi,npj->nij" if self.is_last else "nip,njp->nij"
-        return ops.einsum(equation, centered, centered)
+        # A product of matrices: TensorFlow's `einsum` transposes first.
+        turned = ops.swapaxes(centered, 1, 2)
+        if self.is_last:
+            return ops.matmul(turned, centered)
+        return ops.matmul(centered, turned)
 
     def count_operations(self, input_shape):
         """Returns the operations of one call, for `keras_epsanet.complexity`.

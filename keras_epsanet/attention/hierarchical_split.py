@@ -87,7 +87,9 @@ class HierarchicalSplit(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(scales=scales, kernel_size=kernel_size, strides=strides)
+        scales, kernel_size, strides = check_positive(
+            scales=scales, kernel_size=kernel_size, strides=strides
+        )
         if scales < 2:
             raise ValueError(
                 f"`scales` must be at least 2. Received: scales={scales!r}"

@@ -74,9 +74,9 @@ class NonLocal(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(reduction=reduction, pool_size=pool_size)
-        self.reduction = reduction
-        self.pool_size = pool_size
+        self.reduction, self.pool_size = check_positive(
+            reduction=reduction, pool_size=pool_size
+        )
         self.use_norm = use_norm
 
     def build(self, input_shape):

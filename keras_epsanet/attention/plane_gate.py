@@ -9,6 +9,7 @@ from keras_epsanet.integers import check_positive
 from keras_epsanet.layers.batch_normalization import BatchNormalization
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
+from keras_epsanet.ops.largest import largest_over
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -34,7 +35,7 @@ class PlaneGate(CompositeLayer):
 
     def __init__(self, kernel_size=7, zero_gamma=False, **kwargs):
         super().__init__(**kwargs)
-        check_positive(kernel_size=kernel_size)
+        kernel_size = check_positive(kernel_size=kernel_size)
         self.kernel_size = kernel_size
         self.zero_gamma = zero_gamma
         self.conv = self.make_sublayer(
@@ -86,5 +87,5 @@ class PlaneGate(CompositeLayer):
 
 def max_and_mean(inputs, axis):
     """Returns both over an axis, side by side in a new last axis."""
-    pair = (ops.max(inputs, axis=axis), ops.mean(inputs, axis=axis))
+    pair = (largest_over(inputs, axis), ops.mean(inputs, axis=axis))
     return ops.stack(pair, axis=-1)

@@ -58,8 +58,7 @@ class PositionAttention(ImageLayer):
 
     def __init__(self, reduction=8, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(reduction=reduction)
-        self.reduction = reduction
+        self.reduction = check_positive(reduction=reduction)
 
     def build(self, input_shape):
         channels = self.channels_of(input_shape)

@@ -6,7 +6,11 @@ import keras
 from keras import ops
 
 from keras_epsanet.attention.image_layer import ImageLayer
-from keras_epsanet.integers import check_all_positive, check_positive
+from keras_epsanet.integers import (
+    check_all_positive,
+    check_positive,
+    python_integers,
+)
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
 
@@ -68,16 +72,13 @@ class PyConv2D(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_all_positive("kernel_sizes", kernel_sizes)
-        check_all_positive("groups", groups)
+        self.kernel_sizes = check_all_positive("kernel_sizes", kernel_sizes)
+        self.groups = check_all_positive("groups", groups)
         if isinstance(filters, (tuple, list)):
-            check_all_positive("filters", filters)
+            self.filters = check_all_positive("filters", filters)
         else:
-            check_positive(filters=filters)
-        self.filters = filters
-        self.kernel_sizes = tuple(map(int, kernel_sizes))
-        self.groups = tuple(groups)
-        self.strides = strides
+            self.filters = check_positive(filters=filters)
+        self.strides = python_integers(strides)
         self.convolutions = [
             self.make_sublayer(
                 GroupedConv2D,

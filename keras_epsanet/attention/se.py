@@ -61,7 +61,7 @@ class SE(ImageLayer):
             use_bias=use_bias,
             **self.kernel_arguments(0),
         )
-        self.reduction = reduction
+        self.reduction = self.mlp.reduction
         self.use_bias = use_bias
 
     def build(self, input_shape):

@@ -9,7 +9,11 @@ from keras import ops
 from keras_epsanet.attention.dense import make_dense
 from keras_epsanet.attention.dilated_conv2d import DilatedConv2D
 from keras_epsanet.attention.image_layer import ImageLayer
-from keras_epsanet.integers import check_all_positive, check_positive
+from keras_epsanet.integers import (
+    check_all_positive,
+    check_positive,
+    python_integers,
+)
 from keras_epsanet.layers.batch_normalization import BatchNormalization
 
 
@@ -79,21 +83,21 @@ class SelectiveKernel(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(filters=filters, groups=groups)
-        check_positive(reduction=reduction, minimum=minimum)
-        check_all_positive("dilations", dilations)
+        filters, groups = check_positive(filters=filters, groups=groups)
+        self.reduction, self.minimum = check_positive(
+            reduction=reduction, minimum=minimum
+        )
+        dilations = check_all_positive("dilations", dilations)
         if len(dilations) < 2:
             raise ValueError(
                 "There must be two `dilations` at least. "
                 f"Received: dilations={dilations!r}"
             )
         self.filters = filters
-        self.kernel_size = kernel_size
-        self.dilations = tuple(dilations)
+        self.kernel_size = python_integers(kernel_size)
+        self.dilations = dilations
         self.groups = groups
-        self.reduction = reduction
-        self.minimum = minimum
-        self.strides = strides
+        self.strides = python_integers(strides)
         self.convolutions = [
             self.make_sublayer(
                 DilatedConv2D,

@@ -57,8 +57,7 @@ class ShuffleAttention(ImageLayer):
 
     def __init__(self, groups=64, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(groups=groups)
-        self.groups = groups
+        self.groups = check_positive(groups=groups)
 
     def build(self, input_shape):
         channels = self.channels_of(input_shape)

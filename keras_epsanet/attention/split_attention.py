@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_epsanet.attention.image_layer import ImageLayer
-from keras_epsanet.integers import check_positive
+from keras_epsanet.integers import check_positive, python_integers
 from keras_epsanet.layers.batch_normalization import BatchNormalization
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
 
@@ -77,7 +77,7 @@ class SplitAttention(ImageLayer):
         **kwargs,
     ):
         super().__init__(data_format=data_format, **kwargs)
-        check_positive(
+        filters, radix, groups, reduction = check_positive(
             filters=filters, radix=radix, groups=groups, reduction=reduction
         )
         length = max(filters * radix // reduction, 32)
@@ -87,11 +87,11 @@ class SplitAttention(ImageLayer):
                 f"middle. Received: groups={groups!r}, filters={filters!r}"
             )
         self.filters = filters
-        self.kernel_size = kernel_size
+        self.kernel_size = python_integers(kernel_size)
         self.radix = radix
         self.groups = groups
         self.reduction = reduction
-        self.strides = strides
+        self.strides = python_integers(strides)
         self.conv = self.make_sublayer(
             GroupedConv2D,
             "conv",

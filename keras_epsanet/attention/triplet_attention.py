@@ -52,7 +52,6 @@ class TripletAttention(ImageLayer):
 
     def __init__(self, kernel_size=7, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
-        self.kernel_size = kernel_size
         gates = []
         for part, name in enumerate(("cw", "hc", "hw")):
             gate = self.make_sublayer(
@@ -64,6 +63,7 @@ class TripletAttention(ImageLayer):
             )
             gates.append(gate)
         self.gate_cw, self.gate_hc, self.gate_hw = gates
+        self.kernel_size = self.gate_cw.kernel_size
 
     def build(self, input_shape):
         self.channels_of(input_shape)

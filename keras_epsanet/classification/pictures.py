@@ -17,7 +17,7 @@ def import_pyplot():
         import matplotlib
     except ImportError as error:
         raise ImportError(
-            "The pictures need matplotlib: pip install keras-epsanet[examples]"
+            "The pictures need matplotlib: pip install matplotlib"
         ) from error
     matplotlib.use("Agg")
     import matplotlib.pyplot

@@ -8,11 +8,16 @@ import numpy as np
 
 from keras_epsanet import detection, storage
 from keras_epsanet.atomic import write_file
-from keras_epsanet.commands.detect_video import run_videos
+from keras_epsanet.commands.detect_video import picture_ending, run_videos
 from keras_epsanet.commands.named_images import find_images
 from keras_epsanet.commands.options import (
     add_detector_options,
     open_detector,
+)
+from keras_epsanet.commands.outputs import (
+    check_targets,
+    check_writable,
+    not_written,
 )
 from keras_epsanet.commands.reporting import (
     SKIPPED,
@@ -47,11 +52,14 @@ def main(arguments=None, program="detect"):
         files, skipped = find_images(program, args.images, videos=True), []
         videos = [path for path in files if is_video(path)]
         if videos:
-            check_installed(["av"], "A video", "video")
+            check_installed(["av"], "A video")
+        pictures = picture_names(
+            files, lambda path: picture_ending(path, args.frames)
+        )
+        check_outputs(args, files, pictures)
         with usable(program, args.weights or args.run):
             detector = open_detector(args)
         findings = Findings(detector.class_names)
-        pictures = picture_names(files)
         images = [path for path in files if not is_video(path)]
         try:
             pairs = decoded(images, skipped, program)
@@ -61,12 +69,35 @@ def main(arguments=None, program="detect"):
             )
         except BaseException:
             if findings.num_images:  # Of a video it may be much.
-                write(args, findings)
+                for line in write(args, findings):
+                    print(f"{program}: {line}", file=sys.stderr)
             raise
-        write(args, findings)
+        failed = write(args, findings)
         report(findings, len(images) - len(skipped), args, bool(videos))
+        if failed:
+            sys.exit(f"{program}: {', and '.join(failed)}")
         end_if_broken(program, videos, broken)
         end_if_skipped(program, images, skipped)
+
+
+def check_outputs(args, files, pictures):
+    """Checks, before any work, where pictures and tables are written.
+
+    Args:
+        args: What `parse` returned.
+        files: List of the paths of all images and videos.
+        pictures: Dictionary from the paths to names of pictures.
+
+    Raises:
+        OSError: If a table cannot be written.
+        ValueError: If one of the files would be replaced.
+    """
+    targets = {x: os.path.join(args.output, pictures[x]) for x in files}
+    tables = [x for x in (args.json, args.csv) if x is not None]
+    folders = [targets[x] for x in files if args.frames and is_video(x)]
+    check_targets([*targets.values(), *tables], files, folders)
+    for path in tables:
+        check_writable(path)
 
 
 def parse(arguments=None, program="detect"):
@@ -91,7 +122,7 @@ def parse(arguments=None, program="detect"):
         nargs="+",
         metavar="IMAGE",
         help="image file, folder with images at any depth, or video "
-        f"({', '.join(ENDINGS)}; needs keras-epsanet[video])",
+        f"({', '.join(ENDINGS)}; needs the package av)",
     )
     add_detector_options(parser)
     _add_results(parser)
@@ -144,16 +175,25 @@ def _add_results(parser):
 
 
 def write(args, findings):
-    """Writes what was found to the files that were asked for.
+    """Writes what was found to the files that were asked for, each of them.
 
     Args:
         args: What `parse` returned.
         findings: `Findings`.
+
+    Returns:
+        List of strings, which could not be written, and why.
     """
-    if args.json is not None:
-        write_file(args.json, findings.to_json())
-    if args.csv is not None:
-        write_file(args.csv, findings.to_csv())
+    tables = {args.json: findings.to_json, args.csv: findings.to_csv}
+    failed = []
+    for path, text in tables.items():
+        if path is None:
+            continue
+        try:
+            write_file(path, text())
+        except OSError as error:
+            failed.append(not_written(path, error))
+    return failed
 
 
 def end_if_broken(program, videos, broken):

@@ -8,8 +8,30 @@ from keras_epsanet import detection, storage
 from keras_epsanet.atomic import whole
 from keras_epsanet.commands.reporting import progress_bar
 from keras_epsanet.data.file_names import printable
-from keras_epsanet.data.video import BrokenVideo, VideoReader, VideoWriter
+from keras_epsanet.data.video import (
+    BrokenVideo,
+    VideoReader,
+    VideoWriter,
+    is_video,
+)
 from keras_epsanet.detection.drawn_pixels import draw_pixels
+
+
+def picture_ending(path, frames):
+    """The ending of what is drawn of a file; none is a folder of pictures.
+
+    Args:
+        path: Path of an image or a video.
+        frames: Whether each frame of a video is drawn into a picture.
+
+    Example:
+
+    >>> picture_ending("a.avi", False), picture_ending("a.jpg", False)
+    ('.mp4', '.png')
+    """
+    if not is_video(path):
+        return ".png"
+    return "" if frames else ".mp4"
 
 
 def run_videos(args, detector, videos, pictures, findings, program):
@@ -19,7 +41,7 @@ def run_videos(args, detector, videos, pictures, findings, program):
         args: What `detect.parse` returned.
         detector: A detector of this package.
         videos: List of paths.
-        pictures: Dictionary from the paths to names that end in `.png`.
+        pictures: Dictionary from the paths to names, with `picture_ending`.
         findings: `Findings`, to which what is found is added.
         program: Name of the command in messages.
 
@@ -32,8 +54,7 @@ def run_videos(args, detector, videos, pictures, findings, program):
     """
     broken = []
     for path in videos:
-        target = os.path.join(args.output, os.path.splitext(pictures[path])[0])
-        target += "" if args.frames else ".mp4"
+        target = os.path.join(args.output, pictures[path])
         try:
             with VideoReader(path) as reader:
                 problem = _run_video(

@@ -11,6 +11,7 @@ from keras_epsanet.classification import evaluation
 from keras_epsanet.classification.imagenet import evaluation as table_2
 from keras_epsanet.classification.inference import find_class_names
 from keras_epsanet.commands.options import MODEL, positive
+from keras_epsanet.commands.outputs import check_writable
 from keras_epsanet.commands.reporting import one_line_errors, usable
 from keras_epsanet.commands.trained_models import load_classifier
 from keras_epsanet.data import imagenet
@@ -138,6 +139,8 @@ def _add_how(parser):
 
 def evaluate_model(args, program):
     """Evaluates a saved classifier, class by class."""
+    if args.confusion:
+        check_writable(args.confusion)
     strategy = training.make_strategy()
     with strategy.scope(), usable(program, args.model):
         model = load_classifier(args.model)

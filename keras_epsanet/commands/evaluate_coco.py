@@ -11,6 +11,7 @@ from keras_epsanet.commands.options import (
     open_detector,
     positive,
 )
+from keras_epsanet.commands.outputs import check_targets
 from keras_epsanet.commands.reporting import (
     check_installed,
     one_line_errors,
@@ -52,7 +53,9 @@ def main(arguments=None, program="evaluate_coco"):
     args = parse(arguments, program)
     with one_line_errors(program, ADVICE):
         check_one_process("An evaluation")
-        check_installed(PACKAGES, "An evaluation", "detection")
+        check_installed(PACKAGES, "An evaluation")
+        written = [os.path.join(args.output, name) for name in RESULTS]
+        check_targets(written, [args.data])
         strategy = training.make_strategy()
         with strategy.scope(), usable(program, args.weights or args.run):
             detector = open_detector(args)

@@ -12,6 +12,7 @@ from keras_epsanet.commands.explained_images import first_images, open_data
 from keras_epsanet.commands.explained_models import (
     OF_CLASSIFIERS,
     OF_DETECTORS,
+    check_pictures,
     load_models,
 )
 from keras_epsanet.commands.named_images import find_images
@@ -171,6 +172,8 @@ def explain(args, program):
     pictures.import_pyplot()
     files = find_images(program, args.images) if args.images else []
     skipped = []
+    if files:
+        check_pictures(args.output, files)
     models = load_models(args, program)
     data = open_data(args, models)
     if files:

@@ -1,9 +1,11 @@
 """The models of a page of explanations, and the options of each kind."""
 
 import os
+import re
 
 from keras_epsanet import storage
 from keras_epsanet.commands.options import load_any_detector
+from keras_epsanet.commands.outputs import check_targets
 from keras_epsanet.commands.reporting import usable
 from keras_epsanet.commands.trained_models import load_classifier_or_detector
 from keras_epsanet.data.file_names import printable
@@ -20,6 +22,25 @@ OF_CLASSIFIERS = {
 }
 # Of a box few pixels are seen, so that each counts by its own gradient.
 OF_DETECTORS = {"method": "layercam", "max_detections": 5, "min_score": 0.3}
+# Files in the folder of a page.
+PICTURES = re.compile(
+    r"(attention|ablation|calibration|class|confusion|detections|mistakes|"
+    r"scales)_\d+(_\d+)?\.png"
+)
+
+
+def check_pictures(folder, files):
+    """Raises, before any work, if a picture of a page would replace an image.
+
+    Args:
+        folder: Path of the folder of the page.
+        files: List of the paths of the images that are explained.
+
+    Raises:
+        ValueError: With the paths.
+    """
+    names = filter(PICTURES.fullmatch, map(os.path.basename, files))
+    check_targets([os.path.join(folder, name) for name in names], files)
 
 
 def load_models(args, program):

@@ -20,17 +20,21 @@ from keras_epsanet.commands.trained_models import model_file
 from keras_epsanet.detection import exported
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.trained_detectors import load_trained
-from keras_epsanet.hub.published import WRITERS, open_published
+from keras_epsanet.hub.published import (
+    WRITERS,
+    open_published,
+    published_as,
+)
 from keras_epsanet.ops.processor import vector_lanes
 from keras_epsanet.weights.public_detectors import family_of
 
 IMAGE_SIZE = 224
 
-# The extra of a format, and the packages that write it and run it.
+# The packages that write a format and run it.
 NEEDED = {
-    "onnx": ("export", "onnx", "tf2onnx", "onnxruntime"),
-    "preset": ("hub", "keras_hub"),
-    "timm": ("hub", "safetensors"),
+    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+    "preset": ("keras_hub",),
+    "timm": ("safetensors",),
 }
 ENDINGS = {
     "saved_model": "_saved_model",
@@ -56,8 +60,7 @@ def main(arguments=None, program="export"):
     args = parse(arguments, program)
     with one_line_errors(program):
         for name in NEEDED.keys() & {*args.format}:
-            extra, *packages = NEEDED[name]
-            check_installed(packages, f"An export as {name}", extra)
+            check_installed(NEEDED[name], f"An export as {name}")
         with usable(program, args.model):
             args.model = model_file(args.model)
             if family_of(args.model):
@@ -103,8 +106,7 @@ def parse(arguments=None, program="export"):
         default=["saved_model"],
         metavar="FORMAT",
         help=f"one or more of {', '.join(ENDINGS)} (default: saved_model); "
-        "onnx needs keras-epsanet[export], preset (of KerasHub) and timm need "
-        "keras-epsanet[hub]",
+        "onnx, preset (of KerasHub) and timm need packages of their own",
     )
     _add_how(parser)
     args = parser.parse_args(arguments)
@@ -199,7 +201,7 @@ def export(model, images, name, args):
     places = np.arange(-(-len(images) // size) * size) % len(images)
     batches = images[places.reshape(-1, size)]
     expected = np.stack([model.predict(x, verbose=0) for x in batches])
-    with whole(path, replace_folder=True) as temporary:
+    with _place(name, path) as temporary:
         write(model, batches, name, temporary, args.batch_size)
         run = load(temporary, name, batches.shape[1:], model)
         found = np.stack([run(x) for x in batches])
@@ -210,6 +212,15 @@ def export(model, images, name, args):
                 f"{name} differs from Keras by {difference:.1e} of the largest"
             )
     return path
+
+
+def _place(name, path):
+    """Context manager of the path to write to, before it appears."""
+    if name not in WRITERS:
+        return whole(path, replace_folder=True)
+    # What is published gets a card and a history, which stay. In a storage,
+    # where files cannot be replaced one by one, it must be new.
+    return whole(path) if storage.is_remote(path) else published_as(name, path)
 
 
 def path_of(name, args):

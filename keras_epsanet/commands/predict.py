@@ -14,6 +14,11 @@ from keras_epsanet.classification.inference import (
 )
 from keras_epsanet.commands.named_images import find_images
 from keras_epsanet.commands.options import MODEL, positive
+from keras_epsanet.commands.outputs import (
+    check_targets,
+    check_writable,
+    not_written,
+)
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
@@ -51,24 +56,54 @@ def predict(args, program):
         program: Name of the command in messages.
     """
     files, skipped, found = find_images(program, args.images), [], []
+    if args.output is not None:
+        check_targets([args.output], files)
+        check_writable(args.output)
     with usable(program, args.model):
         model = load_classifier(args.model)
     names = find_class_names(model)
     images = decoded(files, skipped, program)
-    for paths, batch in same_shapes(images, args.batch_size, resizing(model)):
-        predictions = names.decode(model(batch, training=False), args.top)
-        for path, classes in zip(paths, predictions):
-            path = printable(path)
-            found.append((path, classes))
-            if args.output is None:
-                show(path, classes)
-    if args.output is not None and found:
-        try:
-            write(args.output, found)
-        except OSError as error:
-            sys.exit(f"{program}: {args.output} cannot be written: {error}")
-        print(f"Saved the predictions of {len(found)} in {args.output}")
+    try:
+        for paths, batch in same_shapes(
+            images, args.batch_size, resizing(model)
+        ):
+            predictions = names.decode(model(batch, training=False), args.top)
+            for path, classes in zip(paths, predictions):
+                path = printable(path)
+                found.append((path, classes))
+                if args.output is None:
+                    show(path, classes)
+    except BaseException:
+        line = save(args.output, found)
+        if line is not None:
+            print(f"{program}: {line}", file=sys.stderr)
+        raise
+    line = save(args.output, found)
+    if line is not None:
+        sys.exit(f"{program}: {line}")
     end_if_skipped(program, files, skipped)
+
+
+def save(path, found):
+    """Writes predictions or, where that fails, prints them.
+
+    Args:
+        path: Path of the file, or `None` if they were printed.
+        found: As in `write`. Of no predictions no file is written.
+
+    Returns:
+        String, why it could not be written, or `None`.
+    """
+    if path is None or not found:
+        return None
+    try:
+        write(path, found)
+    except OSError as error:
+        for file, classes in found:
+            show(file, classes)
+        return not_written(path, error)
+    print(f"Saved the predictions of {len(found)} in {path}")
+    return None
 
 
 def parse(arguments=None, program="predict"):

@@ -90,28 +90,27 @@ def usable(program, path):
         sys.exit(f"{program}: {path} cannot be used: {reason}")
 
 
-def check_installed(packages, what, extra):
+def check_installed(packages, what):
     """Raises, before any work, if an optional package is missing.
 
     Args:
         packages: Names of the packages, as they are imported.
         what: String, what needs them.
-        extra: String, the extra of this package that installs them.
 
     Raises:
         ImportError: With the command that installs what is missing.
 
     Example:
 
-    >>> check_installed(["none"], "A picture", "detection")
+    >>> check_installed(["none"], "A picture")
     Traceback (most recent call last):
-    ImportError: A picture needs none: pip install keras-epsanet[detection]
+    ImportError: A picture needs none: pip install none
     """
     missing = [x for x in packages if importlib.util.find_spec(x) is None]
     if missing:
         raise ImportError(
             f"{what} needs {' and '.join(missing)}: "
-            f"pip install keras-epsanet[{extra}]"
+            f"pip install {' '.join(missing)}"
         )
 
 

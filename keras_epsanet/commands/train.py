@@ -77,7 +77,7 @@ def make_parser(program):
         "--tfds",
         metavar="NAME",
         help="name of a data set in TensorFlow Datasets instead, such as "
-        "cifar10; needs keras-epsanet[examples]",
+        "cifar10; needs the package tensorflow-datasets",
     )
     parser.add_argument(
         "--output",

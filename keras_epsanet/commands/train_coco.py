@@ -178,7 +178,7 @@ def check_machine(args):
     """Refuses what would only fail after hours."""
     if keras.backend.backend() != "tensorflow":
         check_one_process("A detector")
-    reporting.check_installed(PACKAGES, "A detector's training", "detection")
+    reporting.check_installed(PACKAGES, "A detector's training")
     weights = args.weights
     if weights and not storage.isfile(weights) and not family_of(weights):
         raise ValueError(

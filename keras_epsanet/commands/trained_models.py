@@ -9,7 +9,12 @@ from keras_epsanet.classification.inference import find_class_names
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.from_recipe import load_detector
 from keras_epsanet.detection.trained_detectors import name_classes
-from keras_epsanet.training.recipe_file import check_trained, trained_in
+from keras_epsanet.training.recipe_file import (
+    CLASSIFIERS,
+    Trained,
+    check_trained,
+    trained_in,
+)
 
 NAME = "model.keras"
 
@@ -31,7 +36,8 @@ def model_file(path):
     file = os.path.join(path, NAME)
     if not storage.isfile(file):
         raise ValueError(
-            f"a folder must be that of a training that has ended, with {NAME}"
+            "a folder must be that of a training that has ended. "
+            f"Received: one without {NAME}"
         )
     return file
 
@@ -49,11 +55,12 @@ def load_classifier(path):
         OSError, ValueError: If it cannot be loaded, or is none.
     """
     if storage.isdir(path):
-        check_trained(path, "a classifier")
+        check_trained(path, *CLASSIFIERS)
     model = keras.saving.load_model(model_file(path), compile=False)
     if isinstance(model, Detector):
         raise ValueError(
-            "it is a detector, which `keras-epsanet detect --weights` takes"
+            "the model must be a classifier; `keras-epsanet detect --weights` "
+            "takes detectors. Received: a detector"
         )
     find_class_names(model)
     return model
@@ -73,7 +80,7 @@ def load_classifier_or_detector(path):
         OSError, ValueError: If it cannot be loaded, or is neither.
     """
     file = model_file(path)
-    if file != path and trained_in(path) == "a detector":
+    if file != path and trained_in(path) is Trained.DETECTOR:
         return load_detector(path)
     model = keras.saving.load_model(file, compile=False)
     if isinstance(model, Detector):

@@ -57,7 +57,7 @@ def import_tfds():
     except ImportError as error:
         raise ImportError(
             "Reading TensorFlow Datasets needs tensorflow-datasets: "
-            "pip install keras-epsanet[examples]"
+            "pip install tensorflow-datasets importlib_resources"
         ) from error
     return tensorflow_datasets
 

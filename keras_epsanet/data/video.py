@@ -159,6 +159,9 @@ def upright(pixels, rotation):
 class VideoWriter:
     """Writes frames into an `.mp4` file, in a `with` statement.
 
+    The file is made for the first frame: without any there is none, and one
+    that was there stays as it was.
+
     Args:
         path: Path of the file on this machine.
         rate: `fractions.Fraction` or integer, frames in a second.
@@ -214,9 +217,7 @@ def import_av():
     try:
         import av
     except ImportError as error:
-        raise ImportError(
-            "Videos need PyAV: pip install keras-epsanet[video]"
-        ) from error
+        raise ImportError("Videos need PyAV: pip install av") from error
     # What is wrong with a file is said once, by an error.
     av.logging.set_level(av.logging.PANIC)
     return av

@@ -35,7 +35,7 @@ def draw_precision_recall(report, path):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Pictures need matplotlib: pip install keras-epsanet[detection]"
+            "Pictures need matplotlib: pip install matplotlib"
         ) from error
     rows = len(report.iou_types)
     figure = Figure(figsize=(9, 4 * rows), layout="constrained")

@@ -180,7 +180,7 @@ def _figure(width, height):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Pictures need matplotlib: pip install keras-epsanet[detection]"
+            "Pictures need matplotlib: pip install matplotlib"
         ) from error
     return Figure(figsize=(width, height))
 

@@ -103,5 +103,5 @@ def _import(name):
         if error.name != name:
             raise
         raise ImportError(
-            f"Its RetinaNet needs {name}: pip install keras-epsanet[detection]"
+            f"Its RetinaNet needs {name}: pip install {name}"
         ) from error

@@ -150,7 +150,7 @@ def run_lengths(masks):
         import pycocotools.mask
     except ImportError as error:
         raise ImportError(
-            "Run lengths need pycocotools: pip install keras-epsanet[detection]"
+            "Run lengths need pycocotools: pip install pycocotools"
         ) from error
     runs = []
     for mask in masks:

@@ -10,9 +10,10 @@ from keras_epsanet.atomic import write_file
 from keras_epsanet.data import coco
 from keras_epsanet.data.coco.contents import read_contents
 from keras_epsanet.data.coco.from_voc import is_voc, read_voc
-from keras_epsanet.data.coco.from_yolo import is_yolo, read_yolo
+from keras_epsanet.data.coco.from_yolo import read_yolo
 from keras_epsanet.data.coco.layouts import WHOLE, find_parts
 from keras_epsanet.data.coco.splitting import split_contents
+from keras_epsanet.data.coco.yolo_folders import is_yolo
 
 FORMS = (
     "a folder with annotations/instances_train.json, instances_val.json, "

@@ -18,7 +18,7 @@ def predict(model, dataset, strategy=None, batch_size=32):
         model: A compiled or uncompiled `keras.Model`.
         dataset: Finite batched `tf.data.Dataset` as in `pad_to_devices`, a
             list of batches of images, or all images in a NumPy array, a
-            tensor or a dictionary of them.
+            tensor or a dictionary of them. Empty batches are left out.
         strategy: What `keras_epsanet.distribution.make_strategy` returned;
             `None` is that of the model.
         batch_size: Integer, images of an array that are computed at a time.
@@ -51,6 +51,8 @@ def predict(model, dataset, strategy=None, batch_size=32):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
         images = keras.tree.map_structure(keras.ops.convert_to_numpy, images)
         count = len(keras.tree.flatten(images)[0])
+        if not count:
+            continue
         size = -(-count // number) * number
         places = np.minimum(np.arange(size), count - 1)
         images = _take(images, places)
@@ -60,7 +62,7 @@ def predict(model, dataset, strategy=None, batch_size=32):
             predictions = model.predict(images, batch_size=size, verbose=0)
         parts.append(_take(predictions, slice(count)))
     if not parts:
-        raise ValueError("There must be an image. Received: no batch")
+        raise ValueError("There must be an image. Received: none")
     return keras.tree.map_structure(lambda *x: np.concatenate(x), *parts)
 
 

@@ -29,7 +29,9 @@ def fuse(model, group_channels=8):
     that its moving statistics give. Where it follows a convolution or a
     `Dense` layer they go into kernel and bias; where it follows a `PSA`,
     into the attention (equation 10) and a bias. A BatchNorm behind
-    anything else stays, and so does one whose input something else uses too.
+    anything else stays, and so does one that computes in another dtype,
+    has factors beyond the range of float16 where it computes in that, or
+    whose input something else uses too.
     Every other layer is copied with all its state: words and numbers learned
     by `adapt`, quantized weights, kernels with LoRA merged into them.
 
@@ -176,6 +178,7 @@ def _find_hosts(model):
             calls[norm] == calls[host] == uses[id(tensor)] == 1
             and not norm.renorm
             and _can_take(host, norm.axis % len(tensor.shape), tensor)
+            and _fits(norm, host)
         ):
             hosts[norm] = host
     return hosts
@@ -232,8 +235,8 @@ def _merge_groups(kernel, groups, merged_groups):
     return merged.reshape(height, width, parts * channels, filters)
 
 
-def _fold(norm, layer, copy):
-    """Gives a copy of a layer its weights and those of a BatchNorm."""
+def _folded(norm, layer):
+    """What a BatchNorm and the layer before it multiply with, and add."""
 
     def array(weight, default):
         if weight is None:
@@ -243,6 +246,28 @@ def _fold(norm, layer, copy):
     variance = array(norm.moving_variance, None)
     scale = array(norm.gamma, 1.0) / np.sqrt(variance + norm.epsilon)
     shift = array(norm.beta, 0.0) - scale * array(norm.moving_mean, None)
+    if isinstance(layer, PSA):
+        return scale, shift
+    kernel = array(layer.kernel, None)
+    factors = scale.reshape(_KERNELS[type(layer)](kernel))
+    bias = layer.bias if layer.use_bias else None
+    return kernel * factors, array(bias, 0.0) * scale + shift
+
+
+def _fits(norm, layer):
+    """Whether the dtype of both has numbers as large as what is folded."""
+    if layer.compute_dtype != norm.compute_dtype:
+        return False  # Range and type would be those of the layer.
+    if norm.compute_dtype != "float16":
+        return True
+    # It normalizes in float32.
+    largest = np.finfo("float16").max
+    return all(np.abs(x).max() <= largest for x in _folded(norm, layer))
+
+
+def _fold(norm, layer, copy):
+    """Gives a copy of a layer its weights and those of a BatchNorm."""
+    factors, summands = _folded(norm, layer)
     if isinstance(layer, PSA):
         convolutions = zip(layer.spc.convolutions, copy.spc.convolutions)
         for convolution, merged in convolutions:
@@ -254,11 +279,8 @@ def _fold(norm, layer, copy):
                 )
             )
         copy_state(layer.se, copy.se)
-        copy.scale.assign(scale)
-        copy.shift.assign(shift)
+        copy.scale.assign(factors)
+        copy.shift.assign(summands)
     else:
-        kernel = array(layer.kernel, None)
-        factors = scale.reshape(_KERNELS[type(layer)](kernel))
-        copy.kernel.assign(kernel * factors)
-        bias = layer.bias if layer.use_bias else None
-        copy.bias.assign(array(bias, 0.0) * scale + shift)
+        copy.kernel.assign(factors)
+        copy.bias.assign(summands)

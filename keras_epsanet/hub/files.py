@@ -1,10 +1,9 @@
 """Files of a model: in a folder, or where a hub has it."""
 
 import contextlib
-import fnmatch
 import importlib
+import json
 import os
-import shutil
 import tempfile
 
 from keras_epsanet import storage
@@ -71,7 +70,7 @@ def check_local(folder):
 
 
 @contextlib.contextmanager
-def published_folder(folder, files):
+def published_folder(folder, files, keys):
     """Lets a folder to be published appear when all of it is there.
 
     In a folder that exists the files are replaced then, one after the other.
@@ -79,30 +78,20 @@ def published_folder(folder, files):
     Args:
         folder: Path. What lies in a folder of the kind beside its files,
             such as a card, stays.
-        files: Patterns of the names of the files of the kind, the first of
-            which each such folder has.
+        files: Names of the files of the kind, the first of which, in JSON,
+            each such folder has.
+        keys: Strings, keys of this first file, which tell the kind.
 
     Yields:
         Path of an empty folder to write to.
 
     Raises:
         ValueError: If the folder is in a storage, is a file, or holds
-            something, but not the first file.
+            something, but not the first file with these keys.
     """
     check_local(folder)
-    folder = os.path.abspath(folder)
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise ValueError(
-            f"`folder` must not be a file. Received: folder={folder!r}"
-        )
-    held = os.listdir(folder) if os.path.isdir(folder) else []
-    visible = [x for x in held if not x.startswith(".") and x not in _CARDS]
-    if visible and files[0] not in held:
-        raise ValueError(
-            "`folder` must be new, empty or one that was published before, "
-            f"with {files[0]}. "
-            f"Received: folder={folder!r} with {', '.join(sorted(visible)[:3])}"
-        )
+    folder = os.path.realpath(folder)  # A link may point to no folder.
+    _check_former(folder, files, keys)
     if not os.path.isdir(folder):
         os.makedirs(os.path.dirname(folder), exist_ok=True)
         with whole(folder) as temporary:
@@ -115,19 +104,47 @@ def published_folder(folder, files):
         _replace_files(temporary, folder, files)
 
 
-def _replace_files(source, folder, patterns):
+def _check_former(folder, files, keys):
+    """Raises if a folder must not be published into."""
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ValueError(
+            f"`folder` must not be a file. Received: folder={folder!r}"
+        )
+    held = os.listdir(folder) if os.path.isdir(folder) else []
+    visible = [x for x in held if not x.startswith(".") and x not in _CARDS]
+    if visible and not _has_keys(os.path.join(folder, files[0]), keys):
+        raise ValueError(
+            "`folder` must be new, empty or one that was published before, "
+            f"with {files[0]} that has {' and '.join(keys)}. "
+            f"Received: folder={folder!r} with {', '.join(sorted(visible)[:3])}"
+        )
+    for name in files:
+        if os.path.isdir(os.path.join(folder, name)):
+            raise ValueError(
+                f"`folder` must not have a folder {name}, the name of a file. "
+                f"Received: folder={folder!r}"
+            )
+
+
+def _has_keys(path, keys):
+    """Whether a file holds a dictionary in JSON with these keys."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.keys() >= {*keys}
+
+
+def _replace_files(source, folder, files):
     """Moves new files to a folder, and removes the former ones."""
     # With the first one there a second attempt is not refused.
-    new = sorted(os.listdir(source), key=lambda name: name != patterns[0])
+    new = sorted(os.listdir(source), key=lambda name: name != files[0])
     for name in new:
-        target = os.path.join(folder, name)
-        if os.path.isdir(target):
-            shutil.rmtree(target)
-        os.replace(os.path.join(source, name), target)
-    for name in set(os.listdir(folder)).difference(new):
-        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
-            former = os.path.join(folder, name)
-            (shutil.rmtree if os.path.isdir(former) else os.remove)(former)
+        os.replace(os.path.join(source, name), os.path.join(folder, name))
+    for name in {*files}.difference(new):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, name))
 
 
 def _import_client(scheme, source):

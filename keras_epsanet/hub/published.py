@@ -1,6 +1,9 @@
 """Folders to be published, from a trained classifier and back."""
 
 from keras_epsanet.classification.inference import resizing
+from keras_epsanet.hub import timm_folders
+from keras_epsanet.hub.cards import SUMS
+from keras_epsanet.hub.class_names import FILE as CLASS_NAMES
 from keras_epsanet.hub.class_names import class_names_of, write_class_names
 from keras_epsanet.hub.files import check_local, published_folder
 from keras_epsanet.hub.fronts import read_front
@@ -8,8 +11,19 @@ from keras_epsanet.hub.tasks import image_classifier
 from keras_epsanet.hub.timm_folders import load_timm, save_timm
 from keras_epsanet.models.presets import import_keras_hub
 
-# Of KerasHub, the first one of any preset, and beside them the class names.
-PRESET = ("metadata.json", "*.json", "*.h5", "assets", "SHA256SUMS")
+# What KerasHub writes of a classifier, the class names, and the card's sums.
+FILES = (
+    "metadata.json",
+    "config.json",
+    "model.weights.h5",
+    "task.json",
+    "task.weights.h5",
+    "preprocessor.json",
+    "image_converter.json",
+    CLASS_NAMES,
+    SUMS,
+)
+KEYS = ("keras_hub_version", "parameter_count", "date_saved")
 
 
 def save_preset(model, folder):
@@ -37,13 +51,31 @@ def save_preset(model, folder):
     """
     check_local(folder)
     task, names = image_classifier(model), class_names_of(model)
-    with published_folder(folder, PRESET) as temporary:
+    with published_folder(folder, FILES, KEYS) as temporary:
         task.save_to_preset(temporary)
         if names:
             write_class_names(temporary, names)
 
 
 WRITERS = {"preset": save_preset, "timm": save_timm}
+_KINDS = {
+    "preset": (FILES, KEYS),
+    "timm": (timm_folders.FILES, timm_folders.KEYS),
+}
+
+
+def published_as(kind, folder):
+    """`published_folder` of a kind, whose files are checked in between.
+
+    Args:
+        kind: `"preset"` or `"timm"`.
+        folder: Path of the folder.
+
+    Returns:
+        Context manager of the path of an empty folder, which the writer of
+        the kind takes.
+    """
+    return published_folder(folder, *_KINDS[kind])
 
 
 def open_published(folder, kind, model):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_epsanet.atomic import write_file
+from keras_epsanet.hub.cards import SUMS
 from keras_epsanet.hub.files import (
     check_local,
     find_file,
@@ -28,6 +29,9 @@ from keras_epsanet.weights.torch_files import read_checkpoint
 from keras_epsanet.weights.torch_names import write_entries
 
 WEIGHTS = "model.safetensors"
+# What is written, and the card's sums; other programs have such names, too.
+FILES = (CONFIG, WEIGHTS, SUMS)
+KEYS = ("architecture", "pretrained_cfg")
 
 
 def load_timm(source, include_preprocessing=False, **kwargs):
@@ -167,7 +171,6 @@ def save_timm(model, folder, **kwargs):
             f"timm has no names for these weights: {', '.join(unknown)}"
         )
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    files = (WEIGHTS, CONFIG, "SHA256SUMS")
-    with published_folder(folder, files) as temporary:
+    with published_folder(folder, FILES, KEYS) as temporary:
         write_entries(entries, os.path.join(temporary, WEIGHTS))
         write_file(os.path.join(temporary, CONFIG), text)

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_epsanet.integers import check_positive
+from keras_epsanet.integers import check_positive, python_integers
 from keras_epsanet.ops.grouped_conv import grouped_convolution
 
 
@@ -80,13 +80,14 @@ class GroupedConv2D(keras.layers.Conv2D):
                     "of the kernel on every side and does not dilate. "
                     f"Received: {name}={kwargs[name]!r}"
                 )
-        check_positive(filters=filters, groups=groups)
+        filters, groups = check_positive(filters=filters, groups=groups)
+        kernel_size = python_integers(kernel_size)
         if kernel_initializer is None:
             kernel_initializer = fan_out_normal()
         super().__init__(
             filters,
             kernel_size,
-            strides=strides,
+            strides=python_integers(strides),
             groups=groups,
             use_bias=use_bias,
             data_format=data_format,

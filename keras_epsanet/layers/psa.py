@@ -5,6 +5,7 @@ import collections
 import keras
 from keras import ops
 
+from keras_epsanet.integers import python_integers
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.se_weight import SEWeight
 from keras_epsanet.layers.spc import SPC, check_pyramid
@@ -79,17 +80,17 @@ class PSA(CompositeLayer):
         self.kernel_sizes, self.groups = check_pyramid(
             filters, kernel_sizes, groups, reduction
         )
-        self.filters = filters
-        self.strides = strides
-        self.reduction = reduction
+        self.filters = int(filters)
+        self.strides = python_integers(strides)
+        self.reduction = int(reduction)
         self.split_input = split_input
         self.spc = self.make_sublayer(
             SPC,
             "spc",
-            filters=filters,
-            kernel_sizes=kernel_sizes,
+            filters=self.filters,
+            kernel_sizes=self.kernel_sizes,
             groups=self.groups,
-            strides=strides,
+            strides=self.strides,
             split_input=split_input,
             data_format=data_format,
             **self.kernel_arguments(0),
@@ -97,7 +98,7 @@ class PSA(CompositeLayer):
         self.se = self.make_sublayer(
             SEWeight,
             "se",
-            reduction=reduction,
+            reduction=self.reduction,
             data_format=data_format,
             **self.kernel_arguments(1),
         )

@@ -46,8 +46,7 @@ class SEWeight(CompositeLayer):
 
     def __init__(self, reduction=16, data_format=None, **kwargs):
         super().__init__(**kwargs)
-        check_positive(reduction=reduction)
-        self.reduction = reduction
+        self.reduction = check_positive(reduction=reduction)
         self.pool = self.make_sublayer(
             keras.layers.GlobalAveragePooling2D,
             "pool",

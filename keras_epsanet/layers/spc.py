@@ -10,6 +10,7 @@ from keras_epsanet.integers import (
     check_all_positive,
     check_positive,
     is_positive,
+    python_integers,
 )
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
@@ -82,8 +83,8 @@ class SPC(CompositeLayer):
         self.kernel_sizes, self.groups = check_pyramid(
             filters, kernel_sizes, groups
         )
-        self.filters = filters
-        self.strides = strides
+        self.filters = int(filters)
+        self.strides = python_integers(strides)
         self.split_input = split_input
         self.convolutions = [
             self.make_sublayer(
@@ -91,7 +92,7 @@ class SPC(CompositeLayer):
                 f"conv_{i}",
                 filters=self.scale_filters,
                 kernel_size=size,
-                strides=strides,
+                strides=self.strides,
                 groups=branch_groups,
                 data_format=data_format,
                 **self.kernel_arguments(i),
@@ -220,7 +221,7 @@ def check_pyramid(filters, kernel_sizes, groups, reduction=1):
         ValueError: If they do not fit one another. The message names
             `groups` and `reduction` that do.
     """
-    check_all_positive("kernel_sizes", kernel_sizes)
+    kernel_sizes = check_all_positive("kernel_sizes", kernel_sizes)
     if any(size % 2 == 0 for size in kernel_sizes):
         raise ValueError(
             "`kernel_sizes` must be odd, so that half of a kernel can be "
@@ -228,8 +229,8 @@ def check_pyramid(filters, kernel_sizes, groups, reduction=1):
         )
     if groups is None:
         groups = tuple(default_groups(size) for size in kernel_sizes)
-    check_all_positive("groups", groups)
-    check_positive(reduction=reduction)
+    groups = check_all_positive("groups", groups)
+    reduction = check_positive(reduction=reduction)
     scales = len(kernel_sizes)
     if len(groups) != scales:
         raise ValueError(
@@ -242,16 +243,16 @@ def check_pyramid(filters, kernel_sizes, groups, reduction=1):
             f"of scales, {scales}. Received: filters={filters!r}, "
             f"kernel_sizes={kernel_sizes!r}"
         )
-    channels = filters // scales
+    channels = int(filters) // scales
     if any(channels % g for g in groups) or reduction > channels:
         raise ValueError(
             f"filters={filters} leaves {channels} channels for each of "
             f"{scales} scales: `groups` must divide them and `reduction` "
             f"must not exceed them. groups={_fitting(groups, channels)} and "
             f"reduction={min(reduction, channels)} would fit. "
-            f"Received: groups={tuple(groups)}, reduction={reduction!r}"
+            f"Received: groups={groups}, reduction={reduction!r}"
         )
-    return tuple(map(int, kernel_sizes)), tuple(map(int, groups))
+    return kernel_sizes, groups
 
 
 def _fitting(groups, channels):

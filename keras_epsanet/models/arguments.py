@@ -4,7 +4,7 @@ import difflib
 
 import keras
 
-from keras_epsanet.integers import check_positive, is_positive
+from keras_epsanet.integers import check_positive, is_positive, python_integers
 
 MIN_IMAGE_SIZE = 32
 # What other libraries call our arguments.
@@ -44,14 +44,19 @@ def refuse_unknown(function, unknown, known):
 
 
 def check_head(include_top, pooling, classes):
-    """Raises a `ValueError` unless this can follow the last stage."""
+    """Raises a `ValueError` unless this can follow the last stage.
+
+    Returns:
+        `classes`, of Python.
+    """
     if pooling not in (None, "avg", "max"):
         raise ValueError(
             '`pooling` must be None, "avg" or "max". '
             f"Received: pooling={pooling!r}"
         )
     if include_top:
-        check_positive(classes=classes)
+        return check_positive(classes=classes)
+    return python_integers(classes)
 
 
 def check_variant(variant, variants):
@@ -152,14 +157,14 @@ def check_image_shape(image_shape, data_format):
         data_format: As in `image_input`, or `None`.
 
     Returns:
-        `image_shape`.
+        `image_shape`, of Python's integers.
 
     Raises:
         ValueError: If the shape cannot be used.
     """
     data_format = data_format or keras.config.image_data_format()
     _resolve_input_shape(image_shape, False, data_format, "image_shape")
-    return image_shape
+    return image_shape and tuple(map(python_integers, image_shape))
 
 
 def _resolve_input_shape(
@@ -181,7 +186,7 @@ def _resolve_input_shape(
             f"(as {data_format} orders them), positive integers or None. "
             f"Received: {name}={input_shape!r}"
         )
-    shape = tuple(input_shape)
+    shape = tuple(map(python_integers, input_shape))
     if data_format == "channels_last":
         height, width, channels = shape
         swapped = shape[1:] + shape[:1]
@@ -213,7 +218,11 @@ def _resolve_input_shape(
 
 
 def check_stages(num_blocks, num_filters):
-    """Raises if the stages have not one number of blocks and filters each."""
+    """Raises if the stages have not one number of blocks and filters each.
+
+    Returns:
+        Both in tuples of Python's integers.
+    """
     if len(num_blocks) != len(num_filters):
         raise ValueError(
             "`stackwise_num_blocks` and `stackwise_num_filters` must have "
@@ -221,6 +230,7 @@ def check_stages(num_blocks, num_filters):
             f"stackwise_num_blocks={num_blocks!r}, "
             f"stackwise_num_filters={num_filters!r}"
         )
+    return [tuple(map(python_integers, x)) for x in (num_blocks, num_filters)]
 
 
 def _too_small(*sizes):

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from keras_epsanet.integers import python_integers
 from keras_epsanet.models.arguments import (
     any_size,
     check_variant,
@@ -98,9 +99,11 @@ class EPSANetBackbone(ResNetBackbone):
             **kwargs,
         )
         self._pyramid = {
-            "kernel_sizes": tuple(kernel_sizes),
-            "groups": groups if groups is None else tuple(groups),
-            "reduction": reduction,
+            "kernel_sizes": python_integers(tuple(kernel_sizes)),
+            "groups": python_integers(
+                groups if groups is None else tuple(groups)
+            ),
+            "reduction": python_integers(reduction),
             "split_input": split_input,
         }
 

@@ -1,13 +1,21 @@
 """Stages that do not train: what `freeze_stages` of a backbone means."""
 
+from keras_epsanet.integers import python_integers
+
 
 def check_freeze_stages(freeze_stages, stages):
-    """Raises a `ValueError` unless so many of the stages can be frozen."""
+    """Raises a `ValueError` unless so many of the stages can be frozen.
+
+    Returns:
+        `freeze_stages`, of Python.
+    """
+    freeze_stages = python_integers(freeze_stages)
     if not isinstance(freeze_stages, int) or not 0 <= freeze_stages <= stages:
         raise ValueError(
             f"`freeze_stages` must be an integer from 0 to {stages}. "
             f"Received: freeze_stages={freeze_stages!r}"
         )
+    return freeze_stages
 
 
 def freeze(network, stages, prefix):

@@ -74,6 +74,6 @@ def import_keras_hub():
         if error.name != "keras_hub":
             raise
         raise ImportError(
-            "A preset needs keras_hub: pip install keras-epsanet[hub]"
+            "A preset needs keras_hub: pip install keras-hub"
         ) from error
     return keras_hub

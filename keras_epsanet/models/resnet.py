@@ -120,8 +120,8 @@ def ResNet(
     """
     refuse_unknown("ResNet", kwargs, inspect.signature(ResNet).parameters)
     check_weights(weights)
-    check_stages(stackwise_num_blocks, stackwise_num_filters)
-    check_head(include_top, pooling, classes)
+    blocks, filters = check_stages(stackwise_num_blocks, stackwise_num_filters)
+    classes = check_head(include_top, pooling, classes)
     check_prefix(prefix)
     attention = resolve_attention(attention)
     check_frame(stem_filters, downsampling, branch_output, attention)
@@ -137,7 +137,7 @@ def ResNet(
         norm_eval,
         downsampling,
         attention,
-        tuple(stackwise_num_blocks),
+        blocks,
         classes,
     )
     x = image
@@ -145,7 +145,7 @@ def ResNet(
         x = rescale(image, data_format, dtype, f"{prefix}rescaling")
     x = apply_stem(x, parts, stem_filters, stem_pool)
     x, branch = _apply_stages(
-        x, parts, stackwise_num_filters, expansion, 1 if stem_pool else 2
+        x, parts, filters, expansion, 1 if stem_pool else 2
     )
     x = apply_pooling(x, parts, "avg" if include_top else pooling)
     if include_top:

@@ -4,6 +4,7 @@ import inspect
 
 import keras
 
+from keras_epsanet.integers import python_integers
 from keras_epsanet.models.arguments import (
     any_size,
     check_image_shape,
@@ -11,11 +12,7 @@ from keras_epsanet.models.arguments import (
     refuse_unknown,
 )
 from keras_epsanet.models.attention_slot import Place
-from keras_epsanet.models.freezing import (
-    check_freeze_stages,
-    freeze,
-    is_frozen,
-)
+from keras_epsanet.models.freezing import check_freeze_stages, freeze, is_frozen
 from keras_epsanet.models.layer_states import (
     changed_configs,
     layer_configs,
@@ -126,7 +123,8 @@ class ResNetBackbone(PresetModel):
         changes = kwargs.pop("layers", {})
         known = inspect.signature(ResNetBackbone.__init__).parameters
         refuse_unknown("ResNetBackbone", kwargs, known)
-        check_freeze_stages(freeze_stages, len(stackwise_num_blocks))
+        stages = len(stackwise_num_blocks)
+        freeze_stages = check_freeze_stages(freeze_stages, stages)
         config = {
             "stackwise_num_blocks": tuple(stackwise_num_blocks),
             "stackwise_num_filters": tuple(stackwise_num_filters),
@@ -139,6 +137,7 @@ class ResNetBackbone(PresetModel):
             "norm_eval": norm_eval,
             "prefix": prefix,
         }
+        config = {key: python_integers(value) for key, value in config.items()}
         network = ResNet(
             **config,
             attention=attention,

@@ -1,17 +1,29 @@
 """The `recipe.json` of a training, which also tells what was trained."""
 
 import dataclasses
+import enum
 import json
 import os
 
 from keras_epsanet import storage
 
 FILE = "recipe.json"
+
+
+class Trained(enum.Enum):
+    """What was trained, by its name in messages."""
+
+    DETECTOR = "a detector"
+    CLASSIFIER = "a classifier"
+    IMAGENET = "a classifier of ImageNet"
+
+
+CLASSIFIERS = (Trained.CLASSIFIER, Trained.IMAGENET)
 # Fields that only the recipes of one kind have, the most certain first.
-_TRAINED = {
-    "detector": "a detector",
-    "flip": "a classifier",
-    "antialias": "a classifier of ImageNet",
+_FIELDS = {
+    "detector": Trained.DETECTOR,
+    "flip": Trained.CLASSIFIER,
+    "antialias": Trained.IMAGENET,
 }
 
 
@@ -34,29 +46,23 @@ def read_recipe_file(path, kind):
     theirs = _trained(_names(text))
     ours = _trained({field.name for field in dataclasses.fields(kind)})
     if None not in (theirs, ours) and theirs != ours:
-        raise ValueError(
-            f"{os.path.dirname(path) or '.'} is the run of {theirs}; it must "
-            f"be that of {ours}"
-        )
+        raise _of_another_kind(os.path.dirname(path) or ".", ours, theirs)
     return kind.from_json(text)
 
 
-def check_trained(run, allowed):
+def check_trained(run, *allowed):
     """Raises if a folder is the run of something else.
 
     Args:
         run: Folder, which need not be that of a training.
-        allowed: String, `"a detector"` or `"a classifier"`, whatever its
-            images.
+        *allowed: `Trained`, one or more; the first is named in the message.
 
     Raises:
         ValueError: If it is.
     """
     trained = trained_in(run)
-    if trained is not None and not trained.startswith(allowed):
-        raise ValueError(
-            f"{run} is the run of {trained}; it must be that of {allowed}"
-        )
+    if trained not in (None, *allowed):
+        raise _of_another_kind(run, allowed[0], trained)
 
 
 def trained_in(run):
@@ -66,14 +72,20 @@ def trained_in(run):
         run: Folder, which need not be that of a training.
 
     Returns:
-        `"a detector"`, `"a classifier"`, `"a classifier of ImageNet"`, or
-        `None` if its recipe does not tell, or there is none.
+        `Trained`, or `None` if its recipe does not tell, or there is none.
     """
     path = os.path.join(run, FILE)
     if not storage.isfile(path):
         return None
     with storage.open_file(path, encoding="utf-8") as file:
         return _trained(_names(file.read()))
+
+
+def _of_another_kind(run, wanted, trained):
+    return ValueError(
+        f"{run} must be the run of {wanted.value}. "
+        f"Received: that of {trained.value}"
+    )
 
 
 def _names(text):
@@ -86,4 +98,4 @@ def _names(text):
 
 
 def _trained(names):
-    return next((_TRAINED[name] for name in _TRAINED if name in names), None)
+    return next((_FIELDS[name] for name in _FIELDS if name in names), None)

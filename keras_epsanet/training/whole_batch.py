@@ -25,13 +25,19 @@ class WholeBatch:
         ValueError: If Keras' own average of the weights is asked for.
     """
 
-    def __init__(self, *args, **kwargs):
-        if kwargs.get("use_ema"):
+    @property
+    def use_ema(self):
+        """`False`: Keras' average, of which no step here keeps account."""
+        return False
+
+    @use_ema.setter
+    def use_ema(self, value):
+        # Keras' optimizers set it, whether it is given by name or not.
+        if value:
             raise ValueError(
                 "`use_ema` leaves out BatchNorms' statistics: use "
-                "`WeightAverage`. Received: use_ema=True"
+                f"`WeightAverage`. Received: use_ema={value}"
             )
-        super().__init__(*args, **kwargs)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         """One way for all backends and strategies.

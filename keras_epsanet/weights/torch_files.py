@@ -227,5 +227,5 @@ def import_for_files(module, package):
     except ImportError as error:
         raise ImportError(
             f"Reading and writing PyTorch's files needs {package}: "
-            "pip install keras-epsanet[torch]"
+            f"pip install {package}"
         ) from error

@@ -276,6 +276,27 @@ def test_a_model_of_any_image_size_comes_back_from_a_file(
     assert keras.tree.map_structure(lambda x: x.shape, model.output) == expected
 
 
+def numpy_integers(arguments):
+    return keras.tree.map_structure(
+        lambda x: np.int64(x) if type(x) is int else x, arguments
+    )
+
+
+@every_layer
+def test_integers_of_numpy_are_python_s_in_a_layer_and_its_file(cls, tmp_path):
+    arguments = {**ARGUMENTS[cls], "data_format": "channels_last"}
+    layer = cls(**numpy_integers(arguments), name="some")
+    model = make_model(layer)
+    assert json.dumps(layer.get_config(), default=plain) == json.dumps(
+        cls(**arguments, name="some").get_config(), default=plain
+    )
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    outputs = [flat(run(images())) for run in (compiled(copy), compiled(model))]
+    for a, b in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @every_layer
 def test_mixed_precision_is_near(cls, draw_weights):
     expected = flat(compiled(make_layer(cls, draw_weights))(images()))

@@ -1,7 +1,9 @@
 """What the scripts compute with, on numbers that are known."""
 
 import importlib
+import math
 import pathlib
+import re
 import sys
 import types
 
@@ -342,6 +344,92 @@ def test_operations_of_a_block_include_products(script, monkeypatch):
         attention.keras_epsanet, "complexity", lambda model: counts
     )
     assert attention.count("model").tolist() == [7, 23]
+
+
+@pytest.mark.parametrize("against, name", [("block", "abn"), ("network", "x")])
+def test_names_of_attentions_that_cannot_be_timed_are_refused(
+    script, monkeypatch, capsys, against, name
+):
+    attention = script("attention")
+    arguments = ["x", "--against", against, "--attentions", "se", name]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit):
+        attention.main()
+    assert f"{{'{name}'}} are none of ['psa'" in capsys.readouterr().err
+
+
+COMPOSITIONS = """
+    se eca cbam bam triplet srm gc fca sa simam coordinate non_local a2 ema gsop
+    position channel psa pyconv sk split res2net hs aa abn
+""".split()
+
+
+def creation_order(model):
+    """Weights of a model's layers in the order in which these were made."""
+
+    def number(layer):
+        return int(re.search(r"(?:_(\d+))?$", layer.name)[1] or 0)
+
+    return [
+        x for layer in sorted(model.layers, key=number) for x in layer.weights
+    ]
+
+
+def draw_weights(source, target):
+    """Gives a layer random weights, and its composition the same by shape."""
+    random = np.random.default_rng(0)
+    for weight in source.weights:
+        values = random.standard_normal(weight.shape)
+        values /= np.sqrt(np.prod(weight.shape[:-1]))
+        weight.assign(abs(values) if "variance" in weight.name else values)
+
+    def kinds(model_weights):
+        """Of each weight three descriptions, from narrow to wide."""
+        kernel = None
+        for weight in model_weights:
+            kernel = weight.shape if weight.name == "kernel" else kernel
+            of_norm = weight.name in ("gamma", "beta") or "mov" in weight.name
+            name = weight.name if of_norm or weight.name == "bias" else None
+            size = math.prod(weight.shape)
+            narrow = (size, name, kernel if name == "bias" else weight.shape)
+            yield weight, (narrow, (size, name), size)
+
+    left = list(kinds(source.weights))
+    for weight, wanted in kinds(creation_order(target)):
+        same = next(
+            x for i in range(3) for x, theirs in left if theirs[i] == wanted[i]
+        )
+        left = [x for x in left if x[0] is not same]
+        values = keras.ops.convert_to_numpy(same.value)
+        sizes = [x for x in weight.shape if x > 1]
+        if sizes == [*values.shape][::-1] != [*values.shape]:
+            values = values.T  # SRM's, in a depthwise convolution.
+        weight.assign(values.reshape(weight.shape))
+    assert not left
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="timed on TensorFlow"
+)
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_layers_are_timed_against_what_computes_the_same(script, name):
+    attention = script("attention")
+    assert list(attention.LAYERS) == COMPOSITIONS
+    composition = attention.find_compositions()[name]
+    layer, composed = (
+        attention.build_layer(function, 6)
+        for function in (attention.LAYERS[name], composition)
+    )
+    assert layer.count_params() == composed.count_params()
+    if name == "fca":  # Its composition has no cosines but random numbers.
+        return
+    draw_weights(layer, composed)
+    images = np.random.default_rng(0).standard_normal((2, 6, 6, 256))
+    for found, expected in zip(
+        *(keras.tree.flatten(model(images)) for model in (composed, layer))
+    ):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("way", ["statistics", "rims of 0.01"])

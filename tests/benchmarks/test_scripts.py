@@ -66,6 +66,18 @@ def test_attention():
 
 
 @pytest.mark.large
+@pytest.mark.parametrize(
+    "against, names", [("compositions", ["se", "abn"]), ("network", ["eca"])]
+)
+def test_attention_against_others(against, names):
+    sizes = ["--batch-size", "1", "--image-size", "32", "--repeats", "2"]
+    options = ["--against", against, "--attentions", *names, *sizes]
+    rows = [line.split() for line in run("attention.py", *options)[2:]]
+    assert [row[0] for row in rows] == names
+    assert all(float(x) > 0 for row in rows for x in row[-2:])
+
+
+@pytest.mark.large
 def test_explanations():
     lines = run("explanations.py", *SMALL)
     ratios = {line[:21].strip(): float(line[21:]) for line in lines[1:]}

@@ -1,5 +1,7 @@
+import errno
 import inspect
 import json
+import os
 
 import keras
 import numpy as np
@@ -197,6 +199,89 @@ def test_files_are_written_as_a_whole(model, monkeypatch, tmp_path):
     assert set(written) == {"a.json", "a.csv"}
     assert not (tmp_path / "a.json").exists()
     assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.mark.parametrize("output", ["photos", "linked", "photos/../photos"])
+def test_images_are_not_replaced_by_their_pictures(
+    model, monkeypatch, tmp_path, output
+):
+    write_image(tmp_path / "photos/a.png")
+    before = (tmp_path / "photos/a.png").read_bytes()
+    (tmp_path / "linked").symlink_to("photos")
+    monkeypatch.setattr(detect, "open_detector", None)  # Before any work.
+    with pytest.raises(SystemExit) as caught:
+        run("--output", output, images=["photos"])
+    assert caught.value.code == (
+        "detect: What is written must not replace what is read. "
+        f"Received: {output}/a.png, which is photos/a.png"
+    )
+    assert (tmp_path / "photos/a.png").read_bytes() == before
+
+
+def test_pictures_of_other_names_may_lie_beside_the_images(model, tmp_path):
+    write_image(tmp_path / "photos/a.jpg")
+    run("--output", "photos", images=["photos"])
+    assert pictures(tmp_path / "photos") == ["a.png"]
+    # Which are images then, and their pictures have names of their own.
+    run("--output", "photos", images=["photos"])
+    assert pictures(tmp_path / "photos") == [
+        "a.jpg.png",
+        "a.png",
+        "a.png.png",
+    ]
+
+
+@pytest.mark.parametrize("path", ["none/a", "/proc/a", "taken"])
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_a_table_that_cannot_be_written_is_told_before_any_work(
+    model, monkeypatch, tmp_path, path, ending
+):
+    (tmp_path / f"taken.{ending}").mkdir()
+    monkeypatch.setattr(detect, "open_detector", None)
+    with pytest.raises(SystemExit) as caught:
+        run(f"--{ending}", f"{path}.{ending}")
+    message = f"detect: {path}.{ending} cannot be written: "
+    assert caught.value.code.startswith(message)
+    assert ".tmp" not in caught.value.code
+
+
+def fail_of_json(path, text, write_file=detect.write_file):
+    if path.endswith(".json"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    write_file(path, text)
+
+
+def test_a_table_is_written_where_another_cannot_be(model, monkeypatch, capsys):
+    monkeypatch.setattr(detect, "write_file", fail_of_json)
+    with pytest.raises(SystemExit) as caught:
+        run("--json", "a.json", "--csv", "a.csv")
+    assert caught.value.code == (
+        "detect: a.json cannot be written: No space left on device"
+    )
+    with open("a.csv") as file:
+        assert len(file.readlines()) == 3
+    # It is told last.
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Saved the pictures of 1 in found"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("memory")])
+def test_the_first_error_stays_where_a_table_cannot_be_written(
+    model, monkeypatch, capsys, error
+):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(detect, "write_file", fail_of_json)
+    monkeypatch.setattr(detect, "run_videos", fail)
+    with pytest.raises(SystemExit) as caught:
+        run("--json", "a.json", "--csv", "a.csv")
+    expected = 130 if error is KeyboardInterrupt else "detect: memory"
+    assert caught.value.code == expected
+    line = "detect: a.json cannot be written: No space left on device"
+    assert line in capsys.readouterr().err.splitlines()
+    with open("a.csv") as file:
+        assert len(file.readlines()) == 3
 
 
 def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):

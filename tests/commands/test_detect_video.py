@@ -107,6 +107,38 @@ def test_frames_are_drawn_into_pictures(model, tmp_path):
     assert np.ptp(second[170:215, 90:100], axis=-1).max() > 60
 
 
+def test_frames_and_images_have_folders_of_their_own(model, tmp_path):
+    write("clip.mp4", frames=1)
+    (tmp_path / "clip").mkdir()
+    image = np.zeros((HEIGHT, WIDTH, 3))
+    keras.utils.save_img("clip/000000.jpg", image, scale=False)
+    run("--frames", images=["clip.mp4", "clip/000000.jpg"])
+    found = sorted((tmp_path / "found").rglob("*.png"))
+    assert [str(x.relative_to(tmp_path / "found")) for x in found] == [
+        "clip/000000.png",
+        "clip.mp4/000000.png",
+    ]
+
+
+@pytest.mark.parametrize("options", [[], ["--frames"]])
+def test_a_video_is_not_replaced_by_what_is_drawn(
+    model, monkeypatch, tmp_path, options
+):
+    (tmp_path / "videos").mkdir()
+    write("videos/clip.mp4", frames=1)
+    images = ["videos/clip.mp4"]
+    if options:
+        (tmp_path / "found/videos/clip").mkdir(parents=True)
+        image = np.zeros((HEIGHT, WIDTH, 3))
+        keras.utils.save_img("found/videos/clip/000000.png", image)
+        images.append("found/videos/clip/000000.png")
+    else:
+        options = ["--output", "videos"]
+    monkeypatch.setattr(detect, "open_detector", None)
+    with pytest.raises(SystemExit, match="must not replace what is read"):
+        run(*options, images=images)
+
+
 def test_results_have_the_numbers_of_the_frames(model):
     write("clip.mp4")
     keras.utils.save_img("a.png", np.zeros((HEIGHT, WIDTH, 3)), scale=False)
@@ -210,6 +242,4 @@ def test_without_the_package_its_extra_is_named(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(SystemExit) as caught:
         run()
-    assert caught.value.code == (
-        "detect: A video needs av: pip install keras-epsanet[video]"
-    )
+    assert caught.value.code == ("detect: A video needs av: pip install av")

@@ -363,6 +363,15 @@ def test_a_model_that_cannot_be_used_is_named(tmp_path):
             evaluate.main(["--model", f"{tmp_path}/{name}"], "mine")
 
 
+def test_a_matrix_that_cannot_be_written_is_told_before_any_work():
+    options = ["--model", "none.keras", "--confusion", "none/a.csv"]
+    with pytest.raises(SystemExit) as caught:
+        evaluate.main(options)
+    assert caught.value.code == (
+        "evaluate: none/a.csv cannot be written: No such file or directory"
+    )
+
+
 def test_five_classes_have_no_top_5(capsys):
     evaluate.print_results(Results("abcde", np.arange(5), np.eye(5)))
     assert "top-5" not in capsys.readouterr().out

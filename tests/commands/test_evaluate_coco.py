@@ -164,6 +164,16 @@ def test_data_that_are_none_are_named(folder, tmp_path):
         run(tmp_path, tmp_path, weights=folder / "model.keras")
 
 
+def test_annotations_are_not_replaced_by_results(tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    path.write_text("annotations")
+    monkeypatch.setattr(evaluate_coco, "open_detector", None)
+    arguments = ["--data", str(path), "--output", f"{tmp_path}/."]
+    with pytest.raises(SystemExit, match="must not replace what is read"):
+        evaluate_coco.main(arguments)
+    assert path.read_text() == "annotations"
+
+
 def test_ctrl_c_says_that_it_goes_on(folder, tmp_path, monkeypatch, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
@@ -294,7 +304,7 @@ def test_a_missing_package_is_named_before_work_starts(name, monkeypatch):
         "find_spec",
         lambda x, *args: None if x == name else find_spec(x, *args),
     )
-    with pytest.raises(SystemExit, match=f"{name}.*detection"):
+    with pytest.raises(SystemExit, match=f"{name}.*pip install {name}"):
         evaluate_coco.main(["--data", "none"])
 
 

@@ -135,6 +135,18 @@ def test_two_models_stand_beside_each_other(models, folder):
     assert first.width > 1.3 * alone.width and first.height == alone.height
 
 
+def test_images_are_not_replaced_by_pictures(folder, monkeypatch):
+    os.rename(f"{folder}/red", f"{folder}/page")
+    os.rename(f"{folder}/page/0.png", f"{folder}/page/scales_1_2.png")
+    monkeypatch.setattr(explain, "load_models", None)
+    with pytest.raises(SystemExit) as caught:
+        explain.main([folder, "--output", f"./{folder}/page"])
+    assert caught.value.code == (
+        "explain: What is written must not replace what is read. Received: "
+        "./images/page/scales_1_2.png, which is images/page/scales_1_2.png"
+    )
+
+
 def test_bad_files_are_named_and_skipped(models, folder, tmp_path, capsys):
     (tmp_path / "images" / "zzz.png").write_text("no image")
     (tmp_path / "images" / "zzz.tif").write_text("no image either")

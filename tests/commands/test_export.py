@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epsanet import EPSANetBackbone
+from keras_epsanet import EPSANetBackbone, storage
 from keras_epsanet.classification.models import build_classifier
 from keras_epsanet.commands import export
 from keras_epsanet.detection import RetinaNet
@@ -241,20 +241,20 @@ def test_a_fused_model_is_written_beside_the_plain_one(saved, exports):
 
 
 @pytest.mark.parametrize(
-    "format, name, extra",
+    "format, name",
     [
-        ("onnx", "onnx", "export"),
-        ("onnx", "tf2onnx", "export"),
-        ("onnx", "onnxruntime", "export"),
-        ("preset", "keras_hub", "hub"),
-        ("timm", "safetensors", "hub"),
+        ("onnx", "onnx"),
+        ("onnx", "tf2onnx"),
+        ("onnx", "onnxruntime"),
+        ("preset", "keras_hub"),
+        ("timm", "safetensors"),
     ],
 )
 def test_a_missing_package_is_named_before_work_starts(
-    format, name, extra, monkeypatch
+    format, name, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, name, None)
-    message = rf"export: .* needs {name}: pip install keras-epsanet\[{extra}\]"
+    message = rf"export: .* needs {name}: pip install {name}"
     with pytest.raises(SystemExit, match=message):
         run("--model", "none.keras", "--format", "saved_model", format)
     # Which the others do without.
@@ -305,6 +305,37 @@ def test_what_is_published_is_as_keras_predicts(classifier, capsys):
     files = [x.name for x in classifier.parent.glob("mine_*/*")]
     for name in ("task.json", "class_names.json", "model.safetensors"):
         assert name in files
+
+
+@pytest.mark.parametrize("name", ["preset", "timm"])
+def test_what_is_published_again_keeps_its_card(name, classifier, monkeypatch):
+    pytest.importorskip("keras_hub")
+    folder = classifier.parent / f"mine_{name}"
+    run("--model", classifier, "--format", name)
+    files = {x.name: x.stat().st_mtime_ns for x in folder.iterdir()}
+    mine = [folder / "README.md", folder / ".git/HEAD", folder / "a/b.json"]
+    for file in mine:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    run("--model", classifier, "--format", name)
+    assert {x.read_text() for x in mine} == {"mine"}
+    for file, time in files.items():
+        assert (folder / file).stat().st_mtime_ns > time
+    assert len(list(folder.iterdir())) == len(files) + len(mine)
+    # Nothing is replaced by what is not as it should be.
+    files = {x: x.stat().st_mtime_ns for x in folder.iterdir()}
+    monkeypatch.setattr(export, "load", lambda *_: lambda x: 2 * x[:, 0, 0])
+    with pytest.raises(SystemExit, match=f"{name} differs from Keras"):
+        run("--model", classifier, "--format", name)
+    assert files == {x: x.stat().st_mtime_ns for x in folder.iterdir()}
+
+
+def test_what_is_published_in_a_storage_must_be_new(classifier, monkeypatch):
+    place = export._place("timm", "gs://bucket/mine_timm")
+    monkeypatch.setattr(storage, "exists", lambda path: True)
+    with pytest.raises(FileExistsError, match="gs://bucket/mine_timm"):
+        with place as temporary:
+            pathlib.Path(temporary).mkdir()
 
 
 @pytest.mark.parametrize("name", ["preset", "timm"])

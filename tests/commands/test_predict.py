@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 
@@ -197,8 +198,55 @@ def test_bad_option_ends_with_one_line(arguments, message, capsys):
 
 
 def test_a_file_that_cannot_be_written_ends_with_a_line(model, folder):
-    with pytest.raises(SystemExit, match="none/a.csv cannot be written"):
-        predict.main([folder, "--model", model, "--output", "none/a.csv"])
+    # Before any work: there is no such model.
+    arguments = [folder, "--model", "none.keras", "--output", "none/a.csv"]
+    with pytest.raises(SystemExit) as caught:
+        predict.main(arguments)
+    assert caught.value.code == (
+        "predict: none/a.csv cannot be written: No such file or directory"
+    )
+
+
+def test_predictions_that_cannot_be_written_are_printed(
+    model, folder, monkeypatch, capsys
+):
+    """As of a disk that is full only then."""
+
+    def fail(path, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(predict, "write_file", fail)
+    message = "predict: a.csv cannot be written: No space left on device"
+    with pytest.raises(SystemExit, match=message):
+        predict.main([folder, "--model", model, "--output", "a.csv"])
+    assert capsys.readouterr().out.splitlines()[::4] == FILES
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("memory")])
+def test_what_was_predicted_is_kept(model, folder, monkeypatch, capsys, error):
+    same_shapes = predict.same_shapes
+
+    def interrupted(*arguments):
+        yield next(same_shapes(*arguments))
+        raise error
+
+    monkeypatch.setattr(predict, "same_shapes", interrupted)
+    options = ["--model", model, "--batch-size", "1", "--output", "a.json"]
+    with pytest.raises(SystemExit) as caught:
+        predict.main([folder, *options])
+    expected = 130 if error is KeyboardInterrupt else "predict: memory"
+    assert caught.value.code == expected
+    with open("a.json") as file:
+        assert [x["file"] for x in json.load(file)] == FILES[:1]
+
+
+def test_a_table_does_not_replace_what_is_read(folder, tmp_path):
+    (tmp_path / "a.csv").write_text("an image, perhaps")
+    arguments = [folder, "a.csv", "--output", "./a.csv"]
+    message = "predict: What .* Received: ./a.csv, which is a.csv"
+    with pytest.raises(SystemExit, match=message):
+        predict.main(arguments)
+    assert (tmp_path / "a.csv").read_text() == "an image, perhaps"
 
 
 def test_a_model_without_class_names_is_refused(tmp_path):

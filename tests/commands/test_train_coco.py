@@ -528,7 +528,7 @@ def test_a_missing_package_is_named_before_work_starts(
     output = tmp_path / "run"
     with pytest.raises(SystemExit) as error:
         train_coco.main(["--output", str(output)])
-    assert name in str(error.value) and "[detection]" in str(error.value)
+    assert name in str(error.value) and "pip install" in str(error.value)
     assert not output.exists()
 
 

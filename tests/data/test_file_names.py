@@ -1,5 +1,7 @@
 import os
 
+import pytest
+
 from keras_epsanet.data.file_names import picture_names, printable
 
 
@@ -51,3 +53,56 @@ def test_images_of_a_storage_and_of_this_machine_do_not_clash(tmp_path):
 def test_images_of_two_buckets_lie_in_folders_of_their_names():
     paths = ["gs://one/a/1.jpg", "gs://two/a/1.jpg"]
     assert list(picture_names(paths).values()) == ["one/a/1.png", "two/a/1.png"]
+
+
+@pytest.mark.parametrize(
+    "paths, names",
+    [
+        # A name with its ending may be another one's.
+        (
+            ["x/a.jpg", "x/a.jpg.png", "x/a.png"],
+            ["a.jpg.png", "a.jpg.png.png", "a.png.png"],
+        ),
+        (
+            ["x/a", "x/a.png", "x/a.png.png", "x/a.png.png.jpg"],
+            ["a.png", "a.png.png", "a.png.png.png", "a.png.png.jpg.png"],
+        ),
+        # Or the name of a folder.
+        (["x/a.jpg", "x/a.png/b.jpg"], ["a.jpg.png", "a.png/b.png"]),
+        (
+            ["x/a.jpg", "x/a.png/b.jpg", "x/a.jpg.png/b.jpg"],
+            ["a.jpg-2.png", "a.png/b.png", "a.jpg.png/b.png"],
+        ),
+    ],
+)
+def test_every_picture_has_a_name_of_its_own(paths, names):
+    found = list(picture_names(paths).values())
+    assert not taken_twice(found) and len(set(found)) == len(found)
+    assert found == [os.path.normpath(name) for name in names]
+
+
+def taken_twice(names):
+    """Names that are those of folders of others."""
+    return [x for x in names if any(y.startswith(x + os.sep) for y in names)]
+
+
+def test_folders_of_frames_are_of_no_other_picture():
+    paths = ["x/a.mp4", "x/a/000000.jpg", "x/b.mp4", "x/b.avi", "x/c.mp4"]
+    names = ["a.mp4", "a/000000.png", "b.mp4", "b.avi", "c"]
+    endings = dict.fromkeys(paths, "") | {"x/a/000000.jpg": ".png"}
+    found = list(picture_names(paths, endings.get).values())
+    assert found == [os.path.normpath(name) for name in names]
+
+
+def test_videos_keep_their_ending_beside_other_videos():
+    paths = ["x/a.mp4", "x/a.avi", "x/a.avi.mp4", "x/a.jpg", "x/b.avi"]
+    names = ["a.mp4.mp4", "a.avi.mp4", "a.avi.mp4.mp4", "a.png", "b.mp4"]
+    endings = {x: ".mp4" for x in paths} | {"x/a.jpg": ".png"}
+    assert list(picture_names(paths, endings.get).values()) == names
+
+
+def test_many_images_are_named_at_once():
+    """Each with two of its stem, and a name that one of them would take."""
+    endings = (".jpg", ".png", ".jpg.png")
+    paths = [f"x/{i}{ending}" for i in range(5000) for ending in endings]
+    assert len(set(picture_names(paths).values())) == len(paths)

@@ -142,6 +142,17 @@ def test_what_is_written_is_read_again(tmp_path, size):
         np.testing.assert_allclose(frame.mean((0, 1)), color[0, 0], atol=6)
 
 
+def test_without_a_frame_there_is_no_file(tmp_path):
+    path = tmp_path / "a.mp4"
+    with video.VideoWriter(path, 3):
+        pass
+    assert not path.exists()
+    path.write_text("former")
+    with video.VideoWriter(path, 3):
+        pass
+    assert path.read_text() == "former"
+
+
 def test_a_frame_of_another_size_is_resized(tmp_path):
     path = str(tmp_path / "a.mp4")
     with video.VideoWriter(path, 3) as writer:
@@ -154,7 +165,7 @@ def test_a_frame_of_another_size_is_resized(tmp_path):
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"install keras-epsanet\[video\]"):
+    with pytest.raises(ImportError, match="pip install av"):
         video.VideoReader("a.mp4")
 
 

@@ -150,7 +150,7 @@ def test_the_conversion_needs_no_pytorch(published, publisher, monkeypatch):
 
 def test_without_pytorch_nothing_is_downloaded(publisher, monkeypatch):
     def missing(module, package):
-        raise ImportError("pip install keras-epsanet[torch]")
+        raise ImportError("pip install torch")
 
     monkeypatch.setattr(pretrained, "import_for_files", missing)
     with pytest.raises(ImportError, match="pip install"):

@@ -89,13 +89,17 @@ def one(tmp_path_factory):
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("workers, devices", [(1, 2), (1, 4), (2, 2)])
 @pytest.mark.parametrize(
-    "backend, network",
+    "backend, network, workers, devices",
     [
-        ("tensorflow", "epsanet"),
-        ("jax", "epsanet"),
-        ("tensorflow", "mask_rcnn"),
+        ("tensorflow", "epsanet", 1, 2),
+        ("tensorflow", "epsanet", 1, 4),
+        ("tensorflow", "epsanet", 2, 2),
+        ("jax", "epsanet", 1, 2),
+        ("jax", "epsanet", 1, 4),
+        ("jax", "epsanet", 2, 2),
+        ("tensorflow", "mask_rcnn", 1, 2),
+        ("tensorflow", "mask_rcnn", 1, 4),
     ],
 )
 def test_steps_have_the_same_losses_and_weights(
@@ -106,7 +110,9 @@ def test_steps_have_the_same_losses_and_weights(
     assert found["replicas"] == workers * devices and found["is_chief"]
     assert found.keys() == expected.keys()
     losses = expected["loss:loss"]
-    assert len(losses) == 20 and losses[-5:].mean() < 0.95 * losses[:5].mean()
+    assert len(losses) == {"epsanet": 20, "mask_rcnn": 1}[network]
+    if network == "epsanet":
+        assert losses[-5:].mean() < 0.95 * losses[:5].mean()
     for name in expected.keys() - set(NOTES):
         # Relative to the largest, for a rounding is one of a sum.
         scale = max(1.0, float(np.abs(expected[name]).max()))

@@ -61,9 +61,20 @@ def test_the_strategy_is_that_of_the_model(monkeypatch):
     assert given == [([0, 0, 0, 0], 4)]
 
 
-def test_no_batch_is_refused():
-    with pytest.raises(ValueError, match="Received: no batch"):
-        predict(Model(), [])
+@pytest.mark.parametrize("batches", [[], [np.ones(0)]], ids=len)
+def test_no_image_is_refused(batches):
+    with pytest.raises(ValueError, match="Received: none"):
+        predict(Model(), batches)
+
+
+def test_empty_batches_are_left_out():
+    batches = [np.arange(1, 5), np.arange(0), np.arange(5, 6)]
+    given, twice, _ = predicted(batches, Model.distribute_strategy)
+    assert given == [([1, 2, 3, 4], 4), ([5, 5], 2)]
+    assert twice == [2, 4, 6, 8, 10]
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    images = [np.ones((count, 4), "float32") for count in (4, 0, 1)]
+    assert predict(model, images).shape == (5, 2)
 
 
 def test_arrays_are_taken_in_batches():

@@ -28,8 +28,10 @@ from keras_epsanet.distribution import (  # noqa: E402
 )
 from keras_epsanet.training import SGDL2  # noqa: E402
 
-STEPS, BATCH = 20, 8
-RATES = {"epsanet": 2e-3, "mask_rcnn": float(os.environ.get("LR", "5e-4"))}
+# Of a detector one, after which roundings decide whether a proposal overlaps
+# another one or an object just enough, and so which of them is sampled.
+STEPS = {"epsanet": 20, "mask_rcnn": 1}
+BATCH = 8
 PSA = ((3, 5, 7, 9), (1, 4, 4, 4))
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 # On JAX a BatchNorm sees the whole batch, wherever its parts are.
@@ -63,7 +65,7 @@ def make_epsanet():
         **NORM,
     )
     random = np.random.default_rng(0)
-    labels = random.integers(0, 5, STEPS * BATCH)
+    labels = random.integers(0, 5, STEPS["epsanet"] * BATCH)
     # Colors that can be learned: with noise alone the roundings would grow.
     colors = 3 * np.eye(5, 3)[labels][:, None, None]
     x = random.normal(size=(len(labels), 64, 64, 3)) + colors
@@ -81,7 +83,7 @@ def make_mask_rcnn():
     )
     detector = MaskRCNN(backbone, 3, num_samples=16, seed=0)
     random = np.random.default_rng(0)
-    number = STEPS * BATCH
+    number = STEPS["mask_rcnn"] * BATCH
     corners = random.uniform(0, 30, (number, 3, 2))
     sizes = random.uniform(8, 34, (number, 3, 2))
     boxes = np.concatenate((corners, corners + sizes), -1)
@@ -108,14 +110,19 @@ def main():
     if TENSORFLOW:
         use_cpus(int(devices))
     strategy = make_strategy()
-    # In which the roundings of 20 steps do not grow to what can be seen. Keras'
-    # BatchNorm is in float32 on JAX all the same, as are a detector's heads.
+    # In which the roundings of 20 steps do not grow to what can be seen. A
+    # detector's heads are in float32 all the same.
+    if keras.backend.backend() == "jax":
+        from keras.src.backend.common import dtypes
+
+        # What Keras computes in where float64 meets another type on JAX.
+        dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
     keras.config.set_floatx("float64")
     keras.utils.set_random_seed(0)
     make = {"epsanet": make_epsanet, "mask_rcnn": make_mask_rcnn}[network]
     with strategy.scope():
         model, data, losses = make()
-        model.compile(SGDL2(RATES[network], momentum=0.9, l2=1e-4), **losses)
+        model.compile(SGDL2(2e-3, momentum=0.9, l2=1e-4), **losses)
     history = {}
 
     class Losses(keras.callbacks.Callback):

@@ -424,3 +424,43 @@ def test_what_is_an_output_too_keeps_its_norm(randomize):
     fused = fuse(model)
     assert norms(fused) == ["norm"]
     assert_same_calls(fused, model, image(2, 8, 8, 3))
+
+
+@pytest.mark.parametrize("gamma, kept", [(1e5, ["norm"]), (1e3, [])])
+def test_factors_beyond_the_range_of_float16_are_not_folded(gamma, kept):
+    x = inputs = keras.Input((4, 4, 4))
+    conv = layers.Conv2D(4, 1, kernel_initializer="ones", dtype="mixed_float16")
+    norm = BatchNormalization(dtype="mixed_float16", name="norm")
+    model = keras.Model(inputs, norm(conv(x)))
+    norm.gamma.assign(keras.ops.full((4,), gamma))
+    fused = fuse(model)
+    assert norms(fused) == kept
+    pixels = image(1, 4, 4, 4) / 50
+    y, expected = (
+        np.array(m.predict(pixels, verbose=0)) for m in (fused, model)
+    )
+    assert np.isfinite(expected).all()
+    y, expected = y.astype("float32"), expected.astype("float32")
+    np.testing.assert_allclose(y, expected, rtol=0.01, atol=gamma / 1000)
+
+
+@pytest.mark.parametrize("host", [layers.Conv2D, GroupedConv2D, PSA])
+@pytest.mark.parametrize("dtypes", [("float16", "float32"), ("float32",) * 2])
+def test_a_batch_norm_of_another_dtype_keeps_its_range(host, dtypes):
+    narrow, wide = (f"mixed_{x}" if x == "float16" else x for x in dtypes)
+    x = inputs = keras.Input((4, 4, 16))
+    if host is PSA:
+        x = PSA(8, (3, 5), (1, 2), reduction=2, dtype=narrow)(x)
+    else:
+        x = host(8, 3, dtype=narrow)(x)
+    norm = BatchNormalization(dtype=wide, name="norm")
+    model = keras.Model(inputs, norm(x))
+    norm.gamma.assign(keras.ops.full((8,), 1e6))
+    fused = fuse(model)
+    assert norms(fused) == ["norm"] * (narrow != wide)
+    pixels = image(2, 4, 4, 16)
+    y, expected = fused(pixels), model(pixels)
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    y, expected = map(keras.ops.convert_to_numpy, (y, expected))
+    assert np.abs(expected).max() > 65504  # More than float16 has.
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e2)

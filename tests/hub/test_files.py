@@ -112,7 +112,9 @@ def test_what_is_published_is_written_to_this_machine(save):
         save(None, "gs://bucket/a")
 
 
-FILES = ("model.bin", "*.json")
+FILES = ("model.json", "names.json", "sums.txt")
+KEYS = ("version", "date")
+MODEL = '{"version": 1, "date": 2, "more": 3}'
 
 
 def write(folder, **texts):
@@ -120,49 +122,81 @@ def write(folder, **texts):
         (folder / name.replace("_", ".")).write_text(text)
 
 
+def publish(folder):
+    return published_folder(folder, FILES, KEYS)
+
+
 def test_a_folder_appears_when_all_of_it_is_there(tmp_path):
     folder = tmp_path / "a/published"
     with pytest.raises(OSError, match="full"):
-        with published_folder(folder, FILES) as temporary:
-            write(pathlib.Path(temporary), model_bin="1")
+        with publish(folder) as temporary:
+            write(pathlib.Path(temporary), model_json=MODEL)
             raise OSError("full")
     assert not list((tmp_path / "a").iterdir())
-    with published_folder(folder, FILES) as temporary:
-        write(pathlib.Path(temporary), model_bin="1", names_json="2")
+    with publish(folder) as temporary:
+        write(pathlib.Path(temporary), model_json=MODEL, names_json="2")
         assert not folder.exists()
-    assert {x.name for x in folder.iterdir()} == {"model.bin", "names.json"}
+    assert {x.name for x in folder.iterdir()} == {"model.json", "names.json"}
+
+
+def test_a_link_is_followed_wherever_it_points(tmp_path):
+    link, folder = tmp_path / "link", tmp_path / "a/published"
+    link.symlink_to(folder)
+    for text in (MODEL, f" {MODEL}"):  # To no folder, and to one.
+        with publish(link) as temporary:
+            write(pathlib.Path(temporary), model_json=text)
+        assert link.is_symlink() and not folder.is_symlink()
+        assert (folder / "model.json").read_text() == text
+    assert {x.name for x in tmp_path.iterdir()} == {"link", "a"}
+    folder.joinpath("model.json").unlink()
+    folder.rmdir()
+    folder.touch()
+    with pytest.raises(ValueError, match="not be a file. Received: folder="):
+        with publish(link):
+            raise AssertionError
 
 
 def test_files_of_before_are_replaced_and_others_stay(tmp_path):
-    write(tmp_path, model_bin="1", names_json="old", README_md="card")
-    (tmp_path / ".git").mkdir()
-    write(tmp_path / ".git", config="mine")
-    with published_folder(str(tmp_path), FILES) as temporary:
-        write(pathlib.Path(temporary), model_bin="2")
+    write(tmp_path, model_json=MODEL, names_json="old", sums_txt="old")
+    mine = {"README_md": "card", "results_json": "mine", "my_h5": "mine"}
+    write(tmp_path, **mine)
+    for name in (".git", "assets"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, config="mine")
+    with publish(str(tmp_path)) as temporary:
+        write(pathlib.Path(temporary), model_json=f" {MODEL}", sums_txt="2")
         with pytest.raises(RuntimeError):
-            with published_folder(str(tmp_path), FILES):
+            with publish(str(tmp_path)):
                 raise RuntimeError
         assert (tmp_path / "names.json").read_text() == "old"
-    assert (tmp_path / "model.bin").read_text() == "2"
+    assert (tmp_path / "model.json").read_text() == f" {MODEL}"
+    assert (tmp_path / "sums.txt").read_text() == "2"
     assert not (tmp_path / "names.json").exists()
-    assert (tmp_path / "README.md").read_text() == "card"
+    for name, text in mine.items():
+        assert (tmp_path / name.replace("_", ".")).read_text() == text
     assert (tmp_path / ".git/config").read_text() == "mine"
+    assert (tmp_path / "assets/config").read_text() == "mine"
     assert not list(tmp_path.glob(".tmp-*"))
     assert not list(tmp_path.parent.glob(".tmp-*"))
 
 
 def test_whoever_is_in_the_folder_stays_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path, model_bin="1")
-    (tmp_path / "a.json").mkdir()
-    (tmp_path / "b.json").mkdir()
-    write(tmp_path / "b.json", old_bin="1")
-    with published_folder(".", FILES) as temporary:
-        write(pathlib.Path(temporary), model_bin="2")
-        (pathlib.Path(temporary) / "b.json").mkdir()
-    assert pathlib.Path("model.bin").read_text() == "2"
-    assert sorted(os.listdir()) == ["b.json", "model.bin"]
-    assert not os.listdir("b.json")
+    write(tmp_path, model_json=MODEL)
+    with publish(".") as temporary:
+        write(pathlib.Path(temporary), model_json=f" {MODEL}")
+    assert pathlib.Path("model.json").read_text() == f" {MODEL}"
+    assert os.listdir() == ["model.json"]
+
+
+def test_a_folder_with_the_name_of_a_file_is_left_alone(tmp_path):
+    write(tmp_path, model_json=MODEL)
+    (tmp_path / "names.json").mkdir()
+    write(tmp_path / "names.json", a_txt="mine")
+    with pytest.raises(ValueError, match="a folder names.json.*Received: fold"):
+        with publish(tmp_path):
+            raise AssertionError
+    assert (tmp_path / "names.json/a.txt").read_text() == "mine"
 
 
 def test_an_interrupted_replacement_can_be_repeated(tmp_path, monkeypatch):
@@ -176,28 +210,40 @@ def test_an_interrupted_replacement_can_be_repeated(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", fail_later)
     with pytest.raises(OSError, match="full"):
-        with published_folder(tmp_path, FILES) as temporary:
-            write(pathlib.Path(temporary), a_json="1", model_bin="1")
-    assert moved == os.listdir(tmp_path) == ["model.bin"]
+        with publish(tmp_path) as temporary:
+            write(pathlib.Path(temporary), a_json="1", model_json=MODEL)
+    assert moved == os.listdir(tmp_path) == ["model.json"]
     monkeypatch.undo()
-    with published_folder(tmp_path, FILES) as temporary:
-        write(pathlib.Path(temporary), a_json="2", model_bin="2")
+    with publish(tmp_path) as temporary:
+        write(pathlib.Path(temporary), a_json="2", model_json=MODEL)
     assert (tmp_path / "a.json").read_text() == "2"
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "names.json"])
 def test_a_folder_of_something_else_is_refused(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(ValueError, match=f"with model.bin. .* with {name}$"):
-        with published_folder(tmp_path, FILES):
+    with pytest.raises(ValueError, match=f"with model.json .* with {name}$"):
+        with publish(tmp_path):
             raise AssertionError
     assert [x.name for x in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "text", ["mine", "[]", "{}", '{"version": 1}', None], ids=str
+)
+def test_so_is_one_whose_file_only_has_the_name(tmp_path, text):
+    file = tmp_path / "model.json"
+    file.mkdir() if text is None else file.write_text(text)
+    with pytest.raises(ValueError, match="has version and date. Received: "):
+        with publish(tmp_path):
+            raise AssertionError
+    assert text is None or file.read_text() == text
 
 
 def test_a_new_repository_is_taken(tmp_path):
     write(tmp_path, README_md="card")
     (tmp_path / ".gitattributes").touch()
-    with published_folder(tmp_path, FILES) as temporary:
-        write(pathlib.Path(temporary), model_bin="1")
+    with publish(tmp_path) as temporary:
+        write(pathlib.Path(temporary), model_json=MODEL)
     names = {x.name for x in tmp_path.iterdir()}
-    assert names == {"model.bin", "README.md", ".gitattributes"}
+    assert names == {"model.json", "README.md", ".gitattributes"}

@@ -15,7 +15,7 @@ import pytest
 
 import keras_epsanet_command
 from keras_epsanet import EPSANet
-from keras_epsanet.hub import published
+from keras_epsanet.hub import published, timm_folders
 
 ROOT = pathlib.Path(__file__).parents[2]
 READ = {
@@ -132,6 +132,55 @@ def test_a_folder_of_other_files_is_left_alone(kind, make_classifier, tmp_path):
     with pytest.raises(ValueError, match="`folder` must be new.*notes.txt"):
         published.WRITERS[kind](make_classifier(), str(tmp_path))
     assert [x.name for x in tmp_path.iterdir()] == ["notes.txt"]
+
+
+FOREIGN = {
+    "metadata.json": '{"version": 1}',  # Of whatever other program.
+    "config.json": '{"model_type": "bert"}',
+    "model.safetensors": "mine",
+    "results.json": "[]",
+    "my_model.weights.h5": "mine",
+    "assets/logo.svg": "mine",
+}
+
+
+@pytest.mark.parametrize("kind", published.WRITERS)
+def test_files_of_the_same_names_do_not_make_it_a_former_one(
+    kind, make_classifier, tmp_path
+):
+    if kind == "preset":
+        pytest.importorskip("keras_hub")
+    for name, text in FOREIGN.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match="`folder` must be new.*assets"):
+        published.WRITERS[kind](make_classifier(), str(tmp_path))
+    for name, text in FOREIGN.items():
+        assert (tmp_path / name).read_text() == text
+    assert len(list(tmp_path.iterdir())) == len(FOREIGN)
+
+
+@pytest.mark.parametrize(
+    "kind, files", [("preset", published.FILES), ("timm", timm_folders.FILES)]
+)
+def test_others_stay_beside_what_is_published_again(
+    kind, files, make_classifier, tmp_path
+):
+    if kind == "preset":
+        pytest.importorskip("keras_hub")
+    folder, model = tmp_path / "published", make_classifier()
+    published.WRITERS[kind](model, folder)
+    # All that is written is known by its name, for the next time.
+    assert {x.name for x in folder.iterdir()} == {*files} - {"SHA256SUMS"}
+    mine = [folder / x for x in FOREIGN if x not in files]
+    mine += [folder / "README.md", folder / ".git/config"]
+    for file in mine:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    (folder / "SHA256SUMS").write_text("of the former weights")
+    published.WRITERS[kind](model, folder)
+    assert {x.read_text() for x in mine} == {"mine"}
+    assert not (folder / "SHA256SUMS").exists()
 
 
 def test_the_class_names_of_before_do_not_stay(make_classifier, tmp_path):

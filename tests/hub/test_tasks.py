@@ -136,5 +136,5 @@ def test_a_path_is_no_model():
 
 def test_without_kerashub_the_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(ImportError, match=r"pip install keras-epsanet\[hub\]"):
+    with pytest.raises(ImportError, match=r"pip install keras-hub"):
         tasks.image_converter()

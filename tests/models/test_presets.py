@@ -173,7 +173,7 @@ def test_a_storage_is_refused(hub):
 
 def test_without_kerashub_the_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    command = r"needs keras_hub: pip install keras-epsanet\[hub\]"
+    command = r"needs keras_hub: pip install keras-hub"
     with pytest.raises(ImportError, match=command):
         EPSANetBackbone.from_preset("anything")
     backbone = ResNetBackbone(**FRAME)

@@ -62,6 +62,18 @@ def test_on_one_device_it_is_keras_own(float64, apply, options, accumulated):
 def test_keras_own_average_of_weights_is_refused():
     with pytest.raises(ValueError, match="Received: use_ema=True"):
         ScaledAdam(use_ema=True)
+    before = (0.02, 0.9, 0.999, 1e-7, False, None, None, None, None)
+    with pytest.raises(ValueError, match="Received: use_ema=True"):
+        ScaledAdam(*before, True)
+    ScaledAdam(*before, False)
+
+
+def test_it_is_refused_later_too():
+    optimizer = ScaledAdam()
+    with pytest.raises(ValueError, match="Received: use_ema=True"):
+        optimizer.use_ema = True
+    assert not optimizer.use_ema
+    assert not optimizer.get_config()["use_ema"]
 
 
 def test_excluded_variables_have_no_decay(float64, apply):

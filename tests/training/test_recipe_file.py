@@ -11,7 +11,13 @@ from keras_epsanet.training import (
     Recipe,
     recipe_file,
 )
-from keras_epsanet.training.recipe_file import check_trained, read_recipe_file
+from keras_epsanet.training.recipe_file import (
+    CLASSIFIERS,
+    Trained,
+    check_trained,
+    read_recipe_file,
+    trained_in,
+)
 
 RECIPES = {
     "a detector": COCO,
@@ -40,7 +46,7 @@ def test_a_run_of_another_kind_is_called_so(run, tmp_path, trained, wanted):
         assert read_recipe_file(path, kind) == RECIPES[trained]
         return
     message = (
-        f"^{tmp_path} is the run of {trained}; it must be that of {wanted}$"
+        f"^{tmp_path} must be the run of {wanted}. Received: that of {trained}$"
     )
     with pytest.raises(ValueError, match=message):
         read_recipe_file(path, kind)
@@ -49,7 +55,9 @@ def test_a_run_of_another_kind_is_called_so(run, tmp_path, trained, wanted):
 def test_a_recipe_of_a_former_version_is_read():
     path = f"{FORMER}/recipe.json"
     assert read_recipe_file(path, ImageNetRecipe).model == "tiny"
-    with pytest.raises(ValueError, match="run of a classifier of ImageNet"):
+    with pytest.raises(
+        ValueError, match="Received: that of a classifier of Im"
+    ):
         read_recipe_file(path, CocoRecipe)
 
 
@@ -64,11 +72,24 @@ def test_a_recipe_of_no_kind_is_read(run):
 
 
 def test_a_model_may_be_of_either_classifier(run, tmp_path):
-    check_trained(tmp_path / "none", "a classifier")
+    check_trained(tmp_path / "none", *CLASSIFIERS)
     for trained, recipe in RECIPES.items():
         run(recipe.to_json())
         if trained.startswith("a classifier"):
-            check_trained(tmp_path, "a classifier")
+            check_trained(tmp_path, *CLASSIFIERS)
+            with pytest.raises(
+                ValueError, match=f"Received: that of {trained}"
+            ):
+                check_trained(tmp_path, Trained.DETECTOR)
         else:
-            with pytest.raises(ValueError, match="that of a classifier"):
-                check_trained(tmp_path, "a classifier")
+            with pytest.raises(
+                ValueError, match="the run of a classifier. Rec"
+            ):
+                check_trained(tmp_path, *CLASSIFIERS)
+
+
+def test_kinds_are_compared_and_not_their_names(run, tmp_path):
+    run(IMAGENET.to_json())
+    with pytest.raises(ValueError, match="Received: that of a classifier of I"):
+        check_trained(tmp_path, Trained.CLASSIFIER)
+    assert trained_in(tmp_path) is Trained.IMAGENET

@@ -315,6 +315,13 @@ def test_bad_arguments_are_refused(arguments):
         SGDL2(**arguments)
 
 
+def test_keras_own_average_of_weights_is_refused_later_too():
+    optimizer = SGDL2()
+    with pytest.raises(ValueError, match="Received: use_ema=True"):
+        optimizer.use_ema = True
+    assert not optimizer.use_ema
+
+
 CONTINUE = """
 import keras, numpy as np
 import keras_epsanet.training

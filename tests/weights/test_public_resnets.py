@@ -169,7 +169,7 @@ def test_without_pytorch_nothing_is_downloaded(monkeypatch, tmp_path):
     monkeypatch.setattr(public_resnets, "download", refuse)
 
     def missing(module, package):
-        raise ImportError("pip install keras-epsanet[torch]")
+        raise ImportError("pip install torch")
 
     monkeypatch.setattr(public_resnets, "import_for_files", missing)
     with pytest.raises(ImportError, match="pip install"):

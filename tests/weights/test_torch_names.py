@@ -293,7 +293,7 @@ def test_a_missing_package_is_named(
     for name in ("torch", "safetensors.numpy"):
         if name.startswith(package):
             monkeypatch.setitem(sys.modules, name, None)
-    message = rf"needs {package}: pip install keras-epsanet\[torch\]"
+    message = rf"needs {package}: pip install {package}"
     with pytest.raises(ImportError, match=message):
         load_torch_weights(tiny, path)
     with pytest.raises(ImportError, match=message):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_epsanet.data.coco.transforms import padded_size, resized_size
+from keras_epsanet.integers import is_positive
 
 # A crop has this share of each side at least.
 _LEAST_SHARE = 0.5
@@ -61,7 +62,7 @@ class Augmentation:
                 f"Received: function={self.function}"
             )
         least = self.least_image_size
-        if least is not None and (not isinstance(least, int) or least < 1):
+        if least is not None and not is_positive(least):
             raise ValueError(
                 "`least_image_size` must be a positive integer or None. "
                 f"Received: least_image_size={least}"

@@ -6,18 +6,30 @@ import numpy as np
 
 from keras_epsanet.data.coco.annotations import name_some
 from keras_epsanet.data.coco.transforms import FORMATS
-from keras_epsanet.integers import is_positive
+from keras_epsanet.integers import check_positive, is_integer, is_positive
 
 
-def check_arguments(batch_size, image_size, pad_to, shard):
+def checked_numbers(
+    batch_size, image_size, pad_to, shard, max_objects, seed, first_step
+):
     """Checks numbers of `keras_epsanet.data.coco.load`.
 
     Args:
-        batch_size, image_size, pad_to, shard: As there.
+        batch_size, image_size, pad_to, shard, max_objects, seed, first_step:
+            As there.
+
+    Returns:
+        The same as integers of Python and tuples of them. NumPy's have a
+        width, which may be too small for what they are multiplied with.
 
     Raises:
         ValueError: If one is out of range.
     """
+    if not _is_shard(shard):
+        raise ValueError(
+            "`shard` must be the number of a worker, from 0 on, and of all "
+            f"workers. Received: shard={shard!r}"
+        )
     if not is_positive(batch_size) or batch_size % shard[1]:
         raise ValueError(
             "`batch_size` must be a positive multiple of the number of "
@@ -34,6 +46,19 @@ def check_arguments(batch_size, image_size, pad_to, shard):
             "`pad_to` must be a positive integer or a pair of them. "
             f"Received: pad_to={pad_to!r}"
         )
+    check_positive(max_objects=max_objects)
+    if not _is_from_0(seed) or seed >= 2**31:
+        raise ValueError(
+            "`seed` must be an integer from 0 to 2**31 - 1. "
+            f"Received: seed={seed!r}"
+        )
+    if not _is_from_0(first_step):
+        raise ValueError(
+            "`first_step` must be an integer from 0 on. "
+            f"Received: first_step={first_step!r}"
+        )
+    found = batch_size, image_size, pad_to, shard, max_objects, seed, first_step
+    return tuple(int(x) if _is_from_0(x) else tuple(map(int, x)) for x in found)
 
 
 def check_num_images(path, batch_size, num_images, training):
@@ -98,11 +123,19 @@ def warn_of_many(path, images, max_objects):
         )
 
 
-def _is_pair(value):
-    """Whether a value is two positive integers."""
+def _is_from_0(value):
+    return is_integer(value) and value >= 0
+
+
+def _is_pair(value, is_number=is_positive):
+    """Whether a value is two positive integers, or two of another kind."""
     return (
         not isinstance(value, (str, bytes))
         and hasattr(value, "__len__")
         and len(value) == 2
-        and all(map(is_positive, value))
+        and all(map(is_number, value))
     )
+
+
+def _is_shard(value):
+    return _is_pair(value, _is_from_0) and value[0] < value[1]

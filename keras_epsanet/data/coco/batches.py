@@ -20,10 +20,10 @@ from keras_epsanet.data.coco.augmentation import (
     distort_colors,
 )
 from keras_epsanet.data.coco.batch_arguments import (
-    check_arguments,
     check_format,
     check_num_images,
     check_sizes,
+    checked_numbers,
     warn_of_many,
 )
 from keras_epsanet.data.coco.shards import (
@@ -96,13 +96,14 @@ def load(
             width of all batches.
         masks: Whether there are masks. Objects of which none can be drawn
             are left out then, counted and named in a warning.
-        max_objects: Integer, rows of boxes; of more objects in an image the
-            first are taken, and a warning names the image.
+        max_objects: Positive integer, rows of boxes; of more objects in an
+            image the first are taken, and a warning names the image.
         bounding_box_format: `"xyxy"`, `"yxyx"`, `"xywh"` or
             `"center_xywh"`, as in `keras.utils.bounding_boxes`.
         seed: Integer from 0 to 2**31 - 1, decides order and flips.
-        first_step: Integer, number of the first batch.
-        shard: Pair of integers, the number of this worker and of all.
+        first_step: Integer, number of the first batch, from 0 on.
+        shard: Pair of integers, the number of this worker, from 0 on, and of
+            all.
         augmentation: `Augmentation`, for training, or `None`.
 
     Returns:
@@ -131,7 +132,12 @@ def load(
     """
     import tensorflow as tf
 
-    check_arguments(batch_size, image_size, pad_to, shard)
+    batch_size, image_size, pad_to, shard, max_objects, seed, first_step = (
+        checked_numbers(
+            *(batch_size, image_size, pad_to, shard),
+            *(max_objects, seed, first_step),
+        )
+    )
     check_format(bounding_box_format)
     check_augmentation(augmentation, training, image_size, pad_to)
     if training:
@@ -150,13 +156,7 @@ def load(
         annotations.bad_images,
         replace=training,
     )
-    if augmentation is None:
-        read = functools.partial(_read, table, masks)
-    else:
-        changes = augmentation.changes(image_size, pad_to, seed)
-        read = functools.partial(
-            _read_augmented, table, masks, augmentation, changes, seed
-        )
+    read = _reader(table, masks, augmentation, image_size, pad_to, seed)
     if training:
         locate = _locate(sizes, batch_size, seed)
         numbers = _training_order(locate, batch_size, first_step, shard)
@@ -177,6 +177,16 @@ def load(
         places = functools.partial(places_of_step, batch_size, last, locate)
         dataset = pad_as_one(dataset, first_step, places, measure)
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _reader(table, masks, augmentation, image_size, pad_to, seed):
+    """Function from an index, a flip and a number to an image."""
+    if augmentation is None:
+        return functools.partial(_read, table, masks)
+    changes = augmentation.changes(image_size, pad_to, seed)
+    return functools.partial(
+        _read_augmented, table, masks, augmentation, changes, seed
+    )
 
 
 def _measure(table, augmentation, image_size, pad_to, seed):

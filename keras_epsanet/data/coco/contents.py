@@ -77,8 +77,7 @@ def check_pycocotools():
         import pycocotools.coco  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "COCO's annotations need pycocotools: "
-            "pip install keras-epsanet[detection]"
+            "COCO's annotations need pycocotools: pip install pycocotools"
         ) from error
 
 

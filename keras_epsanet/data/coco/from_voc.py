@@ -8,6 +8,7 @@ from keras_epsanet.data.class_folders import ENDINGS
 from keras_epsanet.data.coco.layouts import PARTS, WHOLE
 from keras_epsanet.data.coco.part_files import write_parts
 from keras_epsanet.data.decode import decode_image
+from keras_epsanet.data.text_files import list_names, read_text
 
 _IMAGES = ("JPEGImages", "images", "")
 
@@ -88,10 +89,9 @@ def _xml_files(folder):
     """The folder of the XML files, and their names without the ending."""
     for where in ("Annotations", ""):
         path = os.path.join(folder, where)
-        names = sorted(storage.listdir(path)) if storage.isdir(path) else []
-        names = [x.removesuffix(".xml") for x in names if x.endswith(".xml")]
+        names = list_names(path, ".xml")
         if names:
-            return path, names
+            return path, [name.removesuffix(".xml") for name in names]
     return folder, []
 
 
@@ -101,8 +101,8 @@ def _parts(folder, names):
         path = os.path.join(folder, "ImageSets", "Main", f"{part}.txt")
         if not storage.isfile(path):
             continue
-        with storage.open_file(path, encoding="utf-8") as file:
-            parts[part] = file.read().split()
+        # Two lists in one name an image twice.
+        parts[part] = list(dict.fromkeys(read_text(path).split()))
         missing = [x for x in parts[part] if x not in names]
         if missing:
             raise ValueError(

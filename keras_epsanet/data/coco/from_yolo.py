@@ -1,19 +1,21 @@
 """YOLO's text files, read as contents of COCO's form."""
 
 import os
+import warnings
 
 from keras_epsanet import storage
 from keras_epsanet.data.bad_images import BadImages
-from keras_epsanet.data.coco.layouts import NAMES, PARTS, WHOLE
 from keras_epsanet.data.coco.part_files import write_parts
+from keras_epsanet.data.coco.yolo_folders import describe
 from keras_epsanet.data.decode import upright_size
-from keras_epsanet.data.image_files import list_files
+from keras_epsanet.data.text_files import read_text
 
 
 def write_from_yolo(path, folder, part=None):
     """Writes a COCO annotation file of a folder in YOLO's form.
 
         folder/data.yaml            names, and where train and val are
+                                    (or dataset.yaml, or another with names)
         folder/images/train/1.jpg ...
         folder/labels/train/1.txt ...
 
@@ -21,8 +23,9 @@ def write_from_yolo(path, folder, part=None):
     `Annotations`. A line of a text file is a class and the center, width and
     height of a box, or the corners of a polygon, in shares of the image. The
     text files may also be beside the images, and the names in `classes.txt`.
-    An image without a text file has no objects; one that cannot be read is
-    left out, with a warning.
+    An image without a text file has no objects, and a part without any text
+    file is named in a warning; an image that cannot be read is left out, with
+    a warning.
 
     Args:
         path: Path of the JSON file that is written.
@@ -44,17 +47,6 @@ def write_from_yolo(path, folder, part=None):
     return write_parts(path, read_yolo(folder), part)
 
 
-def is_yolo(folder):
-    """Whether a folder is in YOLO's form.
-
-    Args:
-        folder: Path.
-    """
-    return bool(_yaml_file(folder)) or storage.isfile(
-        os.path.join(folder, "classes.txt")
-    )
-
-
 def read_yolo(folder):
     """Reads a folder in YOLO's form.
 
@@ -69,7 +61,7 @@ def read_yolo(folder):
         ImportError, ValueError: As of `write_from_yolo`.
     """
     folder = os.fspath(folder)
-    names, parts = _describe(folder)
+    names, parts = describe(folder)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
@@ -77,103 +69,14 @@ def read_yolo(folder):
             f"Received: {folder} with {', '.join(twice)} twice"
         )
     return {
-        part: _contents(folder, files, names) for part, files in parts.items()
+        part: _contents(folder, part, files, names)
+        for part, files in parts.items()
     }
 
 
-def _yaml_file(folder):
-    names = sorted(storage.listdir(folder)) if storage.isdir(folder) else []
-    files = [x for x in names if x.endswith((".yaml", ".yml"))]
-    return os.path.join(folder, files[0]) if files else None
-
-
-def _describe(folder):
-    """The names of the classes, and the image files of each part."""
-    path = _yaml_file(folder)
-    if path is not None:
-        return _read_yaml(folder, path)
-    path = os.path.join(folder, "classes.txt")
-    if not storage.isfile(path):
-        raise ValueError(
-            "`folder` must have a .yaml file or classes.txt with the names of "
-            f"the classes. Received: folder={folder}"
-        )
-    with storage.open_file(path, encoding="utf-8-sig") as file:
-        names = [line.strip() for line in file if line.strip()]
-    parts = {part: _part(folder, part) for part in PARTS}
-    parts = {part: files for part, files in parts.items() if files}
-    return names, parts or {WHOLE: list_files([folder])}
-
-
-def _read_yaml(folder, path):
-    try:
-        import yaml
-    except ImportError as error:
-        raise ImportError(
-            "YOLO's .yaml files need PyYAML: "
-            "pip install keras-epsanet[detection]"
-        ) from error
-    try:
-        with storage.open_file(path, encoding="utf-8-sig") as file:
-            contents = yaml.safe_load(file)
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} cannot be read as YAML: {error}") from error
-    names = contents.get("names") if isinstance(contents, dict) else None
-    if isinstance(names, dict):
-        names = [names.get(i) for i in range(len(names))]
-    if not names or not all(isinstance(x, (str, int, float)) for x in names):
-        raise ValueError(
-            "A .yaml file must have `names`, a list or a dictionary from "
-            f"numbers from 0 on. Received: {path} with names={names}"
-        )
-    base = os.path.join(folder, str(contents.get("path") or ""))
-    parts = {}
-    for part in PARTS:
-        listed = contents.get(part) or []
-        listed = [listed] if isinstance(listed, str) else listed
-        files = [x for y in listed for x in _listed(folder, base, y, path)]
-        files = files or _part(folder, part)
-        if files:
-            parts[part] = files
-    return [str(x) for x in names], parts or {WHOLE: list_files([folder])}
-
-
-def _listed(folder, base, value, path):
-    """Image files of a folder or of a list, wherever that is counted from."""
-    # Some programs write `../train/images` for `train/images`.
-    inner = os.path.join(folder, value.removeprefix("../"))
-    for place in (
-        os.path.join(base, value),
-        os.path.join(folder, value),
-        inner,
-    ):
-        if storage.isdir(place):
-            return list_files([place])
-        if storage.isfile(place):
-            with storage.open_file(place, encoding="utf-8") as file:
-                lines = [x.strip() for x in file if x.strip()]
-            root = os.path.dirname(place)
-            return [storage.normpath(os.path.join(root, x)) for x in lines]
-    raise ValueError(
-        f"A .yaml file must name folders that there are. Received: {path} "
-        f"with {value}, which is not there"
-    )
-
-
-def _part(folder, part):
-    for name in NAMES.get(part, (part,)):
-        for inner in (
-            os.path.join("images", name),
-            os.path.join(name, "images"),
-        ):
-            path = os.path.join(folder, inner)
-            if storage.isdir(path):
-                return list_files([path])
-    return []
-
-
-def _contents(folder, files, names):
+def _contents(folder, part, files, names):
     images, annotations, bad = [], [], BadImages(len(files))
+    is_labeled = False
     for number, path in enumerate(files, start=1):
         try:
             height, width = upright_size(path)
@@ -188,9 +91,17 @@ def _contents(folder, files, names):
                 "height": height,
             }
         )
-        for entry in _read_labels(path, width, height, len(names)):
+        label_file = _label_file(path)
+        is_labeled |= label_file is not None
+        for entry in _read_labels(label_file, width, height, len(names)):
             entry |= {"id": len(annotations) + 1, "image_id": number}
             annotations.append({**entry, "iscrowd": 0})
+    if images and not is_labeled:
+        warnings.warn(
+            "No image has a text file, so there are no objects. Received: "
+            f"{folder} with {part}, without {_label_places(files[0])[0]}",
+            stacklevel=2,
+        )
     return {
         "images": images,
         "annotations": annotations,
@@ -200,25 +111,34 @@ def _contents(folder, files, names):
     }
 
 
-def _read_labels(path, width, height, num_classes):
+def _label_places(path):
+    """The text files that an image may have, of which the first one counts."""
     stem = os.path.splitext(path)[0]
-    head, middle, tail = stem.rpartition(f"{os.sep}images{os.sep}")
-    places = [f"{head}{os.sep}labels{os.sep}{tail}"] if middle else []
-    for place in [*places, stem]:
-        if storage.isfile(f"{place}.txt"):
-            with storage.open_file(
-                f"{place}.txt", encoding="utf-8-sig"
-            ) as file:
-                lines = list(enumerate(file, start=1))
-            return [
-                _read_line(line, width, height, num_classes, place, number)
-                for number, line in lines
-                if line.strip()
-            ]
-    return []
+    *folders, name = stem.split(os.sep)
+    places = [f"{stem}.txt"]
+    if "images" in folders:
+        last = len(folders) - 1 - folders[::-1].index("images")
+        folders[last] = "labels"
+        places.insert(0, os.sep.join([*folders, f"{name}.txt"]))
+    return places
 
 
-def _read_line(line, width, height, num_classes, place, number):
+def _label_file(path):
+    return next(filter(storage.isfile, _label_places(path)), None)
+
+
+def _read_labels(path, width, height, num_classes):
+    """The objects in a text file; none without a file."""
+    if path is None:
+        return []
+    return [
+        _read_line(line, width, height, num_classes, path, number)
+        for number, line in enumerate(read_text(path).split("\n"), start=1)
+        if line.strip()
+    ]
+
+
+def _read_line(line, width, height, num_classes, path, number):
     try:
         label, *values = map(float, line.split())
         is_box = len(values) == 4
@@ -229,7 +149,7 @@ def _read_line(line, width, height, num_classes, place, number):
         raise ValueError(
             f"A line must be a class from 0 to {num_classes - 1} and a box of "
             "four numbers or a polygon of six and more. "
-            f"Received: {line.strip()!r} in line {number} of {place}.txt"
+            f"Received: {line.strip()!r} in line {number} of {path}"
         ) from None
     xs, ys = (
         [side * value for value in values[i::2]]

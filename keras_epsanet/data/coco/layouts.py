@@ -3,6 +3,7 @@
 import os
 
 from keras_epsanet import storage
+from keras_epsanet.data.text_files import list_names
 
 # What stands behind the names of the parts; COCO's own first.
 YEARS = ("2017", "", "2014")
@@ -52,8 +53,7 @@ def find_parts(path):
     if found:
         return found
     for folder in (path, os.path.join(path, "annotations")):
-        names = storage.listdir(folder) if storage.isdir(folder) else []
-        files = [name for name in names if name.endswith(".json")]
+        files = list_names(folder, ".json")
         if len(files) == 1:
             file = os.path.join(folder, files[0])
             return {WHOLE: (file, _images_of(file))}

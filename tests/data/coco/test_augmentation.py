@@ -222,6 +222,12 @@ def test_nothing_to_change_changes_nothing(annotations):
             np.testing.assert_array_equal(ours[key], value, err_msg=key)
 
 
+def test_a_least_size_of_numpy_is_an_integer_too():
+    random = np.random.default_rng(0)
+    augmentation = Augmentation(least_image_size=np.int64(40))
+    assert augmentation.draw_size((30, 60), (40, 80), random) == (40, 80)
+
+
 def test_what_is_drawn_is_a_function_of_seed_and_step(annotations):
     options = OPTIONS["all"]
     first = load(annotations, 6, **options)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from keras_epsanet.data.coco.batch_arguments import (
-    check_arguments,
     check_format,
     check_num_images,
     check_sizes,
+    checked_numbers,
 )
 
 GOOD = {
@@ -13,6 +13,9 @@ GOOD = {
     "image_size": (40, 60),
     "pad_to": 32,
     "shard": (0, 1),
+    "max_objects": 100,
+    "seed": 0,
+    "first_step": 0,
 }
 
 
@@ -33,16 +36,46 @@ GOOD = {
         ("pad_to", "32", "'32'"),
         ("pad_to", 32.0, "32.0"),
         ("pad_to", (32,), r"\(32,\)"),
+        ("shard", (2, 2), r"\(2, 2\)"),
+        ("shard", (-1, 2), r"\(-1, 2\)"),
+        ("shard", (0, 0), r"\(0, 0\)"),
+        ("shard", (0.0, 1), r"\(0.0, 1\)"),
+        ("shard", (0, 1, 2), r"\(0, 1, 2\)"),
+        ("shard", 1, "1"),
+        ("first_step", -1, "-1"),
+        ("first_step", 1.0, "1.0"),
+        ("max_objects", -1, "-1"),
+        ("max_objects", 0, "0"),
+        ("max_objects", 2.5, "2.5"),
+        ("seed", -1, "-1"),
+        ("seed", 2**31, "2147483648"),
+        ("seed", 0.5, "0.5"),
     ],
 )
-def test_what_is_no_size_is_refused(name, value, received):
+def test_what_is_out_of_range_is_refused(name, value, received):
     with pytest.raises(ValueError, match=f"`{name}` .*: {name}={received}"):
-        check_arguments(**{**GOOD, name: value})
+        checked_numbers(**{**GOOD, name: value})
 
 
 @pytest.mark.parametrize("size", [[40, 60], np.array((40, 60)), (40, 40)])
 def test_pairs_of_any_kind_are_allowed(size):
-    check_arguments(**{**GOOD, "image_size": size, "pad_to": size})
+    checked_numbers(**{**GOOD, "image_size": size, "pad_to": size})
+
+
+@pytest.mark.parametrize("kind", [int, np.int64, np.uint8])
+def test_numbers_of_numpy_become_python_s(kind):
+    given = {"batch_size": 4, "image_size": (40, 60), "shard": (1, 2)}
+    given |= {"max_objects": 3, "seed": 0, "first_step": 7}
+    for pad_to in (32, (40, 60)):
+        numbers = {
+            name: kind(x) if isinstance(x, int) else np.array(x, kind)
+            for name, x in {**given, "pad_to": pad_to}.items()
+        }
+        found = checked_numbers(**numbers)
+        assert found == (4, (40, 60), pad_to, (1, 2), 3, 0, 7)
+        for value in found:
+            for number in value if isinstance(value, tuple) else [value]:
+                assert type(number) is int
 
 
 def test_an_unknown_format_is_refused():

@@ -55,6 +55,16 @@ def test_images_are_resized_with_their_ratio_and_padded(annotations):
     assert batch["images"].shape == (5, 64, 96, 3)
 
 
+def test_numbers_of_numpy_are_integers_too(annotations):
+    numbers = {"batch_size": 2, "pad_to": 32, "max_objects": 3}
+    numbers |= {"first_step": 1, "seed": 40, "shard": (1, 2)}
+    ours = {name: np.array(x, "uint8")[()] for name, x in numbers.items()}
+    expected, found = load(annotations, **numbers), load(annotations, **ours)
+    for batch, other in zip(expected, found, strict=True):
+        for name, value in batch.items():
+            np.testing.assert_array_equal(other[name], value)
+
+
 def white_box(image):
     """Corners of the part that is lighter than halfway."""
     rows, columns = np.nonzero(image[..., 0] > 0.066)
@@ -350,6 +360,12 @@ def test_workers_that_start_later_have_the_parts_of_these_batches(annotations):
         {"batch_size": 1, "image_size": (0, 40)},
         {"batch_size": 1, "image_size": 97},
         {"batch_size": 1, "pad_to": 0},
+        {"batch_size": 1, "first_step": -1},
+        {"batch_size": 2, "shard": (2, 2)},
+        {"batch_size": 2, "shard": (-1, 2)},
+        {"batch_size": 1, "shard": (0, 0)},
+        {"batch_size": 1, "max_objects": 2.5},
+        {"batch_size": 1, "seed": -1},
         {"batch_size": 1, "pad_to": (32, 32)},
         {"batch_size": 1, "pad_to": (60, 59)},
         {"batch_size": 1, "pad_to": (59, 96)},

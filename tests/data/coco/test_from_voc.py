@@ -173,3 +173,35 @@ def test_the_file_is_written_as_a_whole(folder, monkeypatch):
     monkeypatch.setattr(part_files, "write_file", written.__setitem__)
     coco.write_from_voc("a.json", folder, "val")
     assert json.loads(written["a.json"]) == read_voc(folder)["val"]
+
+
+def test_hidden_files_are_left_out(folder):
+    """As macOS leaves them on other systems' disks."""
+    (folder / "Annotations/._a.xml").write_bytes(b"\0\5\x16\7\xff")
+    assert len(read_voc(folder)["all"]["images"]) == 3
+
+
+def test_a_hidden_file_makes_no_such_folder(tmp_path):
+    (tmp_path / "._a.xml").write_bytes(b"\0\5\x16\7\xff")
+    assert not is_voc(tmp_path)
+
+
+def test_a_list_that_is_no_utf8_is_named(folder):
+    path = folder / "ImageSets/Main/train.txt"
+    path.write_text("a\n", encoding="utf-16")
+    with pytest.raises(ValueError, match="must be UTF-8") as caught:
+        read_voc(folder)
+    assert str(caught.value).endswith(f"Received: {path}")
+
+
+def test_a_list_may_begin_with_a_mark(folder):
+    path = folder / "ImageSets/Main/train.txt"
+    path.write_text("a\n", encoding="utf-8-sig")
+    assert len(read_voc(folder)["train"]["images"]) == 1
+
+
+def test_an_image_that_is_listed_twice_is_read_once(folder, tmp_path):
+    (folder / "ImageSets/Main/train.txt").write_text("c\na\nc\n")
+    coco.write_from_voc(tmp_path / "a.json", folder, "train")
+    images = coco.Annotations(tmp_path / "a.json", folder).images
+    assert [x.id for x in images] == [3, 1]

@@ -7,7 +7,8 @@ import pytest
 
 from keras_epsanet.data import coco
 from keras_epsanet.data.coco import part_files
-from keras_epsanet.data.coco.from_yolo import is_yolo, read_yolo
+from keras_epsanet.data.coco.from_yolo import read_yolo
+from keras_epsanet.data.coco.yolo_folders import is_yolo
 
 pytest.importorskip("pycocotools")
 if keras.backend.backend() != "tensorflow":
@@ -121,6 +122,35 @@ def test_a_list_of_images_may_be_named(tmp_path):
     assert image["file_name"] == "images/b.jpg"
 
 
+@pytest.mark.parametrize("place", [".", "", "./", "../{name}"])
+def test_labels_are_found_from_the_folder_itself(tmp_path, monkeypatch, place):
+    """Where a list names images, of which no folder is above `images`."""
+    write(tmp_path, "images/train", "labels/train", "a", BOX)
+    (tmp_path / "train.txt").write_text("./images/train/a.jpg\n")
+    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    monkeypatch.chdir(tmp_path)
+    contents = read_yolo(place.format(name=tmp_path.name) or ".")["train"]
+    assert len(contents["annotations"]) == 1
+    assert contents["images"][0]["file_name"] == "images/train/a.jpg"
+
+
+def test_an_image_may_be_called_images(tmp_path):
+    write(tmp_path, "images/train", "labels/train", "images", BOX)
+    (tmp_path / "data.yaml").write_text(NAMES + "train: images/train\n")
+    assert len(read_yolo(tmp_path)["train"]["annotations"]) == 1
+
+
+def test_a_part_without_any_text_file_is_named(folder):
+    (folder / "labels/val").rename(folder / "labels/validation")
+    with pytest.warns(UserWarning) as caught:
+        parts = read_yolo(folder)
+    (warning,) = caught
+    message = str(warning.message)
+    assert f"Received: {folder} with val" in message
+    assert str(folder / "labels/val/val1.txt") in message
+    assert not parts["val"]["annotations"] and parts["train"]["annotations"]
+
+
 def test_a_list_of_images_in_a_storage_may_be_named(tmp_path):
     tf = pytest.importorskip("tensorflow")
     write(tmp_path, "images", "labels", "b", BOX)
@@ -181,23 +211,6 @@ def test_mistakes_are_named_with_their_line(folder, line):
     assert str(caught.value).endswith(f"Received: '{line}' in line 2 of {path}")
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "names=None"),
-        ("names: {1: fig}", "names="),
-        ("names: []", "names="),
-        ("- 1", "names=None"),
-        ("a: [", "cannot be read as YAML"),
-        (NAMES + "train: none", "none, which is not there"),
-    ],
-)
-def test_mistakes_of_the_yaml_file_are_named(folder, text, message):
-    (folder / "data.yaml").write_text(text)
-    with pytest.raises(ValueError, match=f"data.yaml.*{message}"):
-        read_yolo(folder)
-
-
 def test_an_image_that_cannot_be_read_is_left_out(folder):
     (folder / "images/train/none.jpg").write_text("no image")
     with pytest.warns(UserWarning, match="An image is skipped.*none.jpg"):
@@ -233,12 +246,6 @@ def test_files_may_begin_with_a_mark(tmp_path, file):
     assert contents["annotations"][0]["category_id"] == 2
 
 
-def test_names_of_a_dictionary_go_by_their_numbers(folder):
-    (folder / "data.yaml").write_text("names: {1: pear, 0: fig}\n")
-    categories = read_yolo(folder)["train"]["categories"]
-    assert [x["name"] for x in categories] == ["fig", "pear"]
-
-
 def test_the_last_folder_of_images_has_labels_beside_it(tmp_path):
     inner = "images/mine"
     write(tmp_path, f"{inner}/images/train", f"{inner}/labels/train", "a", BOX)
@@ -254,3 +261,25 @@ def test_the_file_is_written_as_a_whole(folder, monkeypatch):
     monkeypatch.setattr(part_files, "write_file", written.__setitem__)
     coco.write_from_yolo("a.json", folder, "val")
     assert json.loads(written["a.json"]) == read_yolo(folder)["val"]
+
+
+@pytest.mark.parametrize(
+    "name", ["labels/train/train1.txt", "train.txt", "classes.txt"]
+)
+def test_files_that_are_no_utf8_are_named(folder, name):
+    if name == "train.txt":
+        (folder / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    if name == "classes.txt":
+        (folder / "data.yaml").unlink()
+    (folder / name).write_text("fig\n", encoding="utf-16")
+    with pytest.raises(ValueError, match="must be UTF-8") as caught:
+        read_yolo(folder)
+    assert str(caught.value).endswith(f"Received: {folder / name}")
+
+
+def test_a_list_may_begin_with_a_mark(tmp_path):
+    write(tmp_path, "images", "labels", "b", BOX)
+    text = "./images/b.jpg\n"
+    (tmp_path / "train.txt").write_text(text, encoding="utf-8-sig")
+    (tmp_path / "data.yaml").write_text(NAMES + "train: train.txt\n")
+    assert len(read_yolo(tmp_path)["train"]["annotations"]) == 1

@@ -54,6 +54,11 @@ def test_one_file(tmp_path, files, images):
     assert find_parts(file) == {"all": (file, folder)}
 
 
+def test_a_hidden_file_is_not_another_one(tmp_path):
+    make(tmp_path, "annotations/a.json", "annotations/._a.json", "._a.json")
+    assert found(tmp_path) == {"all": ("annotations/a.json", str(tmp_path))}
+
+
 def test_other_folders_are_none(tmp_path):
     make(tmp_path, "1.jpg", "a.json", "b.json")
     assert find_parts(tmp_path) == {}
