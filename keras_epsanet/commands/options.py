@@ -6,7 +6,11 @@ from keras_epsanet.detection.from_recipe import load_detector
 from keras_epsanet.detection.trained_detectors import load_trained
 from keras_epsanet.training import teacher
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
-from keras_epsanet.training.recipe_file import check_trained, trained_in
+from keras_epsanet.training.recipe_file import (
+    Trained,
+    check_trained,
+    trained_in,
+)
 from keras_epsanet.training.trained_start import (
     MOST_IMAGES,
     check_network,
@@ -178,7 +182,7 @@ def load_any_detector(source):
                 f"Received: {source}"
             )
         return load_trained(source)
-    check_trained(source, "a detector")
+    check_trained(source, Trained.DETECTOR)
     file = model_file(source)
     # With its recipe, which tells what an older file does not.
     return load_detector(source) if trained_in(source) else load_trained(file)
