@@ -157,9 +157,9 @@ def test_what_is_no_detector_is_said_in_words(option, tmp_path):
     for name, message in (
         ("none", "^there is no such file or folder, .*none$"),
         ("none.keras", "^there is no such file or folder, .*none.keras$"),
-        ("classifier", "is the run of a classifier"),
-        ("unfinished", "a training that has ended, with model.keras"),
-        ("empty", "a training that has ended, with model.keras"),
+        ("classifier", "must be the run of a detector. Received: that of a c"),
+        ("unfinished", "a training that has ended.*model.keras"),
+        ("empty", "a training that has ended.*model.keras"),
     ):
         args = parser.parse_args([option, str(tmp_path / name)])
         with pytest.raises(ValueError, match=message):
