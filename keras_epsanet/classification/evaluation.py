@@ -38,6 +38,29 @@ def open_images(path=None):
     return data.image_folder(path)
 
 
+def check_embedded(names, option):
+    """Raises if the embedded test images are not of a model's classes.
+
+    Args:
+        names: Sequence of strings, the classes of the model.
+        option: String, what gives other images.
+
+    Raises:
+        ValueError: If it lacks one of theirs.
+
+    Example:
+
+    >>> check_embedded(open_images().class_names, "--data")
+    """
+    if not set(data.fashion_mnist("test").class_names) <= set(names):
+        some = ", ".join(names[:5]) + ", …" * (len(names) > 5)
+        raise ValueError(
+            f"This model needs {option}: without it the images of "
+            "Fashion-MNIST are taken, whose classes it does not have. "
+            f"Received: a model of {some}"
+        )
+
+
 def match_classes(class_names, names):
     """The model's number of every class of the images, by its name.
 

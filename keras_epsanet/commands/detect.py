@@ -9,6 +9,7 @@ import numpy as np
 from keras_epsanet import detection, storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.commands.detect_video import picture_ending, run_videos
+from keras_epsanet.commands.named_images import find_images
 from keras_epsanet.commands.options import (
     add_detector_options,
     open_detector,
@@ -22,14 +23,12 @@ from keras_epsanet.commands.reporting import (
     SKIPPED,
     check_installed,
     decoded,
-    end_if_no_files,
     end_if_skipped,
     one_line_errors,
     progress_bar,
     usable,
 )
 from keras_epsanet.data.file_names import picture_names, printable
-from keras_epsanet.data.image_files import list_files
 from keras_epsanet.data.video import ENDINGS, is_video
 from keras_epsanet.detection.findings import Findings
 
@@ -50,8 +49,7 @@ def main(arguments=None, program="detect"):
     """
     args = parse(arguments, program)
     with one_line_errors(program):
-        files, skipped = list_files(args.images), []
-        end_if_no_files(program, files, args.images)
+        files, skipped = find_images(program, args.images, videos=True), []
         videos = [path for path in files if is_video(path)]
         if videos:
             check_installed(["av"], "A video")
@@ -212,7 +210,7 @@ def end_if_broken(program, videos, broken):
     if broken:
         sys.exit(
             f"{program}: {len(broken)} of {len(videos)} videos could not be "
-            "read to the end; what could be read is kept"
+            "read, or not to the end"
         )
 
 

@@ -1,13 +1,15 @@
 """Evaluates a classifier on a folder of images, or weights on ImageNet."""
 
 import argparse
+import os
 import warnings
 
 import numpy as np
 
-from keras_epsanet import training
+from keras_epsanet import storage, training
 from keras_epsanet.classification import evaluation
 from keras_epsanet.classification.imagenet import evaluation as table_2
+from keras_epsanet.classification.inference import find_class_names
 from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.outputs import check_writable
 from keras_epsanet.commands.reporting import one_line_errors, usable
@@ -51,6 +53,17 @@ def parse(arguments=None, program="evaluate"):
     args = parser.parse_args(arguments)
     if args.weights and not args.data:
         parser.error("--weights needs --data")
+    if args.confusion is not None:
+        # Noticed before the work whose result it is to hold.
+        folder = os.path.dirname(args.confusion)
+        if storage.isdir(args.confusion):
+            parser.error(f"--confusion: {args.confusion} is a folder")
+        if (
+            folder
+            and not storage.is_remote(folder)
+            and not storage.isdir(folder)
+        ):
+            parser.error(f"--confusion: {folder} is no folder that exists")
     return args
 
 
@@ -87,7 +100,8 @@ def make_parser(program):
         metavar="PATH",
         help="folder with a sub-folder of images for each class, or, of "
         "--weights, ImageNet as of train-imagenet (default: the embedded "
-        "2,000 test images of Fashion-MNIST; --weights need it)",
+        "2,000 test images of Fashion-MNIST, for a model of its classes; "
+        "--weights need it)",
     )
     _add_how(parser)
     return parser
@@ -130,6 +144,9 @@ def evaluate_model(args, program):
     strategy = training.make_strategy()
     with strategy.scope(), usable(program, args.model):
         model = load_classifier(args.model)
+    if args.data is None:
+        names = find_class_names(model).names
+        evaluation.check_embedded(names, "--data")
     images = evaluation.open_images(args.data)
     results = evaluation.evaluate(model, images, args.batch_size, strategy)
     print_results(results)

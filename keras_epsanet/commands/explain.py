@@ -8,22 +8,22 @@ import numpy as np
 
 from keras_epsanet import storage
 from keras_epsanet.classification import evaluation, pictures
+from keras_epsanet.commands.explained_images import first_images, open_data
 from keras_epsanet.commands.explained_models import (
     OF_CLASSIFIERS,
     OF_DETECTORS,
     check_pictures,
     load_models,
 )
+from keras_epsanet.commands.named_images import find_images
 from keras_epsanet.commands.options import DETECTOR, MODEL, positive
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
-    end_if_no_files,
     end_if_skipped,
     one_line_errors,
 )
 from keras_epsanet.data.file_names import printable
-from keras_epsanet.data.image_files import list_files
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.explain import detection_report, report
 from keras_epsanet.explain.class_maps import NAMES
@@ -132,7 +132,8 @@ def _add_of_classifiers(parser):
         "--data",
         metavar="PATH",
         help="folder of labeled images as of `evaluate`, to look for mistakes "
-        "(default: none with IMAGE, otherwise the embedded Fashion-MNIST)",
+        "(default: none with IMAGE, otherwise the embedded Fashion-MNIST, for "
+        "a model of its classes)",
     )
     group.add_argument(
         "--ablation-images",
@@ -169,19 +170,21 @@ def explain(args, program):
         program: Name of the command in messages.
     """
     pictures.import_pyplot()
-    files, skipped = list_files(args.images), []
-    if args.images:
-        end_if_no_files(program, files, args.images)
+    files = find_images(program, args.images) if args.images else []
+    skipped = []
+    if files:
         check_pictures(args.output, files)
     models = load_models(args, program)
-    has_data = args.data is not None or not files
-    data = evaluation.open_images(args.data) if has_data else None
+    data = open_data(args, models)
     if files:
         chosen = decoded(files[: args.max_images], skipped, program)
         images = {printable(path): np.asarray(x) for path, x in chosen}
+        number = len(files)
     else:
         images = first_images(data, args.max_images)
+        number = data.num_images
     if images:
+        report_number(len(images), number, args.max_images)
         storage.makedirs(args.output, exist_ok=True)
         (model, *_) = models.values()
         if isinstance(model, Detector):
@@ -194,30 +197,12 @@ def explain(args, program):
     end_if_skipped(program, files, skipped)
 
 
-def first_images(data, number):
-    """Returns the first images of each class in turn.
-
-    Args:
-        data: What `evaluation.open_images` returned.
-        number: Integer, the most images.
-
-    Returns:
-        Dictionary from what they show to arrays `(H, W, 3)`.
-    """
-    by_class = [[] for _ in data.class_names]
-    each = -(-number // len(by_class))
-    for image, label in data.as_numpy_iterator():
-        if len(by_class[label]) < each:
-            image = np.repeat(image, 3 // image.shape[-1], axis=-1)
-            by_class[label].append((int(label), image))
-        if all(len(images) == each for images in by_class):
-            break
-    turns = itertools.chain(*itertools.zip_longest(*by_class))
-    chosen = [pair for pair in turns if pair is not None][:number]
-    return {
-        f"{i}: {data.class_names[label]}": image
-        for i, (label, image) in enumerate(chosen, start=1)
-    }
+def report_number(number, total, most):
+    """Says how many images are explained, and of how many."""
+    text = f"Explaining {number} images"
+    if most < total:
+        text += f" of {total:,} (--max-images {most})"
+    print(text, flush=True)
 
 
 def detected_section(args, detector, images):
@@ -231,7 +216,6 @@ def detected_section(args, detector, images):
     Returns:
         `Section`.
     """
-    print(f"Explaining {len(images)} images", flush=True)
     return detection_report.detection_section(
         detector,
         images,
@@ -261,7 +245,6 @@ def make_sections(args, models, images, data):
         for name, model in models.items():
             batches = labeled(model, data)
             some[name] = list(itertools.islice(batches, number))
-    print(f"Explaining {len(images)} images", flush=True)
     sections = [
         report.class_section(models, images, folder, args.method, args.layer),
         report.attention_section(

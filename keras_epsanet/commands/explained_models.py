@@ -4,12 +4,12 @@ import os
 import re
 
 from keras_epsanet import storage
+from keras_epsanet.commands.options import load_any_detector
 from keras_epsanet.commands.outputs import check_targets
 from keras_epsanet.commands.reporting import usable
 from keras_epsanet.commands.trained_models import load_classifier_or_detector
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.detection.detector import Detector
-from keras_epsanet.detection.trained_detectors import load_trained
 from keras_epsanet.explain.detection_maps import check_method
 from keras_epsanet.explain.layer_search import find_layer
 
@@ -64,8 +64,10 @@ def load_models(args, program):
     models = {}
     for path in paths:
         with usable(program, path):
-            load = load_trained if args.weights else load_classifier_or_detector
-            model = load(path)
+            if args.weights:
+                model = load_any_detector(path)
+            else:
+                model = load_classifier_or_detector(path)
         check_options(args, model, path)
         with usable(program, path):
             find_layer(model, args.layer)

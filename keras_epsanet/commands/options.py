@@ -1,19 +1,28 @@
 """Options that several commands have."""
 
-from keras_epsanet import training
+from keras_epsanet import storage, training
+from keras_epsanet.commands.trained_models import model_file
 from keras_epsanet.detection.from_recipe import load_detector
 from keras_epsanet.detection.trained_detectors import load_trained
 from keras_epsanet.training import teacher
 from keras_epsanet.training.recipe_fields import POSITIVE_INTEGER, reader
+from keras_epsanet.training.recipe_file import (
+    Trained,
+    check_trained,
+    trained_in,
+)
 from keras_epsanet.training.trained_start import (
     MOST_IMAGES,
     check_network,
     check_source,
     check_start,
 )
+from keras_epsanet.weights.public_detectors import family_of
 
-# What `keras-epsanet train` leaves by default.
+# What `keras-epsanet train` and `keras-epsanet train-coco` leave by default.
 MODEL = "runs/classifier/model.keras"
+DETECTOR_RUN = "runs/detector"
+_TRAININGS = {MODEL: "train", DETECTOR_RUN: "train-coco"}
 # What `trained_start.adapt_recipe` does.
 GENTLE = (
     "a tenth of the learning rate, and a warm-up over a fifth of the epochs, "
@@ -22,8 +31,8 @@ GENTLE = (
 # What --weights of a command for detectors takes.
 DETECTOR = (
     "another detector instead: the name of a public one of MMDetection, such "
-    "as mask_rcnn_resnet50_fpn_1x_coco, which is downloaded once, or a file "
-    "of MMDetection's or of this package (.keras)"
+    "as mask_rcnn_resnet50_fpn_1x_coco, which is downloaded once, a file of "
+    "MMDetection's or of this package (.keras), or the folder of a training"
 )
 
 
@@ -125,9 +134,10 @@ def add_detector_options(parser):
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--run",
-        default="runs/detector",
+        default=DETECTOR_RUN,
         metavar="RUN",
-        help="folder of the training (default: runs/detector)",
+        help="folder of the training, or the .keras file of its detector "
+        f"(default: {DETECTOR_RUN})",
     )
     group.add_argument(
         "--weights",
@@ -137,7 +147,7 @@ def add_detector_options(parser):
 
 
 def open_detector(args):
-    """Loads the detector that was chosen.
+    """Loads the detector that was chosen, by either option.
 
     Args:
         args: What a parser with `add_detector_options` returned.
@@ -148,9 +158,58 @@ def open_detector(args):
     Raises:
         OSError, ValueError, ImportError: If it cannot be loaded.
     """
-    if args.weights:
-        return load_trained(args.weights)
-    return load_detector(args.run)
+    return load_any_detector(args.weights or args.run)
+
+
+def load_any_detector(source):
+    """Loads a detector.
+
+    Args:
+        source: String, the name of a public detector, the path of a file, or
+            the folder of a training.
+
+    Returns:
+        A detector of this package, with class names.
+
+    Raises:
+        OSError, ValueError, ImportError: If it cannot be loaded.
+    """
+    if not storage.isdir(source):
+        if not storage.exists(source) and family_of(source) is None:
+            raise ValueError(
+                "there is no such file or folder, nor a public detector of "
+                "this name, such as mask_rcnn_resnet50_fpn_1x_coco. "
+                f"Received: {source}"
+            )
+        return load_trained(source)
+    check_trained(source, Trained.DETECTOR)
+    file = model_file(source)
+    # With its recipe, which tells what an older file does not.
+    return load_detector(source) if trained_in(source) else load_trained(file)
+
+
+def advise(path):
+    """Says what makes a model that a command takes by default.
+
+    Args:
+        path: Path of a model that cannot be used.
+
+    Returns:
+        String, empty if the path is none of the defaults, or exists.
+
+    Example:
+
+    >>> advise("runs/detector")[:52]
+    'it is the default, which `keras-epsanet train-coco` '
+    """
+    if path not in _TRAININGS or storage.exists(path):
+        return ""
+    is_classifier = path == MODEL
+    option = "--model" if is_classifier else "--run or --weights"
+    return (
+        f"it is the default, which `keras-epsanet {_TRAININGS[path]}` leaves "
+        f"at its end, and is not there. {option} takes another one"
+    )
 
 
 def trained_start(args):

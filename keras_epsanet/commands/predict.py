@@ -12,6 +12,7 @@ from keras_epsanet.classification.inference import (
     resizing,
     same_shapes,
 )
+from keras_epsanet.commands.named_images import find_images
 from keras_epsanet.commands.options import MODEL, positive
 from keras_epsanet.commands.outputs import (
     check_targets,
@@ -21,14 +22,12 @@ from keras_epsanet.commands.outputs import (
 from keras_epsanet.commands.reporting import (
     SKIPPED,
     decoded,
-    end_if_no_files,
     end_if_skipped,
     one_line_errors,
     usable,
 )
 from keras_epsanet.commands.trained_models import load_classifier
 from keras_epsanet.data.file_names import printable
-from keras_epsanet.data.image_files import list_files
 
 FORMATS = (".json", ".csv")
 
@@ -56,8 +55,7 @@ def predict(args, program):
         args: What `parse` returned.
         program: Name of the command in messages.
     """
-    files, skipped, found = list_files(args.images), [], []
-    end_if_no_files(program, files, args.images)
+    files, skipped, found = find_images(program, args.images), [], []
     if args.output is not None:
         check_targets([args.output], files)
         check_writable(args.output)

@@ -8,7 +8,7 @@ import sys
 import keras
 
 from keras_epsanet import data, training
-from keras_epsanet.data.file_names import printable
+from keras_epsanet.commands.options import advise
 from keras_epsanet.distribution import num_replicas
 
 ERRORS = (FloatingPointError, ImportError, OSError, RuntimeError, ValueError)
@@ -75,12 +75,13 @@ def usable(program, path):
         path: The file that is opened within.
 
     Raises:
-        SystemExit: With a message that names the file.
+        SystemExit: With a message that names the file, or what makes it.
     """
     try:
         yield
     except (KeyError, OSError, TypeError, ValueError) as error:
-        sys.exit(f"{program}: {path} cannot be used: {error}")
+        reason = advise(path) or error
+        sys.exit(f"{program}: {path} cannot be used: {reason}")
     except Exception as error:
         # Those of TensorFlow's file systems, which Keras passes through.
         if not type(error).__module__.startswith("tensorflow."):
@@ -265,22 +266,6 @@ def decoded(files, skipped, program):
         except ValueError as error:
             print(f"{program}: {error}", file=sys.stderr)
             skipped.append(path)
-
-
-def end_if_no_files(program, files, folders):
-    """Ends the process with a line, before any work, if there is no image.
-
-    Args:
-        program: Name of the command in messages.
-        files: List of the paths of all images.
-        folders: List of strings, where images were looked for.
-
-    Raises:
-        SystemExit: With a message.
-    """
-    if not files:
-        where = ", ".join(map(printable, folders))
-        sys.exit(f"{program}: no images in {where}")
 
 
 def end_if_skipped(program, files, skipped):

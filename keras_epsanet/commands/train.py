@@ -8,6 +8,7 @@ import keras
 from keras_epsanet import training
 from keras_epsanet.classification import (
     batches,
+    few_images,
     finishing,
     fitting,
     models,
@@ -17,7 +18,7 @@ from keras_epsanet.classification import (
     starting,
 )
 from keras_epsanet.commands import options, reporting
-from keras_epsanet.distribution import pad_to_devices
+from keras_epsanet.distribution import num_replicas, pad_to_devices
 
 
 def main(arguments=None, program="train_classifier"):
@@ -99,7 +100,8 @@ def make_parser(program):
         models.MODELS,
         checkpoint_steps=500,
         default="that of the training in the output folder; otherwise as "
-        "below, with a warm-up over a tenth of the epochs, or, with --weights "
+        "below, with smaller batches of fewer than 640 images, and with a "
+        "warm-up over a tenth of the epochs, or, with --weights "
         f"or --inherit, {options.GENTLE}",
     )
     return parser
@@ -133,6 +135,8 @@ def train(args, recipe, images, program):
     """Trains to the end, and leaves the best epoch."""
     strategy = starting.make_strategy()
     before = run_folder.read_recipe(args.output)
+    if before is None:
+        recipe = fit_recipe(args, recipe, images.train, strategy)
     started = starting.start(
         args.output, recipe, images, args.weights, args.inherit, strategy
     )
@@ -169,6 +173,18 @@ def train(args, recipe, images, program):
     bar = reporting.progress_bar(images.held_out.num_images)
     finishing.finish(classifier, held_out, run, state, images, bar.update)
     reporting.report_next("predict", f"--model {args.output}/model.keras")
+
+
+def fit_recipe(args, recipe, dataset, strategy):
+    """Makes the recipe of a new training fit the number of its images."""
+    number, devices = dataset.num_images, num_replicas(strategy)
+    fitted = few_images.fit_batch_size(recipe, args, number, devices)
+    if fitted != recipe:
+        print(
+            f"Fitted to {number:,} images: batches of {fitted.batch_size}, "
+            f"not {recipe.batch_size}; --batch-size takes another number"
+        )
+    return fitted
 
 
 def report_start(recipe, strategy, images, state):

@@ -6,15 +6,17 @@ from keras_epsanet import storage
 from keras_epsanet.data.class_folders import ENDINGS
 
 
-def list_files(paths):
+def list_files(paths, left_out=None):
     """Lists image files: those that are named and all in the folders named.
 
     Args:
         paths: List of strings.
+        left_out: `collections.Counter`, to which the endings of the other
+            files in the folders are added, `""` for none, or `None`.
 
     Returns:
         List of strings, those of a folder in the order of their names.
-        Hidden files and folders are left out.
+        Hidden files and folders are left out, and not counted.
 
     Example:
 
@@ -32,9 +34,9 @@ def list_files(paths):
             continue
         for folder, folders, names in storage.walk(path):
             folders[:] = sorted(x for x in folders if not x.startswith("."))
-            files += [
-                os.path.join(folder, name)
-                for name in sorted(names)
-                if name.lower().endswith(ENDINGS) and not name.startswith(".")
-            ]
+            for name in sorted(x for x in names if not x.startswith(".")):
+                if name.lower().endswith(ENDINGS):
+                    files.append(os.path.join(folder, name))
+                elif left_out is not None:
+                    left_out[os.path.splitext(name)[1].lower()] += 1
     return files

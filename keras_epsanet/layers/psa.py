@@ -49,8 +49,8 @@ class PSA(CompositeLayer):
         `(N, S, filters / S)`, which sums to 1 over the scales.
 
     Raises:
-        ValueError: For the reasons of `SPC`, or if `reduction` is not
-            positive or larger than `filters / S`.
+        ValueError: For the reasons of `SPC`, if `reduction` is not positive
+            or larger than `filters / S`, or for the arguments of a `Conv2D`.
 
     Example:
 
@@ -75,6 +75,7 @@ class PSA(CompositeLayer):
         data_format=None,
         **kwargs,
     ):
+        _refuse_convolution(kernel_sizes, kwargs)
         super().__init__(**kwargs)
         self.kernel_sizes, self.groups = check_pyramid(
             filters, kernel_sizes, groups, reduction
@@ -193,3 +194,22 @@ class PSA(CompositeLayer):
             }
         )
         return config
+
+
+def _refuse_convolution(kernel_sizes, arguments):
+    """Raises for the arguments of the `Conv2D` whose place a PSA takes."""
+    given = {
+        name: arguments[name]
+        for name in ("kernel_size", "padding")
+        if name in arguments
+    }
+    if isinstance(kernel_sizes, int):
+        given = {"kernel_sizes": kernel_sizes, **given}
+    if given:
+        received = ", ".join(f"{k}={value!r}" for k, value in given.items())
+        raise ValueError(
+            "PSA takes the place of a Conv2D without its kernel size and its "
+            'padding, which is always "same": `kernel_sizes` is a tuple with '
+            "one for each scale, (3, 5, 7, 9) by default. "
+            f"Received: {received}"
+        )

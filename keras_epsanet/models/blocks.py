@@ -1,5 +1,7 @@
 """The parts of a ResNet with attention: stem, blocks, stages and head."""
 
+import warnings
+
 import keras
 
 
@@ -198,6 +200,15 @@ def apply_pooling(x, parts, pooling):
 
 def apply_classifier(x, parts, activation):
     """The dense layer to the classes, named `predictions`."""
+    is_softmax = keras.activations.get(activation) is keras.activations.softmax
+    if parts.classes == 1 and is_softmax:
+        # Keras says so too, but not before the first call.
+        warnings.warn(
+            "A softmax over one class is always 1: "
+            'classifier_activation="sigmoid" gives its probability. '
+            f"Received: classes=1, classifier_activation={activation!r}",
+            stacklevel=2,
+        )
     # PyTorch's defaults for a linear layer: uniform within 1/sqrt(fan_in).
     bound = x.shape[-1] ** -0.5
     return keras.layers.Dense(

@@ -36,7 +36,7 @@ COMMON_ARGUMENTS = """\
             map if `include_top=False`.
         classes: Integer, number of classes of the classifier.
         classifier_activation: Activation of the classifier; `None` returns
-            the logits.
+            the logits. One class needs `"sigmoid"` or `None`.
         name: Name of the model.
         include_preprocessing: Whether the model normalizes its images
             itself: it takes RGB from 0 to 255 then, as

@@ -8,6 +8,8 @@ import numpy as np
 from keras_epsanet.weights.torch_files import to_numpy
 
 COUNTER = "num_batches_tracked"
+# Names in a message, which could be hundreds.
+_MOST_NAMED = 4
 
 
 def assign_entries(entries, state):
@@ -40,7 +42,7 @@ def assign_entries(entries, state):
     }
     if any(problems.values()):
         lists = [
-            f"{kind}: {', '.join(keys)}"
+            f"{kind}: {first_few(keys, ', ')}"
             for kind, keys in problems.items()
             if keys
         ]
@@ -51,6 +53,26 @@ def assign_entries(entries, state):
     for entry in entries:
         if entry.variable is not None:
             entry.variable.assign(entry.from_torch(state[entry.key]))
+
+
+def first_few(names, separator):
+    """Joins the first names, and says how many more there are.
+
+    Args:
+        names: List of strings.
+        separator: String between two.
+
+    Returns:
+        String.
+
+    Example:
+
+    >>> first_few(list("abc"), "; "), first_few(list("abcdef"), ", ")
+    ('a; b; c', 'a, b, c, d … and 2 more')
+    """
+    text = separator.join(names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"{text} … and {more:,} more" if more > 0 else text
 
 
 class Entry(NamedTuple):

@@ -10,6 +10,7 @@ from keras_epsanet import storage
 from keras_epsanet.layers import PSA
 from keras_epsanet.weights import torch_files, torch_names
 from keras_epsanet.weights.embedding import Pyramid, exact_order
+from keras_epsanet.weights.entries import first_few
 from keras_epsanet.weights.inherit import inherit_weights
 from keras_epsanet.weights.layer_names import find_prefixes, network_layers
 from keras_epsanet.weights.public_resnets import RESNEXT
@@ -88,7 +89,10 @@ def load_weights(model, path, build_like):
         raise ValueError(
             f"{path} is damaged or not a file of this network: {error}"
         ) from error
-    _copy_weights(network_layers(source), network_layers(model), path)
+    # Of a network that was saved the name tells which it is.
+    named = path.endswith(".keras") and not source.name.startswith("functional")
+    told = f"The file holds {source.name}. " if named else ""
+    _copy_weights(network_layers(source), network_layers(model), path, told)
 
 
 def _start_as_resnext(model):
@@ -188,8 +192,14 @@ def _arrays_below(member):
     return sum(map(_arrays_below, member.values()))
 
 
-def _copy_weights(source, target, path):
-    """Copies the weights of layers to those of the same names."""
+def _copy_weights(source, target, path, told=""):
+    """Copies the weights of layers to those of the same names.
+
+    Args:
+        source, target: Dictionaries from names to layers.
+        path: Path of the file, for messages.
+        told: String, what the file tells of its network.
+    """
     assignments, classes = [], None
     wrong = [
         f"{name}: not in the model"
@@ -212,7 +222,7 @@ def _copy_weights(source, target, path):
     if wrong:
         raise ValueError(
             f"{path} does not fit the network, which was left as it was. "
-            f"Differing layers (shapes): {'; '.join(wrong)}"
+            f"{told}Differing layers (shapes): {first_few(wrong, '; ')}"
         )
     for layer, values in assignments:
         layer.set_weights(values)

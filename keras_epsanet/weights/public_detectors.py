@@ -29,6 +29,11 @@ _PAPERS = {
         "He et al., Mask R-CNN, 2017, https://arxiv.org/abs/1703.06870"
     ),
 }
+_CLASSES = {
+    "retinanet": "RetinaNet",
+    "faster_rcnn": "FasterRCNN",
+    "mask_rcnn": "MaskRCNN",
+}
 # Backbones: the name here, and MMDetection's.
 _BACKBONES = {
     "resnet50": "r50",
@@ -102,13 +107,20 @@ def full_name(family, name):
         name: A key, or one without the family and `_` in front.
 
     Raises:
-        ValueError: If there is no such name. Similar ones are named.
+        ValueError: If there is no such name, or it is of another kind.
+            Similar ones are named.
 
     Example:
 
     >>> full_name("retinanet", "resnet50_fpn_1x_coco")
     'retinanet_resnet50_fpn_1x_coco'
     """
+    other = family_of(name)
+    if other not in (None, family):
+        raise ValueError(
+            f"A file of another detector is not for {_CLASSES[family]}: use "
+            f"{_CLASSES[other]}.from_pretrained. Received: name={name}"
+        )
     whole = f"{family}_{str(name).removeprefix(f'{family}_')}"
     if whole in PUBLIC_DETECTORS:
         return whole

@@ -5,6 +5,7 @@ import pytest
 
 import keras_epsanet
 from keras_epsanet.commands import complexity
+from keras_epsanet.detection import RetinaNet
 from keras_epsanet.layers import ClassNames
 
 
@@ -36,7 +37,38 @@ def test_a_named_network_has_the_table_of_its_layers(capsys):
     )
     expected = keras_epsanet.complexity(network)
     text = capsys.readouterr().out
-    assert text == f"{expected}\n" and "conv2_block1_psa" in text
+    first = "For one image of 32×32 pixels:"
+    assert text == f"{first}\n{expected}\n" and "conv2_block1_psa" in text
+
+
+def test_a_resnet_has_the_attention_that_is_named(capsys):
+    complexity.main(["resnet50", "--image-size", "32", "--attention", "eca"])
+    network = keras_epsanet.ResNet50("eca", input_shape=(32, 32, 3))
+    found = totals(capsys)
+    assert found[0] == network.count_params() - sum(
+        weight.shape[0] for weight in network.non_trainable_weights
+    )
+    assert complexity.parse(["resnet101"]).attention is None
+
+
+def test_a_detector_is_counted_at_its_size(tmp_path, capsys):
+    backbone = keras_epsanet.EPSANetBackbone(
+        (1, 1, 1, 1), (16, 16, 16, 16), (3, 5), (1, 4), reduction=4
+    )
+    detector = RetinaNet(backbone, 2, image_size=(40, 80))
+    detector.save(tmp_path / "model.keras")
+    path = str(tmp_path / "model.keras")
+    complexity.main([path])
+    # Of a wide picture, padded to multiples of 32.
+    text = capsys.readouterr().out
+    assert text.startswith("For one image of 64×96 pixels:\n")
+    complexity.main([path, "--image-size", "64", "96"])
+    assert capsys.readouterr().out == text
+
+
+def test_a_size_that_no_network_is_built_for_is_refused():
+    with pytest.raises(SystemExit, match="32 pixels.*Received: "):
+        complexity.main(["tiny", "--image-size", "20"])
 
 
 @pytest.mark.parametrize(
@@ -102,7 +134,9 @@ def test_the_folder_of_a_training_is_its_model(files, capsys):
     "arguments, message",
     [
         ("none", "none is none of epsanet50_small, "),
-        ("resnet50", "resnet50 is none of epsanet50_small, "),
+        ("resnet5", "resnet5 is none of epsanet50_small, "),
+        ("resnet50 --attention epsa", "invalid choice"),
+        ("tiny --attention se", "--attention is of resnet50 and resnet101"),
         ("tiny --image-size 0", "must be a positive integer"),
         ("tiny --image-size 1 2 3", "is one side, or height and width"),
         ("tiny --convention table4", "invalid choice"),

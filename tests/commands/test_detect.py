@@ -59,6 +59,7 @@ def model(tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/recipe.json").write_text(recipe.to_json())
     (tmp_path / "run/class_names.json").write_text('["fig", "pear"]')
+    (tmp_path / "run/model.keras").touch()
     write_image(tmp_path / "image.png")
     monkeypatch.chdir(tmp_path)
     model = Model()
@@ -286,7 +287,8 @@ def test_the_first_error_stays_where_a_table_cannot_be_written(
 def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):
     for name in ("b/1.png", "a/1.jpg", "a/c/1.webp.jpg", "a/1.png"):
         write_image(tmp_path / "images" / name)
-    (tmp_path / "images/notes.txt").touch()
+    for name in ("notes.txt", "2.heic", "3.mp4"):
+        (tmp_path / "images" / name).touch()
     run(images=["images"])
     # None overwrites another one's.
     assert pictures(tmp_path / "found") == [
@@ -295,7 +297,10 @@ def test_a_folder_is_all_images_in_it(model, tmp_path, capsys):
         "a/c/1.webp.png",
         "b/1.png",
     ]
-    named = [x for x in capsys.readouterr().out.splitlines() if ":" in x]
+    streams = capsys.readouterr()
+    assert "3 files left out: .heic, .mp4, .txt are not read" in streams.err
+    assert "videos are read if named" in streams.err
+    named = [x for x in streams.out.splitlines() if ":" in x]
     assert [x.split(":")[0] for x in named] == [
         "images/a/1.jpg",
         "images/a/1.png",
@@ -394,7 +399,8 @@ def test_of_many_images_there_is_a_progress_bar(
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("a.png --run none", "none cannot be used: "),
+        ("a.png --run none", "none cannot be used: there is no such file"),
+        ("a.png", "runs/detector cannot be used: it is the default"),
         ("a.png --min-score 2", "2.0 is not from 0 to 1"),
         ("a.png --json a.txt", "a.txt does not end in .json"),
         ("a.png --csv a.txt", "a.txt does not end in .csv"),

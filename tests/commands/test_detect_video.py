@@ -174,8 +174,7 @@ def test_of_a_video_that_is_cut_off_what_was_read_is_kept(
     with pytest.raises(SystemExit) as caught:
         run("--json", "a.json", images=["clip.mp4", "whole.mp4"])
     assert caught.value.code == (
-        "detect: 1 of 2 videos could not be read to the end; what could be "
-        "read is kept"
+        "detect: 1 of 2 videos could not be read, or not to the end"
     )
     assert "detect: clip.mp4 is cut off" in capsys.readouterr().err
     with open("a.json") as file:

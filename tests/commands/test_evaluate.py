@@ -309,6 +309,25 @@ def test_the_five_first_count_of_more_than_five_classes(classes, capsys):
     assert ("top-5 50.00%" in line) == (classes > 5)
 
 
+def test_other_classes_than_clothes_need_data(classifier):
+    message = "^evaluate: This model needs --data: .*of blue, gray, green"
+    with pytest.raises(SystemExit, match=message):
+        run("--model", classifier[0])
+
+
+@pytest.mark.parametrize(
+    "name, message", [("", "is a folder"), ("none/a.csv", "none is no folder")]
+)
+def test_a_table_that_cannot_be_written_is_noticed_first(
+    name, message, tmp_path, capsys
+):
+    with pytest.raises(SystemExit) as caught:
+        evaluate.main(["--confusion", str(tmp_path / name)])
+    assert caught.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "--confusion: " in line and message in line
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -419,6 +438,7 @@ def test_the_size_of_batches_reaches_the_model(classifier, monkeypatch):
 
     monkeypatch.setattr(evaluate.evaluation, "evaluate", evaluate_images)
     monkeypatch.setattr(evaluate.evaluation, "open_images", lambda path: path)
+    monkeypatch.setattr(evaluate.evaluation, "check_embedded", lambda *_: None)
     run("--model", classifier[0], "--data", "D", "--batch-size", 5)
     run("--model", classifier[0])
     assert asked == [("D", 5), (None, 64)]

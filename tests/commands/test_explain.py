@@ -102,6 +102,26 @@ def test_without_images_those_of_the_data_are_explained(models, folder):
     assert "plain: 100.00% of 6 images right" in page
 
 
+def test_without_images_other_classes_than_clothes_need_data(models, folder):
+    message = "needs IMAGE or --data: .*Received: a model of blue, green, red$"
+    with pytest.raises(SystemExit, match=message):
+        explain.main(["--model", models[1]])
+    assert not os.path.exists("runs")
+
+
+def test_how_many_images_are_left_out_is_said(models, folder, capsys):
+    arguments = [folder, "--model", models[1], "--max-images"]
+    for most, line in (
+        (2, "Explaining 2 images of 6 (--max-images 2)"),
+        (6, "Explaining 6 images"),
+    ):
+        explain.main([*arguments, str(most)])
+        assert capsys.readouterr().out.splitlines()[0] == line
+    explain.main(["--data", *arguments, "3"])
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line == "Explaining 3 images of 6 (--max-images 3)"
+
+
 def test_two_models_stand_beside_each_other(models, folder):
     explain.main(
         [f"{folder}/red", "--model", models[0], "--compare", models[1]]
@@ -129,9 +149,12 @@ def test_images_are_not_replaced_by_pictures(folder, monkeypatch):
 
 def test_bad_files_are_named_and_skipped(models, folder, tmp_path, capsys):
     (tmp_path / "images" / "zzz.png").write_text("no image")
+    (tmp_path / "images" / "zzz.tif").write_text("no image either")
     with pytest.raises(SystemExit, match="1 of 7 images skipped"):
         explain.main([folder, "--model", models[1]])
-    assert "images/zzz.png" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "images/zzz.png" in errors
+    assert "explain: 1 file left out: .tif is not read" in errors
     assert "images/red/1.png" in read_page()
 
 
@@ -227,28 +250,3 @@ def test_images_without_data_have_no_mistakes(models, folder, parts):
     explain.main([folder, "--model", models[1]])
     assert parts.keys() == {"class", "attention"}
     assert parts["attention"][2] == {"plain": []}
-
-
-class Labeled:
-    """Images of one channel, of two classes, the first of which has one."""
-
-    class_names = ["a", "b"]
-
-    def as_numpy_iterator(self):
-        for i, label in enumerate([1, 1, 0, 1, 1]):
-            yield np.full((2, 2, 1), i), label
-
-
-@pytest.mark.parametrize(
-    "number, expected",
-    [
-        (1, {"1: a": 2}),
-        (3, {"1: a": 2, "2: b": 0, "3: b": 1}),
-        # Of each class half at most.
-        (4, {"1: a": 2, "2: b": 0, "3: b": 1}),
-    ],
-)
-def test_classes_take_turns(number, expected):
-    found = explain.first_images(Labeled(), number)
-    assert {name: int(x[0, 0, 0]) for name, x in found.items()} == expected
-    assert {x.shape for x in found.values()} == {(2, 2, 3)}

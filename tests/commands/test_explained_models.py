@@ -55,6 +55,7 @@ def there(folder, monkeypatch):
         ["--model", "run"],
         ["--model", "run/model.keras"],
         ["--weights", "run/model.keras"],
+        ["--weights", "run"],
     ],
 )
 def test_detections_are_explained_on_one_page(options, capsys, tmp_path):

@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from keras_epsanet import EPSANet
-from keras_epsanet.commands import options
+from keras_epsanet.commands import options, reporting
 from keras_epsanet.training import ClassifierRecipe, CocoRecipe, teacher
 
 
@@ -110,19 +110,82 @@ def test_a_resnet_that_does_not_fit_is_refused_early(tmp_path):
     start(tmp_path, make_network=pytest.fail, inherit="gone.pth")
 
 
-def test_a_detector_is_that_of_a_run_or_another(monkeypatch):
+def test_a_detector_is_that_of_a_run_or_another(monkeypatch, tmp_path):
     parser = argparse.ArgumentParser(prog="mine")
     options.add_detector_options(parser)
+    monkeypatch.chdir(tmp_path)
+    for run, recipe in (
+        ("runs/detector", True),
+        ("mine", True),
+        ("copy", False),
+    ):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / "model.keras").touch()
+        if recipe:
+            text = CocoRecipe().to_json()
+            (tmp_path / run / "recipe.json").write_text(text)
     for name in ("load_trained", "load_detector"):
         monkeypatch.setattr(options, name, lambda x, name=name: (name, x))
-    for given, expected in (
-        ([], ("load_detector", "runs/detector")),
-        (["--run", "mine"], ("load_detector", "mine")),
-        (["--weights", "a.keras"], ("load_trained", "a.keras")),
+    name = "mask_rcnn_resnet50_fpn_1x_coco"
+    for source, expected in (
+        ("mine", ("load_detector", "mine")),
+        ("copy", ("load_trained", "copy/model.keras")),
+        ("copy/model.keras", ("load_trained", "copy/model.keras")),
+        (name, ("load_trained", name)),
     ):
-        assert options.open_detector(parser.parse_args(given)) == expected
+        for option in ("--run", "--weights"):
+            args = parser.parse_args([option, source])
+            assert options.open_detector(args) == expected
+    args = parser.parse_args([])
+    assert options.open_detector(args) == ("load_detector", "runs/detector")
     with pytest.raises(SystemExit):
         parser.parse_args(["--run", "mine", "--weights", "a.keras"])
+
+
+@pytest.mark.parametrize("option", ["--run", "--weights"])
+def test_what_is_no_detector_is_said_in_words(option, tmp_path):
+    parser = argparse.ArgumentParser(prog="mine")
+    options.add_detector_options(parser)
+    for name, recipe in (
+        ("classifier", ClassifierRecipe()),
+        ("unfinished", CocoRecipe()),
+        ("empty", None),
+    ):
+        (tmp_path / name).mkdir()
+        if recipe is not None:
+            (tmp_path / name / "recipe.json").write_text(recipe.to_json())
+    for name, message in (
+        ("none", "^there is no such file or folder, .*none$"),
+        ("none.keras", "^there is no such file or folder, .*none.keras$"),
+        ("classifier", "must be the run of a detector. Received: that of a c"),
+        ("unfinished", "a training that has ended.*model.keras"),
+        ("empty", "a training that has ended.*model.keras"),
+    ):
+        args = parser.parse_args([option, str(tmp_path / name)])
+        with pytest.raises(ValueError, match=message):
+            options.open_detector(args)
+
+
+@pytest.mark.parametrize(
+    "path, training, option",
+    [
+        (options.MODEL, "`keras-epsanet train` ", "--model takes"),
+        (options.DETECTOR_RUN, "`keras-epsanet train-coco` ", "--run or --w"),
+    ],
+)
+def test_a_default_that_is_missing_is_made_by_a_training(
+    path, training, option, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        with reporting.usable("mine", path):
+            raise OSError("File not found")
+    text = caught.value.code
+    assert text.startswith(f"mine: {path} cannot be used: it is the default")
+    assert training in text and option in text
+    assert not options.advise("other.keras")
+    (tmp_path / path).mkdir(parents=True)
+    assert not options.advise(path)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ FILES = ["images/green.PNG", "images/a/red.jpg", "images/b/x/blue.png"]
 
 
 def test_a_folder_is_all_images_in_it(folder):
-    assert predict.list_files([folder]) == FILES
-    assert predict.list_files(["none.png", "images/a"]) == [
+    assert predict.find_images("predict", [folder]) == FILES
+    assert predict.find_images("predict", ["none.png", "images/a"]) == [
         "none.png",
         "images/a/red.jpg",
     ]
@@ -64,7 +64,9 @@ def test_a_folder_is_all_images_in_it(folder):
 
 def test_classes_are_printed_the_most_probable_first(model, folder, capsys):
     predict.main([folder, "--model", model, "--top", "2"])
-    lines = capsys.readouterr().out.splitlines()
+    streams = capsys.readouterr()
+    assert streams.err == "predict: 1 file left out: .txt is not read\n"
+    lines = streams.out.splitlines()
     assert lines[::3] == FILES
     assert [x.split()[1] for x in lines[1::3]] == ["green", "red", "blue"]
     percents = [float(x.split()[0][:-1]) for x in lines if "%" in x]
@@ -132,6 +134,7 @@ def test_bad_files_are_named_and_skipped(model, folder, tmp_path, capsys):
     assert caught.value.code == "predict: 2 of 5 images skipped"
     errors = capsys.readouterr().err.splitlines()
     assert [line.split(" cannot")[0] for line in errors] == [
+        "predict: 1 file left out: .txt is not read",
         "predict: images/c.png",
         "predict: none.png",
     ]
@@ -290,7 +293,8 @@ def test_hidden_folders_and_other_files_are_left_out(folder):
     for name in (".cache/a.png", "b/.a.png", "b/notes.txt", "b/Z.WEBP"):
         os.makedirs(f"images/{os.path.dirname(name)}", exist_ok=True)
         open(f"images/{name}", "w").close()
-    assert predict.list_files(["images/b", "images/notes.txt"]) == [
+    files = predict.find_images("predict", ["images/b", "images/notes.txt"])
+    assert files == [
         "images/b/Z.WEBP",
         "images/b/x/blue.png",
         "images/notes.txt",

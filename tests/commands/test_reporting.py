@@ -186,12 +186,6 @@ def test_what_was_skipped_is_no_success():
     reporting.end_if_skipped("mine", ["a", "b"], [])
 
 
-def test_no_images_are_no_success():
-    with pytest.raises(SystemExit, match="^mine: no images in here, there$"):
-        reporting.end_if_no_files("mine", [], ["here", "there"])
-    reporting.end_if_no_files("mine", ["a"], ["here"])
-
-
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="made of tf.data"
 )
@@ -220,9 +214,3 @@ def test_a_bar_in_a_file_has_few_lines(is_screen, interval, monkeypatch):
     bar = reporting.progress_bar(7)
     assert (bar.target, bar.interval, bar.unit_name) == (7, interval, "image")
     assert reporting.progress_bar(7, "batch").unit_name == "batch"
-
-
-def test_folders_that_are_no_utf8_are_named():
-    folder = os.fsdecode(b"r\xfcd")
-    with pytest.raises(SystemExit, match=r"^mine: no images in r\\xfcd$"):
-        reporting.end_if_no_files("mine", [], [folder])

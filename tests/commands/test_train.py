@@ -283,6 +283,20 @@ def test_output_is_the_run_folder_and_checkpoint_steps_arrive(calls, tmp_path):
     assert (tmp_path / "mine" / "recipe.json").exists()
 
 
+def test_few_images_have_smaller_batches_which_stay(calls, tmp_path, capsys):
+    def batch_size(folder):
+        text = (tmp_path / folder / "recipe.json").read_text()
+        return json.loads(text)["batch_size"]
+
+    run("--output mine")
+    line = "Fitted to 9 images: batches of 8, not 64; --batch-size takes"
+    assert line in capsys.readouterr().out and batch_size("mine") == 8
+    run("--output mine")
+    assert "Fitted" not in capsys.readouterr().out and batch_size("mine") == 8
+    run("--output other --batch-size 64")
+    assert "Fitted" not in capsys.readouterr().out and batch_size("other") == 64
+
+
 def test_one_average_is_kept_restored_and_taken_in_the_end(calls):
     run("--weights file.keras --ema 0.75")
     start, fitted, best = calls.averages
@@ -500,13 +514,13 @@ def test_a_batch_that_devices_cannot_share_ends_with_a_line(
 ):
     strategy = types.SimpleNamespace(num_replicas_in_sync=3)
     monkeypatch.setattr(starting, "make_strategy", lambda: strategy)
-    text = message_of("--output new", capsys)
+    text = message_of("--output new --batch-size 64", capsys)
     assert "63 or 66" in text and not hasattr(calls, "fitted")
 
 
 def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):
     def fit(model, average, dataset, evaluation, run, state, *others):
-        state.step = 5
+        state.step = 3
         others[0]._interrupt(2, None)
         raise SystemExit(75)
 
@@ -514,7 +528,7 @@ def test_an_interruption_ends_with_a_line(calls, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         run("--epochs 2")
     assert caught.value.code == 130
-    assert "stopped after step 5 of 2. The same" in capsys.readouterr().err
+    assert "stopped after step 3 of 4. The same" in capsys.readouterr().err
 
     def interrupted_at_the_end(model, average, *arguments):
         # `Checkpointing` saves the last epoch and lets `fit` end.

@@ -314,3 +314,21 @@ def test_a_message_shows_what_was_received(name, value):
     arguments = {"filters": 64, name: value}
     with pytest.raises(ValueError, match=f"{name}`.*: {name}={value!r}"):
         PSA(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, received",
+    [
+        ({"kernel_sizes": 3}, "kernel_sizes=3"),
+        (
+            {"kernel_sizes": 3, "padding": "same"},
+            "kernel_sizes=3, padding='same'",
+        ),
+        ({"padding": "valid"}, "padding='valid'"),
+        ({"kernel_size": (3, 3)}, r"kernel_size=\(3, 3\)"),
+    ],
+)
+def test_arguments_of_a_convolution_are_refused(arguments, received):
+    message = f"place of a Conv2D without its kernel size.*: {received}$"
+    with pytest.raises(ValueError, match=message):
+        PSA(64, **arguments)

@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -184,3 +186,29 @@ def test_the_classifier_starts_as_a_linear_layer_of_pytorch():
         values = keras.ops.convert_to_numpy(weight)
         assert 0.99 * bound < np.abs(values).max() <= bound
         np.testing.assert_allclose(values.var(), bound**2 / 3, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    "classes, activation, warned",
+    [
+        (1, "softmax", True),
+        (1, keras.activations.softmax, True),
+        (1, "sigmoid", False),
+        (1, None, False),
+        (2, "softmax", False),
+    ],
+)
+def test_a_softmax_over_one_class_is_warned_of(classes, activation, warned):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        ResNet(
+            (1,),
+            (8,),
+            classes=classes,
+            classifier_activation=activation,
+            input_shape=(32, 32, 3),
+        )
+    messages = [str(x.message) for x in found]
+    assert any('classifier_activation="sigmoid"' in x for x in messages) == (
+        warned
+    )

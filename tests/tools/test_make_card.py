@@ -46,3 +46,38 @@ def test_what_is_missing_is_one_line(folders, tmp_path, capsys):
     with pytest.raises(SystemExit):
         make_card.main([*folders])
     assert "required: --license" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["pets", "me/", "/pets", "me/pets/2", "hf://me/pets", "a b/c"]
+)
+def test_a_repository_is_a_user_and_a_name(name, folders, capsys):
+    with pytest.raises(SystemExit):
+        make_card.main([*folders, "--license", "mit", "--repository", name])
+    line = f"--repository: {name} is not USER/NAME\n"
+    assert capsys.readouterr().err.endswith(line)
+    assert not pathlib.Path(f"{folders[1]}/README.md").exists()
+
+
+def test_a_license_that_the_hub_does_not_list_is_named(folders, capsys):
+    for name, hint in (
+        ("apache-2", ": is apache-2.0 meant?"),
+        ("xyzzy", ""),
+    ):
+        make_card.main([*folders, "--license", name])
+        assert capsys.readouterr().err == (
+            f"make_card.py: {name} is none of the hub's usual licenses, of "
+            f"which `other` is one{hint}\n"
+        )
+    make_card.main([*folders, "--license", "cc-by-nc-4.0"])
+    assert not capsys.readouterr().err
+
+
+def test_a_card_that_is_replaced_is_named(folders, capsys):
+    arguments = [*folders, "--license", "mit"]
+    path = f"{folders[1]}/README.md"
+    make_card.main(arguments)
+    assert capsys.readouterr().out == f"Saved {path}\n"
+    make_card.main(arguments)
+    line = f"Saved {path}, in place of a former one\n"
+    assert capsys.readouterr().out == line

@@ -300,3 +300,26 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
 def test_unknown_weights_are_refused(weights, message):
     with pytest.raises(ValueError, match=message):
         EPSANet50Small(weights=weights)
+
+
+def test_a_network_that_differs_everywhere_is_named_in_a_line(tmp_path):
+    deep = tiny(stackwise_num_blocks=(3, 3), name="deep")
+    path = save(deep, tmp_path / "deep.keras")
+    with pytest.raises(ValueError) as caught:
+        tiny(weights=path, name="flat")
+    text = str(caught.value)
+    assert "The file holds deep. Differing layers (shapes): " in text
+    assert text.count("not in the model") == 4 and len(text) < 600
+    number = text.split(" … and ")[1].removesuffix(" more")
+    # Of every block that the network lacks; four are named.
+    blocks = ("conv2_block2", "conv2_block3", "conv3_block2", "conv3_block3")
+    layers = [x for x in deep.layers if x.weights]
+    lacking = [x for x in layers if x.name.startswith(blocks)]
+    assert int(number) == len(lacking) - 4 > 4
+
+
+def test_many_names_of_pytorch_are_counted(tmp_path):
+    deep = tiny(stackwise_num_blocks=(3, 3))
+    path = save(deep, tmp_path / "deep.pth")
+    with pytest.raises(ValueError, match=r"unexpected: .* … and \d+ more$"):
+        tiny(weights=path)

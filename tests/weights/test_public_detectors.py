@@ -48,6 +48,18 @@ def test_every_file_is_another():
     }
 
 
+def test_a_name_of_another_kind_says_whose_it_is():
+    for name in ("retinanet_resnet50_fpn_1x_coco", "retinanet_resnet5"):
+        message = (
+            "is not for MaskRCNN: use RetinaNet.from_pretrained. "
+            f"Received: name={name}$"
+        )
+        with pytest.raises(ValueError, match=message):
+            full_name("mask_rcnn", name)
+    with pytest.raises(ValueError, match="use MaskRCNN.from_pretrained"):
+        full_name("faster_rcnn", "mask_rcnn_resnet50_fpn_1x_coco")
+
+
 @pytest.mark.parametrize(
     "name, family",
     [

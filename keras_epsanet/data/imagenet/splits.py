@@ -19,11 +19,13 @@ UNFINISHED = "unfinished"
 _CHECKED = 16
 
 
-def list_tree(path):
+def list_tree(path, converting=False):
     """Lists a folder with `train` and `val` and sub-folders for the classes.
 
     Args:
         path: Folder.
+        converting: Whether it is to be converted, so that it must hold
+            folders.
 
     Returns:
         The names of the classes; a dictionary from `"train"` and `"val"` to
@@ -34,16 +36,7 @@ def list_tree(path):
         ValueError: If it is no such folder or the classes differ.
     """
     if not all(storage.isdir(os.path.join(path, split)) for split in SPLITS):
-        reason = ""
-        if storage.isdir(os.path.join(path, UNFINISHED)):
-            reason = ", a conversion that was not finished: start it again"
-        elif storage.exists(os.path.join(path, INDEX)):
-            reason = f", whose {INDEX} is of another kind"
-        raise ValueError(
-            "`path` must be a folder with the folders train and val, one "
-            'that keras_epsanet.data.imagenet.tfrecords wrote, or "tfds". '
-            f"Received: path={printable(path)}{reason}"
-        )
+        _refuse(path, converting)
     names, files, left_out = {}, {}, collections.Counter()
     for split in SPLITS:
         folder = os.path.join(path, split)
@@ -62,6 +55,31 @@ def list_tree(path):
             f"{', '.join(differing[:10])}"
         )
     return names["train"], files, dict(left_out)
+
+
+def _refuse(path, converting):
+    """Says what a path must be, and what it is instead."""
+    reason = ""
+    if not storage.isdir(path):
+        is_file = storage.exists(path)
+        reason = ", which is a file" if is_file else ", which does not exist"
+    elif storage.isdir(os.path.join(path, UNFINISHED)):
+        reason = ", a conversion that was not finished: start it again"
+    elif converting and find_index(path) is not None:
+        reason = ", which is converted already"
+    elif storage.exists(os.path.join(path, INDEX)):
+        reason = f", whose {INDEX} is of another kind"
+    name, others = (
+        "path",
+        (', one that keras_epsanet.data.imagenet.tfrecords wrote, or "tfds"'),
+    )
+    if converting:
+        name = "source"
+        others = ", and in both a folder of images for each class"
+    raise ValueError(
+        f"`{name}` must be a folder with the folders train and val{others}. "
+        f"Received: {name}={printable(path)}{reason}"
+    )
 
 
 def find_index(path):

@@ -81,7 +81,7 @@ def convert(
     _check("train_shards", train_shards, 99_999)
     _check("val_shards", val_shards, 99_999)
     _check("quality", quality, 100)
-    class_names, files, left_out = list_tree(os.fspath(source))
+    class_names, files, left_out = list_tree(os.fspath(source), converting=True)
     shards = _plan(files, {"train": train_shards, "val": val_shards}, seed)
     plan = _digest(source, class_names, shards, quality)
     index = find_index(output)

@@ -138,3 +138,28 @@ def test_both_folders_are_needed(tree, name):
 
 def test_names_of_shards():
     assert splits.shard_name("val", 3, 128) == "val-00003-of-00128.tfrecord"
+
+
+@pytest.mark.parametrize("converting", [True, False])
+def test_a_path_is_refused_by_what_it_is_for(tmp_path, converting):
+    (tmp_path / "photos/cats").mkdir(parents=True)
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "shards").mkdir()
+    write(tmp_path / "shards", INDEX)
+    for name, reason in (
+        ("photos", ""),
+        ("a.jpg", ", which is a file"),
+        ("none", ", which does not exist"),
+        ("shards", ", which is converted already"),
+    ):
+        if name == "shards" and not converting:
+            continue  # Which is opened.
+        path = tmp_path / name
+        with pytest.raises(ValueError) as caught:
+            splits.list_tree(path, converting)
+        text = str(caught.value)
+        argument = "source" if converting else "path"
+        assert text.endswith(f"Received: {argument}={path}{reason}")
+        assert text.startswith(f"`{argument}` must be a folder with the folde")
+        assert ("tfds" in text) == (not converting)
+        assert ("a folder of images for each class" in text) == converting
