@@ -23,6 +23,7 @@ that without, both as they are and both fused.
 
 import argparse
 import os
+import time
 
 # On processors without AVX-512 TensorFlow leaves its fast kernels off.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -126,7 +127,11 @@ def find_compositions():
 
 def median_ratios(pair, args):
     """Ratios of the times of the functions of two networks."""
-    return [np.median(ratios_of(runs, args.repeats)[0]) for runs in zip(*pair)]
+    clock = time.process_time if args.processor_time else time.perf_counter
+    return [
+        np.median(ratios_of(runs, args.repeats, clock)[0])
+        for runs in zip(*pair)
+    ]
 
 
 def compare_with_compositions(args):
@@ -186,6 +191,11 @@ def main():
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="of all threads, which other work changes less",
+    )
     compare = {
         "block": compare_blocks,
         "compositions": compare_with_compositions,
@@ -198,7 +208,10 @@ def main():
     names = list(LAYERS) if args.against == "compositions" else NAMES
     args.attentions = args.attentions or names
     if unknown := set(args.attentions) - set(names):
-        parser.error(f"--attentions: {unknown} are none of {names}")
+        parser.error(
+            f"--attentions must be of {', '.join(names)}. "
+            f"Received: {', '.join(sorted(unknown))}"
+        )
     print(
         f"{keras.backend.backend()}, {device()}, batch {args.batch_size}, "
         f"{args.image_size}×{args.image_size}"

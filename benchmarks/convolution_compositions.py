@@ -119,7 +119,7 @@ def aa(x, heads=8, keys=160, values=24):
     parts = ops.split(conv(x, 2 * keys + values), [keys, 2 * keys], axis=-1)
     query, key, value = (
         layers.Permute((2, 1, 3))(
-            ops.reshape(part, (-1, height * width, heads, part.shape[-1] // 8))
+            layers.Reshape((height * width, heads, -1))(part)
         )
         for part in parts
     )

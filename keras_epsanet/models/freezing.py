@@ -1,6 +1,6 @@
 """Stages that do not train: what `freeze_stages` of a backbone means."""
 
-from keras_epsanet.integers import python_integers
+from keras_epsanet.integers import is_integer
 
 
 def check_freeze_stages(freeze_stages, stages):
@@ -9,13 +9,12 @@ def check_freeze_stages(freeze_stages, stages):
     Returns:
         `freeze_stages`, of Python.
     """
-    freeze_stages = python_integers(freeze_stages)
-    if not isinstance(freeze_stages, int) or not 0 <= freeze_stages <= stages:
+    if not is_integer(freeze_stages) or not 0 <= freeze_stages <= stages:
         raise ValueError(
             f"`freeze_stages` must be an integer from 0 to {stages}. "
             f"Received: freeze_stages={freeze_stages!r}"
         )
-    return freeze_stages
+    return int(freeze_stages)
 
 
 def freeze(network, stages, prefix):

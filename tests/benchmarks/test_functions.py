@@ -355,7 +355,9 @@ def test_names_of_attentions_that_cannot_be_timed_are_refused(
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit):
         attention.main()
-    assert f"{{'{name}'}} are none of ['psa'" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "--attentions must be of psa, " in message
+    assert message.endswith(f". Received: {name}\n")
 
 
 COMPOSITIONS = """

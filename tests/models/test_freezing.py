@@ -22,7 +22,7 @@ def test_all_layers_are_frozen():
     assert not any(layer.trainable for layer in model.layers)
 
 
-@pytest.mark.parametrize("stages", [-1, 3, 1.5, "1"])
+@pytest.mark.parametrize("stages", [-1, 3, 1.5, "1", True])
 def test_other_numbers_are_refused(stages):
     with pytest.raises(ValueError, match="from 0 to 2. Received"):
         check_freeze_stages(stages, 2)
