@@ -213,11 +213,6 @@ def write_file(path, text):
         path: Path of the file, which is replaced if it exists.
         text: String.
     """
-    is_remote = storage.is_remote(path)
-    if not is_remote and not os.path.isdir(os.path.dirname(path) or "."):
-        raise FileNotFoundError(
-            errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)
-        )
     with whole(path) as temporary:
         # As it is given, on every system: a CSV has the ends of its lines.
         with open(temporary, "w", encoding="utf-8", newline="") as file:

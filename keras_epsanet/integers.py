@@ -72,8 +72,7 @@ def python_integers(value):
     if isinstance(value, (tuple, list)):
         kind = list if isinstance(value, list) else tuple
         return kind(map(python_integers, value))
-    is_integer = isinstance(value, numbers.Integral)
-    return int(value) if is_integer and not isinstance(value, bool) else value
+    return int(value) if is_integer(value) else value
 
 
 def is_positive(value):

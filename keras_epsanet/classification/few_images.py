@@ -20,8 +20,9 @@ def fit_batch_size(recipe, given, num_images, num_devices=1):
 
     Returns:
         `ClassifierRecipe`. Its batch has a tenth of the images at most, a
-        power of 2 and not below 8, and an image for each device in each of
-        its parts.
+        power of 2 and not below 8. Of that it is the nearest smaller number
+        that the devices can share in all parts, and an image for each at
+        least.
 
     Example:
 

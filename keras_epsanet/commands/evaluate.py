@@ -1,12 +1,11 @@
 """Evaluates a classifier on a folder of images, or weights on ImageNet."""
 
 import argparse
-import os
 import warnings
 
 import numpy as np
 
-from keras_epsanet import storage, training
+from keras_epsanet import training
 from keras_epsanet.classification import evaluation
 from keras_epsanet.classification.imagenet import evaluation as table_2
 from keras_epsanet.classification.inference import find_class_names
@@ -53,17 +52,6 @@ def parse(arguments=None, program="evaluate"):
     args = parser.parse_args(arguments)
     if args.weights and not args.data:
         parser.error("--weights needs --data")
-    if args.confusion is not None:
-        # Noticed before the work whose result it is to hold.
-        folder = os.path.dirname(args.confusion)
-        if storage.isdir(args.confusion):
-            parser.error(f"--confusion: {args.confusion} is a folder")
-        if (
-            folder
-            and not storage.is_remote(folder)
-            and not storage.isdir(folder)
-        ):
-            parser.error(f"--confusion: {folder} is no folder that exists")
     return args
 
 

@@ -199,7 +199,7 @@ def explain(args, program):
 
 def report_number(number, total, most):
     """Says how many images are explained, and of how many."""
-    text = f"Explaining {number} images"
+    text = f"Explaining {number} image{'s' * (number != 1)}"
     if most < total:
         text += f" of {total:,} (--max-images {most})"
     print(text, flush=True)

@@ -20,8 +20,8 @@ def open_data(args, models):
         and no `--data`.
 
     Raises:
-        ValueError: If there are neither, and a model is none of the embedded
-            images.
+        ValueError: If there are neither, and a model does not have the
+            classes of the embedded images.
     """
     if args.data is None and args.images:
         return None

@@ -30,7 +30,7 @@ def fuse(model, group_channels=8):
     `Dense` layer they go into kernel and bias; where it follows a `PSA`,
     into the attention (equation 10) and a bias. A BatchNorm behind
     anything else stays, and so does one that computes in another dtype,
-    has factors beyond the range of float16 where it computes in that, or
+    has factors too large for float16 where it computes in that, or
     whose input something else uses too.
     Every other layer is copied with all its state: words and numbers learned
     by `adapt`, quantized weights, kernels with LoRA merged into them.

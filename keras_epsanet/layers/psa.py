@@ -5,7 +5,7 @@ import collections
 import keras
 from keras import ops
 
-from keras_epsanet.integers import python_integers
+from keras_epsanet.integers import is_integer, python_integers
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.se_weight import SEWeight
 from keras_epsanet.layers.spc import SPC, check_pyramid
@@ -203,7 +203,7 @@ def _refuse_convolution(kernel_sizes, arguments):
         for name in ("kernel_size", "padding")
         if name in arguments
     }
-    if isinstance(kernel_sizes, int):
+    if is_integer(kernel_sizes):
         given = {"kernel_sizes": kernel_sizes, **given}
     if given:
         received = ", ".join(f"{k}={value!r}" for k, value in given.items())

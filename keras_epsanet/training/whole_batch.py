@@ -27,7 +27,7 @@ class WholeBatch:
 
     @property
     def use_ema(self):
-        """`False`: Keras' average, of which no step here keeps account."""
+        """`False`: the steps do not update Keras' average of the weights."""
         return False
 
     @use_ema.setter

@@ -316,19 +316,6 @@ def test_other_classes_than_clothes_need_data(classifier):
 
 
 @pytest.mark.parametrize(
-    "name, message", [("", "is a folder"), ("none/a.csv", "none is no folder")]
-)
-def test_a_table_that_cannot_be_written_is_noticed_first(
-    name, message, tmp_path, capsys
-):
-    with pytest.raises(SystemExit) as caught:
-        evaluate.main(["--confusion", str(tmp_path / name)])
-    assert caught.value.code == 2
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert "--confusion: " in line and message in line
-
-
-@pytest.mark.parametrize(
     "arguments, message",
     [
         ("--weights W", "--weights needs --data"),

@@ -320,6 +320,7 @@ def test_a_message_shows_what_was_received(name, value):
     "arguments, received",
     [
         ({"kernel_sizes": 3}, "kernel_sizes=3"),
+        ({"kernel_sizes": np.int64(3)}, r"kernel_sizes=np.int64\(3\)"),
         (
             {"kernel_sizes": 3, "padding": "same"},
             "kernel_sizes=3, padding='same'",

@@ -16,6 +16,10 @@ def is_yolo(folder):
 
     Args:
         folder: Path.
+
+    Raises:
+        ImportError: If there are .yaml files to choose from, and PyYAML is
+            not installed.
     """
     return bool(_yaml_file(folder)) or storage.isfile(_text_file(folder))
 

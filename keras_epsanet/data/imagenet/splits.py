@@ -69,10 +69,8 @@ def _refuse(path, converting):
         reason = ", which is converted already"
     elif storage.exists(os.path.join(path, INDEX)):
         reason = f", whose {INDEX} is of another kind"
-    name, others = (
-        "path",
-        (', one that keras_epsanet.data.imagenet.tfrecords wrote, or "tfds"'),
-    )
+    name = "path"
+    others = ', one that keras_epsanet.data.imagenet.tfrecords wrote, or "tfds"'
     if converting:
         name = "source"
         others = ", and in both a folder of images for each class"
