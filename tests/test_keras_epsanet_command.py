@@ -18,8 +18,11 @@ FILES = {path.stem for path in (ROOT / "keras_epsanet/commands").glob("*.py")}
 SHARED = {
     "__init__",
     "detect_video",
+    "explained_images",
     "explained_models",
+    "named_images",
     "options",
+    "outputs",
     "reporting",
     "trained_models",
 }

@@ -192,7 +192,7 @@ def test_a_failed_download_leaves_nothing(
     [
         (RetinaNet, "resnet50", "retinanet_resnet50_fpn_1x_coco"),
         (MaskRCNN, "resnet101_fpn_2x_coco", "mask_rcnn_resnet101_fpn_1x_coco"),
-        (MaskRCNN, f"retinanet_{_NAME}", "mask_rcnn_resnet50_fpn_1x_coco"),
+        (MaskRCNN, f"retinanet_{_NAME}", "use RetinaNet.from_pretrained"),
         (FasterRCNN, None, "faster_rcnn_"),
     ],
 )

@@ -148,7 +148,7 @@ def test_weights_of_pixels_are_refused():
 
 def test_nothing_to_predict_is_refused():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match="Received: no batch"):
+    with pytest.raises(ValueError, match="must be an image. Received: none"):
         predict(model, [])
 
 

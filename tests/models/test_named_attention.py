@@ -116,10 +116,10 @@ def test_pyramids_of_pyconv_by_stage():
     groups = [(1, 4, 8, 16), (1, 4, 8), (1, 4), (1,)]
     assert [layer.groups for layer in found[:4]] == groups
     assert [layer.filters for layer in found[:4]] == [
-        [64, 64, 64, 64],
-        [64, 64, 128],
-        [128, 128],
-        [256],
+        (64, 64, 64, 64),
+        (64, 64, 128),
+        (128, 128),
+        (256,),
     ]
     assert found[4].kernel_sizes == (3,)  # Of further stages.
 
