@@ -1,48 +1,24 @@
 """Arguments of every layer of attention that its tests make it with."""
 
-from keras_epsanet.attention import (
-    BAM,
-    CBAM,
-    ECA,
-    EMA,
-    FCA,
-    SE,
-    SRM,
-    AttentionAugmentedConv2D,
-    AttentionBranch,
-    ChannelAttention,
-    CoordinateAttention,
-    DoubleAttention,
-    GlobalContext,
-    GSoP,
-    HierarchicalSplit,
-    NonLocal,
-    PositionAttention,
-    PyConv2D,
-    SelectiveKernel,
-    ShuffleAttention,
-    SimAM,
-    SplitAttention,
-    TripletAttention,
-)
+from keras_epsanet import attention
 
 # A value for every argument, none of them its default.
 ARGUMENTS = {
-    AttentionBranch: {"classes": 3},
-    HierarchicalSplit: {
+    attention.AttentionBranch: {"classes": 3},
+    attention.HierarchicalSplit: {
         "scales": 2,
         "merge": "concat",
         "kernel_size": 5,
         "strides": 2,
         "chained": False,
     },
-    PyConv2D: {
+    attention.PyConv2D: {
         "filters": (4, 6),
         "kernel_sizes": (3, 5),
         "groups": (1, 2),
         "strides": 2,
     },
-    SelectiveKernel: {
+    attention.SelectiveKernel: {
         "filters": 8,
         "kernel_size": 5,
         "dilations": (1, 2, 3),
@@ -51,7 +27,7 @@ ARGUMENTS = {
         "minimum": 3,
         "strides": 2,
     },
-    SplitAttention: {
+    attention.SplitAttention: {
         "filters": 12,
         "kernel_size": 5,
         "radix": 4,
@@ -59,7 +35,7 @@ ARGUMENTS = {
         "reduction": 1,
         "strides": 2,
     },
-    AttentionAugmentedConv2D: {
+    attention.AttentionAugmentedConv2D: {
         "filters": 12,
         "key_filters": 8,
         "value_filters": 4,
@@ -68,21 +44,25 @@ ARGUMENTS = {
         "strides": 2,
         "table_size": (4, 2),
     },
-    BAM: {"reduction": 4, "dilation_rate": 2},
-    CBAM: {"reduction": 4, "kernel_size": 3, "use_bias": False},
-    CoordinateAttention: {"reduction": 4},
-    DoubleAttention: {"filters": 4, "descriptors": 6},
-    ChannelAttention: {},
-    PositionAttention: {"reduction": 4},
-    GSoP: {"filters": 6, "strides": 2},
-    EMA: {"groups": 4},
-    FCA: {"grid": 14, "reduction": 4, "frequencies": ((0, 0), (1, 2))},
-    TripletAttention: {"kernel_size": 3},
-    ECA: {"kernel_size": 5},
-    GlobalContext: {"reduction": 4},
-    NonLocal: {"reduction": 4, "pool_size": 2, "use_norm": False},
-    SE: {"reduction": 4, "use_bias": True},
-    SRM: {},
-    ShuffleAttention: {"groups": 4},
-    SimAM: {"regularization": 0.01},
+    attention.BAM: {"reduction": 4, "dilation_rate": 2},
+    attention.CBAM: {"reduction": 4, "kernel_size": 3, "use_bias": False},
+    attention.CoordinateAttention: {"reduction": 4},
+    attention.DoubleAttention: {"filters": 4, "descriptors": 6},
+    attention.ChannelAttention: {},
+    attention.PositionAttention: {"reduction": 4},
+    attention.GSoP: {"filters": 6, "strides": 2},
+    attention.EMA: {"groups": 4},
+    attention.FCA: {
+        "grid": 14,
+        "reduction": 4,
+        "frequencies": ((0, 0), (1, 2)),
+    },
+    attention.TripletAttention: {"kernel_size": 3},
+    attention.ECA: {"kernel_size": 5},
+    attention.GlobalContext: {"reduction": 4},
+    attention.NonLocal: {"reduction": 4, "pool_size": 2, "use_norm": False},
+    attention.SE: {"reduction": 4, "use_bias": True},
+    attention.SRM: {},
+    attention.ShuffleAttention: {"groups": 4},
+    attention.SimAM: {"regularization": 0.01},
 }

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from recipe_options import RECIPE_OPTIONS
+from seen_training import SeenTraining
 
 from keras_epsanet import EPSANet, detection, training
 from keras_epsanet.commands import train_coco
@@ -53,25 +54,6 @@ WITH_RETINANET = ("optimizer", "head_initializer", "warm_up_epochs", "freeze")
 # And these with a RetinaNet of a library.
 LIBRARY = {"library": ("--library keras_hub", "keras_hub")}
 OPTIONS |= LIBRARY
-
-
-class Seen(types.SimpleNamespace):
-    """What the command hands over in one training."""
-
-    def callbacks(self, kind):
-        return [c for c in self.fit["callbacks"] if isinstance(c, kind)]
-
-    @property
-    def optimizer(self):
-        optimizer = self.trained.optimizer
-        return getattr(optimizer, "inner_optimizer", optimizer)
-
-    def schedule(self, name):
-        """A setting of both the optimizer's schedule and the log's."""
-        used = self.optimizer.get_config()["learning_rate"]["config"]
-        (log,) = self.callbacks(training.EpochLog)
-        assert log.schedule.get_config() == used
-        return used[name]
 
 
 # Where the fields arrive: functions of what was seen, which give the field.
@@ -180,7 +162,7 @@ USES = {
 
 def run(monkeypatch, output, *arguments, number=NUM_TRAIN):
     """Trains up to the end with data and steps that cost nothing."""
-    seen = Seen(adapted=None, deterministic=False)
+    seen = SeenTraining(adapted=None, deterministic=False)
     monkeypatch.setattr(
         tf.config.experimental,
         "enable_op_determinism",

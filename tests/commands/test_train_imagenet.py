@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from recipe_options import RECIPE_OPTIONS
+from seen_training import SeenTraining
 
 from keras_epsanet import EPSANet, training
 from keras_epsanet.classification.imagenet import fitting, models, starting
@@ -41,28 +42,11 @@ OPTIONS = {
 WITH_TEACHER = ("teacher", "teacher_share", "temperature", "freeze")
 
 
-class Seen(types.SimpleNamespace):
-    """What the command hands over in one training."""
-
+class Seen(SeenTraining):
     @property
     def checkpointing(self):
         (callback,) = self.callbacks(training.Checkpointing)
         return callback
-
-    def callbacks(self, kind):
-        return [c for c in self.fit["callbacks"] if isinstance(c, kind)]
-
-    @property
-    def optimizer(self):
-        optimizer = self.trained.optimizer
-        return getattr(optimizer, "inner_optimizer", optimizer)
-
-    def schedule(self, name):
-        """A setting of both the optimizer's schedule and the log's."""
-        used = self.optimizer.get_config()["learning_rate"]["config"]
-        (log,) = self.callbacks(training.EpochLog)
-        assert log.schedule.get_config() == used
-        return used[name]
 
 
 # Where the fields arrive: functions of what was seen, which give the field.
