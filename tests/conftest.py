@@ -33,6 +33,15 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Random numbers are the same in whichever order and alone tests run.
+
+    Before the fixtures, for those of a module draw weights as well.
+    """
+    keras.utils.set_random_seed(0)
+
+
 def golden_weight(key, shape):
     """The weight that the reference numbers were computed with."""
     random = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode())))

@@ -10,12 +10,6 @@ from keras_epsanet.layers import PSA
 GOLDEN = ["psa_small_w64_s1", "psa_small_w128_s2", "psa_large_w128_s1"]
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    """Initial weights are the same in whichever order tests run."""
-    keras.utils.set_random_seed(0)
-
-
 @pytest.fixture
 def golden_psa(golden, set_golden_weights):
     def build(name, dtype="float32"):

@@ -9,11 +9,6 @@ from keras_epsanet.weights.pyramid_fit import Pair, fit_pyramids
 FILTERS = 16
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    keras.utils.set_random_seed(0)
-
-
 def make_images(count=24, size=9, channels=8):
     generator = np.random.default_rng(0)
     return generator.normal(size=(count, size, size, channels)).astype(
