@@ -147,7 +147,7 @@ def measure(counts, options):
         results = run_processes(count, options)
         step, adding, size = (max(column) for column in zip(*results))
         print(
-            f"{count:9} {count * options.batch_size:7} {size / 1e6:7.1f} MB "
+            f"{count:9} {count * options.images:7} {size / 1e6:7.1f} MB "
             f"{step:5.2f} s {adding:9.3f} s {adding / step:11.1%}",
             flush=True,
         )
@@ -193,9 +193,7 @@ def work(options):
     with strategy.scope():
         model = EPSANet50Small(input_shape=(size, size, 3), classes=1000)
         model.compile(SGDL2(1e-3), "sparse_categorical_crossentropy")
-    images = np.zeros(
-        (options.batch_size * num_replicas(strategy), size, size, 3)
-    )
+    images = np.zeros((options.images * num_replicas(strategy), size, size, 3))
     data = tf.data.Dataset.from_tensors(
         (images.astype("float32"), np.zeros(len(images), "int32"))
     )
@@ -267,6 +265,12 @@ def parse():
     )
     parser.add_argument("--gpus", type=int, nargs="+", default=GPUS)
     parser.add_argument("--measure", type=int, nargs="+", metavar="PROCESSES")
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=8,
+        help="of each process in a step that is measured (default: 8)",
+    )
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

@@ -65,7 +65,7 @@ RESNET50 = (3, 4, 6, 3), (64, 128, 256, 512)  # Blocks and filters.
 EPSANET = (3, 5, 7, 9), (1, 4, 8, 16)  # Kernels and groups.
 
 
-def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 5000)):
+def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2500)):
     keras.utils.set_random_seed(seed)
     (images, labels), test = load("train", size), load("test", size)
     order = np.random.default_rng(seed).permutation(len(images))

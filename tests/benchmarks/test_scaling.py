@@ -83,7 +83,7 @@ def test_what_takes_longest_is_named(script):
     keras.backend.backend() != "tensorflow", reason="workers of TensorFlow"
 )
 def test_processes_are_measured():
-    options = "--measure 1 2 --batch-size 1 --image-size 32 --repeats 3"
+    options = "--measure 1 2 --images 1 --image-size 32 --repeats 3"
     result = subprocess.run(
         [sys.executable, SCRIPT, *options.split()],
         capture_output=True,
