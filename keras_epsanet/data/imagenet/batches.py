@@ -16,6 +16,7 @@ from keras_epsanet.data.keys import (
     MIXING,
     random_key,
 )
+from keras_epsanet.integers import check_positive, is_integer
 
 __all__ = ["evaluation_batches", "open_source", "training_batches"]
 
@@ -205,22 +206,19 @@ def _check(batch_size, image_size, shard, seed=0, first_step=0):
             "`shard` must be the number of a worker, from 0 on, and of all "
             f"workers. Received: shard={shard}"
         )
-    if batch_size < 1 or batch_size % workers:
+    check_positive(batch_size=batch_size, image_size=image_size)
+    if batch_size % workers:
         raise ValueError(
-            "`batch_size` must be a positive multiple of the number of "
-            f"workers. Received: batch_size={batch_size}, shard={shard}"
+            "`batch_size` must be a multiple of the number of workers. "
+            f"Received: batch_size={batch_size}, shard={shard}"
         )
-    if image_size < 1:
-        raise ValueError(
-            f"`image_size` must be positive. Received: image_size={image_size}"
-        )
-    if not 0 <= seed < 2**31:
+    if not is_integer(seed) or not 0 <= seed < 2**31:
         raise ValueError(
             "`seed` must be an integer from 0 to 2**31 - 1. "
             f"Received: seed={seed}"
         )
-    if first_step < 0:
+    if not is_integer(first_step) or first_step < 0:
         raise ValueError(
-            "`first_step` must not be negative. "
+            "`first_step` must be an integer from 0 on. "
             f"Received: first_step={first_step}"
         )

@@ -288,6 +288,10 @@ def test_converting_again_gives_the_same_bytes(tree, shards, tmp_path):
         ({"batch_size": 4, "seed": -1}, "seed=-1"),
         ({"batch_size": 4, "seed": 2**31}, "seed=2147483648"),
         ({"batch_size": 23}, "batch_size=23, 22 images"),
+        ({"batch_size": 4.0}, "batch_size=4.0"),
+        ({"batch_size": 4, "image_size": 32.5}, "image_size=32.5"),
+        ({"batch_size": 4, "seed": 0.5}, "seed=0.5"),
+        ({"batch_size": 4, "first_step": 2.0}, "first_step=2.0"),
     ],
 )
 def test_wrong_arguments_are_refused(tree, options, message):
