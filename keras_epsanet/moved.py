@@ -56,9 +56,11 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Gives the module of the new name to who imports the former one."""
 
     def find_spec(self, name, path=None, target=None):
-        if name in MOVED:
-            return importlib.machinery.ModuleSpec(name, self)
-        return None
+        if name not in MOVED:
+            return None
+        # Processes that `python -m` with the former name starts want a file.
+        origin = importlib.util.find_spec(MOVED[name]).origin
+        return importlib.machinery.ModuleSpec(name, self, origin=origin)
 
     def create_module(self, spec):
         _warn(spec.name)

@@ -78,6 +78,15 @@ def test_a_new_name_is_that_of_the_same_module():
         assert vars(module)[content].__module__ == module.__name__
 
 
+def test_what_runs_by_a_former_name_has_the_file_of_the_new_one(monkeypatch):
+    former = "keras_epsanet.data.tfrecords"
+    new = MOVED[former]
+    monkeypatch.delitem(sys.modules, former, raising=False)
+    origins = [importlib.util.find_spec(x).origin for x in (former, new)]
+    assert origins[0] == origins[1]
+    assert origins[0].endswith("tfrecords.py")
+
+
 def test_one_finder_is_enough():
     number = len(sys.meta_path)
     keep_former_names()

@@ -435,7 +435,7 @@ def test_a_killed_conversion_goes_on(tmp_path):
     command += ["--train-shards", "40", "--val-shards", "2"]
     whole, output = tmp_path / "whole", tmp_path / "killed"
     process = subprocess.Popen([*command, output])
-    while not (done := list(output.glob("*.tfrecord"))):
+    while not (done := list(output.glob("train-*.tfrecord"))):
         assert process.poll() is None
     process.kill()
     process.wait()
