@@ -73,7 +73,8 @@ def main(seed=0, stages=RESNET50, size=48, counts=(500, 1000, 2500)):
     # Source: with one scale an EPSANet is a ResNet.
     resnet = build(stages, ((3,), (1,)), size)
     train(resnet, images, labels, rate=0.05)
-    plt.axhline(accuracy("ResNet, all labels", resnet, *test), label="ResNet")
+    right = accuracy("ResNet, all labels", resnet, *test)
+    plt.axhline(right, color="gray", label="ResNet")
 
     # Start
     scratch, fitted = (build(stages, EPSANET, size) for _ in range(2))
