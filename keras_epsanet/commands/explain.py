@@ -25,7 +25,7 @@ from keras_epsanet.commands.reporting import (
 )
 from keras_epsanet.data.file_names import printable
 from keras_epsanet.detection.detector import Detector
-from keras_epsanet.explain import detection_report, report
+from keras_epsanet.explain import attention_report, detection_report, report
 from keras_epsanet.explain.class_maps import NAMES
 from keras_epsanet.explain.page import write_page
 
@@ -188,7 +188,7 @@ def explain(args, program):
         storage.makedirs(args.output, exist_ok=True)
         (model, *_) = models.values()
         if isinstance(model, Detector):
-            sections = [detected_section(args, model, images)]
+            sections = detected_sections(args, models, images)
         else:
             sections = make_sections(args, models, images, data)
         path = os.path.join(args.output, "index.html")
@@ -205,26 +205,31 @@ def report_number(number, total, most):
     print(text, flush=True)
 
 
-def detected_section(args, detector, images):
-    """Makes the pictures of what a detector finds.
+def detected_sections(args, models, images):
+    """Makes the pictures of what a detector finds, and of its attention.
 
     Args:
         args: What `parse` returned, with the defaults of detectors.
-        detector: Detector with class names.
+        models: Dictionary from its name to a detector with class names.
         images: Dictionary from names to arrays `(H, W, 3)`.
 
     Returns:
-        `Section`.
+        List of `Section`.
     """
-    return detection_report.detection_section(
-        detector,
-        images,
-        args.output,
-        args.method,
-        args.layer,
-        args.max_detections,
-        args.min_score,
-    )
+    (detector,) = models.values()
+    sections = [
+        detection_report.detection_section(
+            detector,
+            images,
+            args.output,
+            args.method,
+            args.layer,
+            args.max_detections,
+            args.min_score,
+        ),
+        attention_report.attention_section(models, images, args.output),
+    ]
+    return [section for section in sections if section is not None]
 
 
 def make_sections(args, models, images, data):
@@ -247,11 +252,11 @@ def make_sections(args, models, images, data):
             some[name] = list(itertools.islice(batches, number))
     sections = [
         report.class_section(models, images, folder, args.method, args.layer),
-        report.attention_section(
+        attention_report.attention_section(
             models,
             images,
-            {name: [x for x, _ in some[name]] for name in models},
             folder,
+            {name: [x for x, _ in some[name]] for name in models},
         ),
     ]
     if data is not None:

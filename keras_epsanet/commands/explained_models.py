@@ -25,7 +25,7 @@ OF_DETECTORS = {"method": "layercam", "max_detections": 5, "min_score": 0.3}
 # Files in the folder of a page.
 PICTURES = re.compile(
     r"(attention|ablation|calibration|class|confusion|detections|mistakes|"
-    r"scales)_\d+(_\d+)?\.png"
+    r"pixels|scales)_\d+(_\d+)?\.png"
 )
 
 

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
             "draw_beside",
             "draw_detections",
             "draw_maps",
+            "draw_pixel_maps",
             "draw_scale_maps",
         ],
         "mistakes": ["errors"],

@@ -66,7 +66,7 @@ def _draw_stages(axis, stages, names):
             bottom=1 / len(names),
             yerr=spreads,
             color=colormaps[_SCALE_COLORS](i / max(len(names) - 1, 1)),
-            error_kw={"elinewidth": 0.8},
+            error_kw={"elinewidth": 0.8, "ecolor": "gray"},
             label=name,
         )
     axis.axhline(1 / len(names), color="gray", linewidth=0.8, linestyle="--")

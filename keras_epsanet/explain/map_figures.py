@@ -191,3 +191,49 @@ def draw_scale_maps(image, found, index, path):
             axis.imshow(overlay(gray, heat))
             write_above(axis, f"{name}: {mean:.0%}")
     save(figure, path)
+
+
+def draw_pixel_maps(image, found, index, path):
+    """Draws which pixels of one image have the largest factors.
+
+    Of the last layer of each stage whose attention weighs pixels, in colors of
+    its own range, which is written above.
+
+    Args:
+        image: Array `(H, W, 3)`, as in `as_pixels`.
+        found: `Attention` of a model with such layers.
+        index: Integer, the place of the image among those of `found`.
+        path: Path of the picture; its ending names the format.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If no layer weighs pixels.
+    """
+    stages = {x.stage: x for x in found.layers if x.pixels is not None}
+    if not stages:
+        kinds = sorted({x.kind for x in found.layers})
+        raise ValueError(f"No layer weighs pixels. Received: layers of {kinds}")
+    maps = {}
+    for stage, layer in stages.items():
+        factors = fill(layer.pixels[index])
+        low, high = factors.min(), factors.max()
+        heat = (factors - low) / max(high - low, 1e-12)
+        title = f"{stage}: {low:.2g} to {high:.2g}"
+        maps[title] = resize(heat, np.shape(image)[:2])
+    draw_beside(image, maps, path)
+
+
+def fill(factors):
+    """Returns factors with the least one where there is none, NaN.
+
+    Args:
+        factors: Float array.
+
+    Example:
+
+    >>> fill(np.array([2.0, np.nan, 1.0])).tolist()
+    [2.0, 1.0, 1.0]
+    """
+    is_known = np.isfinite(factors)
+    least = factors[is_known].min() if is_known.any() else 0.0
+    return np.where(is_known, factors, least)

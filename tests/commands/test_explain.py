@@ -204,8 +204,9 @@ def parts(monkeypatch):
     """What the sections of the page are made of."""
     parts = {}
     for name in ("class", "attention", "ablation", "error"):
+        is_attention = name == "attention"
         monkeypatch.setattr(
-            explain.report,
+            explain.attention_report if is_attention else explain.report,
             f"{name}_section",
             lambda *given, name=name: parts.update({name: given}),
         )
@@ -234,7 +235,8 @@ def test_options_reach_the_sections(models, folder, parts, asked, batches):
     assert (output, method, layer) == ("out", "gradcam++", "wide")
     # As many batches as hold the images that were asked for.
     numbers = list(range(batches))
-    _, _, shown, _ = parts["attention"]
+    _, _, output, shown = parts["attention"]
+    assert output == "out"
     assert [x[0, 0, 0, 0] for x in shown["first"]] == numbers
     _, some, output = parts["ablation"]
     assert output == "out"
@@ -249,4 +251,4 @@ def test_options_reach_the_sections(models, folder, parts, asked, batches):
 def test_images_without_data_have_no_mistakes(models, folder, parts):
     explain.main([folder, "--model", models[1]])
     assert parts.keys() == {"class", "attention"}
-    assert parts["attention"][2] == {"plain": []}
+    assert parts["attention"][3] == {"plain": []}

@@ -68,10 +68,17 @@ def test_detections_are_explained_on_one_page(options, capsys, tmp_path):
     assert re.findall("<h[12]>(.*?)</h", page) == [
         "What decides: run",
         "What speaks for each detection",
+        "What attention weighs",
     ]
-    assert page.count("data:image/png;base64,") == 1
-    assert "<figcaption>image.png</figcaption>" in page
-    assert sorted(os.listdir(output)) == ["detections_1.png", "index.html"]
+    assert page.count("data:image/png;base64,") == 3
+    for caption in ("image.png", "run", "run, image.png"):
+        assert f"<figcaption>{caption}</figcaption>" in page
+    assert sorted(os.listdir(output)) == [
+        "attention_1.png",
+        "detections_1.png",
+        "index.html",
+        "scales_1_1.png",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,26 @@ def colors():
     return find_red
 
 
+def name_by_scales(size=None):
+    """A classifier with PSA; without a size it takes any."""
+    from keras_epsanet.layers import PSA, ClassNames
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((size, size, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.Conv2D(16, 3, strides=2, name="conv")(x)
+    x = PSA(16, (3, 5), (1, 2), reduction=4, name="conv2_block1_psa")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dense(3, "softmax")(x)
+    return keras.Model(image, ClassNames(["ant", "bee", "cat"])(x))
+
+
+@pytest.fixture
+def with_scales():
+    """Function that makes a classifier with PSA."""
+    return name_by_scales
+
+
 @pytest.fixture
 def squares():
     """Images of a red square of 8 pixels, and where they are."""

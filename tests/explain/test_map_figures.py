@@ -119,6 +119,31 @@ def test_what_has_no_scales_is_refused():
         explain.draw_scale_maps(np.ones((2, 2, 3)), found, 0, "x.png")
 
 
+def test_factors_of_pixels_are_drawn_in_their_own_range(drawn):
+    factors = np.full((2, 2, 2), 0.25, "float32")
+    factors[1, 0, 0], factors[1, 1, 1] = 0.75, np.nan
+    first = LayerAttention("conv2_block1_ema", "EMA", "conv2", pixels=factors)
+    last = first._replace(stage="conv3", pixels=2 * factors)
+    found = Attention(
+        [first._replace(pixels=0 * factors), first, last], None, None
+    )
+    image = np.full((8, 8, 3), 60, "uint8")
+    explain.draw_pixel_maps(image, found, 1, "pixels.png")
+    whole, *others = drawn[0][0].axes
+    assert (shown(whole) == image).all()
+    titles = [axis.get_title() for axis in others]
+    assert titles == ["conv2: 0.25 to 0.75", "conv3: 0.5 to 1.5"]
+    for axis in others:
+        hot, cold = shown(axis)[0, 0], shown(axis)[-1, -1]
+        np.testing.assert_allclose(hot, (60 + turbo(1.0)) / 2, atol=1)
+        np.testing.assert_allclose(cold, (60 + turbo(0.0)) / 2, atol=1)
+
+
+def test_what_weighs_no_pixels_is_refused(weighed):
+    with pytest.raises(ValueError, match=r"No layer weighs pixels.*'PSA'"):
+        explain.draw_pixel_maps(np.ones((2, 2, 3)), weighed, 0, "x.png")
+
+
 def test_the_last_block_of_a_stage_is_drawn(drawn, weighed):
     first, second = weighed.layers
     other = first._replace(name="conv3_block0_psa", stage="conv3")

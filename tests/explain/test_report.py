@@ -5,24 +5,10 @@ import numpy as np
 import pytest
 
 from keras_epsanet.explain import report
-from keras_epsanet.explain.attention_weights import attention
-from keras_epsanet.layers import PSA, ClassNames
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("images are prepared by TensorFlow", allow_module_level=True)
 pytest.importorskip("matplotlib")
-
-
-def with_scales(size=None):
-    """A classifier with PSA; without a size it takes any."""
-    keras.utils.set_random_seed(0)
-    image = keras.Input((size, size, 3))
-    x = keras.layers.Rescaling(1 / 255)(image)
-    x = keras.layers.Conv2D(16, 3, strides=2, name="conv")(x)
-    x = PSA(16, (3, 5), (1, 2), reduction=4, name="conv2_block1_psa")(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    x = keras.layers.Dense(3, "softmax")(x)
-    return keras.Model(image, ClassNames(["ant", "bee", "cat"])(x))
 
 
 @pytest.fixture
@@ -37,9 +23,7 @@ def drawn(monkeypatch):
     """What is drawn, in place of files: names and arguments."""
     calls = []
     for name in (
-        "draw_attention",
         "draw_beside",
-        "draw_scale_maps",
         "draw_ablation",
         "draw_calibration",
         "draw_confusion",
@@ -51,7 +35,7 @@ def drawn(monkeypatch):
     return calls
 
 
-def test_each_image_has_a_map_of_each_model(images, drawn):
+def test_each_image_has_a_map_of_each_model(images, drawn, with_scales):
     models = {"free": with_scales(), "fixed": with_scales(16)}
     section = report.class_section(models, images, "folder", "layercam", "conv")
     (row,) = section.rows
@@ -67,7 +51,7 @@ def test_each_image_has_a_map_of_each_model(images, drawn):
             assert heat.shape == image.shape[:2]
 
 
-def test_titles_name_the_class_and_its_share(images, drawn):
+def test_titles_name_the_class_and_its_share(images, drawn, with_scales):
     model = with_scales()
     report.class_section({"one": model}, images, "folder", "gradcam")
     for _, image, maps, _ in drawn:
@@ -76,34 +60,13 @@ def test_titles_name_the_class_and_its_share(images, drawn):
         assert list(maps) == [f"{name} {shares.max():.0%}"]
 
 
-def test_weights_of_several_batches_are_averaged(images, drawn, colors):
-    model = with_scales()
-    batches = [np.full((2, 16, 16, 3), 9.0), np.full((1, 24, 16, 3), 200.0)]
-    models = {"plain": colors(), "psa": model}
-    section = report.attention_section(
-        models, images, {"plain": [], "psa": batches}, "folder"
-    )
-    (_, found, path) = next(x for x in drawn if x[0] == "draw_attention")
-    assert path == "folder/attention_2.png"
-    parts = [attention(model, x) for x in batches]
-    np.testing.assert_allclose(
-        found.layers[0].scales,
-        np.concatenate([x.layers[0].scales for x in parts]),
-    )
-    assert len(found.predicted) == 3
-    maps = [x for x in drawn if x[0] == "draw_scale_maps"]
-    assert [x[1].shape for x in maps] == [(24, 32, 3), (32, 24, 3)]
-    assert [len(row) for row in section.rows] == [1, 2]
-
-
-def test_models_without_attention_have_no_such_section(images, drawn, colors):
+def test_models_without_scales_have_no_ablation(drawn, colors):
     models = {"plain": colors()}
-    assert report.attention_section(models, images, {"plain": []}, "x") is None
     assert report.ablation_section(models, {"plain": []}, "x") is None
     assert not drawn
 
 
-def test_ablations_and_mistakes_of_each_model(drawn):
+def test_ablations_and_mistakes_of_each_model(drawn, with_scales):
     models = {"one": with_scales(), "two": with_scales()}
     batch = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3))
     labels = np.arange(6) % 3
@@ -130,25 +93,3 @@ def test_ablations_and_mistakes_of_each_model(drawn):
     data = {"one": [(batch, found.results.predicted)]}
     section = report.error_section({"one": models["two"]}, data, "folder")
     assert [len(row) for row in section.rows] == [2]  # No mistake to draw.
-
-
-def test_maps_of_scales_are_of_the_first_images(drawn):
-    random = np.random.default_rng(0)
-    images = {
-        f"{i}.png": random.integers(0, 256, (16, 16, 3)) for i in range(5)
-    }
-    model = with_scales()
-    section = report.attention_section(
-        {"psa": model}, images, {"psa": []}, "folder"
-    )
-    captions = [x.caption for x in section.rows[1]]
-    assert captions == [f"psa, {i}.png" for i in range(4)]
-    # Without batches the weights are those of all images.
-    found = next(x for x in drawn if x[0] == "draw_attention")[1]
-    assert len(found.predicted) == 5
-    assert found.layers[0].scale_maps is found.layers[0].pixels is None
-    maps = [x for x in drawn if x[0] == "draw_scale_maps"]
-    np.testing.assert_array_equal(maps[3][1], images["3.png"])
-    np.testing.assert_allclose(
-        maps[3][2].layers[0].scales, found.layers[0].scales[3:4], atol=1e-6
-    )
