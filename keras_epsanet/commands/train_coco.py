@@ -20,7 +20,6 @@ from keras_epsanet.detection import (
     trained_detectors,
     training_data,
 )
-from keras_epsanet.detection.pretrained import read_detector
 from keras_epsanet.distribution.cluster import check_one_process
 from keras_epsanet.distribution.replicas import worker
 from keras_epsanet.distribution.workers import chief_first, wait_for_all
@@ -76,8 +75,8 @@ def parse(arguments=None, program="train_coco"):
     )
     options.add_start_options(
         parser,
-        "trained classifier to start from, or a detector of MMDetection: a "
-        "file or a name, such as mask_rcnn_resnet50_fpn_1x_coco",
+        "trained classifier or detector to start from: a file, or the name of "
+        "a detector of MMDetection, such as mask_rcnn_resnet50_fpn_1x_coco",
     )
     parser.add_argument(
         "--output",
@@ -182,7 +181,7 @@ def check_machine(args):
     weights = args.weights
     if weights and not storage.isfile(weights) and not family_of(weights):
         raise ValueError(
-            "--weights must be the file of a trained classifier, or the file "
+            "--weights must be the file of a trained classifier or detector, "
             "or the name of a detector of MMDetection. "
             f"Received: --weights {weights}"
         )
@@ -227,7 +226,7 @@ def check_trained_detector(args, recipe):
     if args.weights and not goes_on:
         with errors_of("--weights", args.weights):
             if trained_detectors.describe(args.weights):
-                read_detector(recipe.detector, args.weights)
+                trained_detectors.read_trained(recipe.detector, args.weights)
 
 
 def make_backbone(recipe):

@@ -27,7 +27,15 @@ _ATTEMPTS = 20
 _PARTS = {"train": "train", "val": "test"}  # Of Fashion-MNIST.
 
 
-def write(folder, num_train, num_val, image_size=256, seed=0, objects=(1, 6)):
+def write(
+    folder,
+    num_train,
+    num_val,
+    image_size=256,
+    seed=0,
+    objects=(1, 6),
+    classes=CLASS_NAMES,
+):
     """Writes scenes as the folder of a COCO data set.
 
         folder/annotations/instances_train.json, instances_val.json
@@ -35,12 +43,14 @@ def write(folder, num_train, num_val, image_size=256, seed=0, objects=(1, 6)):
         folder/val/000000000001.jpg ...
 
     The annotations have areas, boxes and masks (run lengths) of what is
-    visible; no crowds. The categories are the ten classes of Fashion-MNIST,
-    with the ids 1 to 10. Items of the training scenes are from its training
-    images, those of the validation scenes from its test images.
+    visible; no crowds. The categories are those of Fashion-MNIST's ten
+    classes that are in `classes`, with ids from 1 to 10. Items of the training
+    scenes are from its training images, those of the validation scenes from
+    its test images.
 
     The same arguments give the same bytes. A scene depends on seed, split,
-    number, size and `objects` only, so fewer scenes are the first of more.
+    number, size, `objects` and `classes` only, so fewer scenes are the first
+    of more.
 
     Args:
         folder: Path of a folder that does not exist yet. It appears when
@@ -51,6 +61,7 @@ def write(folder, num_train, num_val, image_size=256, seed=0, objects=(1, 6)):
         seed: Integer from 0 up.
         objects: Pair of integers, least and greatest number of items that
             are put into a scene. Some find no place between many others.
+        classes: Names of the classes whose items occur.
 
     Raises:
         ValueError: If the folder exists, or an argument is out of range.
@@ -74,16 +85,22 @@ def write(folder, num_train, num_val, image_size=256, seed=0, objects=(1, 6)):
     with whole(folder) as temporary:
         os.makedirs(os.path.join(temporary, "annotations"))
         for split, number in (("train", num_train), ("val", num_val)):
-            _write_split(temporary, split, number, image_size, seed, objects)
+            scenes = (
+                compose(split, i, image_size, seed, objects, classes)
+                for i in range(number)
+            )
+            _write_split(temporary, split, scenes, seed, classes)
 
 
-def compose(split, index, image_size=256, seed=0, objects=(1, 6)):
+def compose(
+    split, index, image_size=256, seed=0, objects=(1, 6), classes=CLASS_NAMES
+):
     """Makes one scene.
 
     Args:
         split: `"train"` or `"val"`.
         index: Integer, number of the scene from 0 up.
-        image_size, seed, objects: As in `write`.
+        image_size, seed, objects, classes: As in `write`.
 
     Returns:
         Three arrays: the image, uint8 `(height, width, 3)`; the classes of
@@ -99,14 +116,16 @@ def compose(split, index, image_size=256, seed=0, objects=(1, 6)):
     >>> image.shape, [CLASS_NAMES[label] for label in labels]
     ((256, 256, 3), ['Bag', 'Ankle boot', 'Coat'])
     """
-    height, width = _check(split, image_size, seed, objects)
+    height, width = _check(split, image_size, seed, objects, classes)
     number = list(_PARTS).index(split)
     random = np.random.default_rng((seed, number, index))
-    items, classes = _items(_PARTS[split])
+    items, numbers = _items(_PARTS[split])
+    kept = [i for i, name in enumerate(CLASS_NAMES) if name in classes]
+    kept = np.flatnonzero(np.isin(numbers, kept))
     image = background(random, height, width)
     masks, labels = [], []
     for _ in range(random.integers(objects[0], objects[1] + 1)):
-        choice = random.integers(len(items))
+        choice = kept[random.integers(len(kept))]
         for _ in range(_ATTEMPTS):
             item = _place(random, items[choice], height, width)
             if _fits(item[1], masks):
@@ -119,7 +138,7 @@ def compose(split, index, image_size=256, seed=0, objects=(1, 6)):
         # What lies behind ends where this item begins.
         masks = [(whole, seen & ~mask) for whole, seen in masks]
         masks.append((mask.sum(), mask))
-        labels.append(classes[choice])
+        labels.append(numbers[choice])
     seen = np.array([seen for _, seen in masks], bool)
     return (
         np.clip(np.round(image), 0, 255).astype("uint8"),
@@ -128,7 +147,7 @@ def compose(split, index, image_size=256, seed=0, objects=(1, 6)):
     )
 
 
-def _check(split, image_size, seed, objects):
+def _check(split, image_size, seed, objects, classes):
     if split not in _PARTS:
         raise ValueError(
             f'`split` must be "train" or "val". Received: split={split}'
@@ -145,6 +164,11 @@ def _check(split, image_size, seed, objects):
         raise ValueError(
             "`objects` must be a least and a greatest number. "
             f"Received: objects={objects}"
+        )
+    if not set() < set(classes) <= set(CLASS_NAMES):
+        raise ValueError(
+            f"`classes` must be of {', '.join(CLASS_NAMES)}. "
+            f"Received: classes={classes}"
         )
     return size
 
@@ -196,13 +220,12 @@ def _fits(mask, masks):
     )
 
 
-def _write_split(folder, split, number, image_size, seed, objects):
+def _write_split(folder, split, scenes, seed, classes):
     import tensorflow as tf
 
     os.makedirs(os.path.join(folder, split))
     images, annotations = [], []
-    for index in range(number):
-        scene, labels, masks = compose(split, index, image_size, seed, objects)
+    for index, (scene, labels, masks) in enumerate(scenes):
         name = f"{index + 1:012}.jpg"
         encoded = tf.io.encode_jpeg(scene, quality=95).numpy()
         with open(os.path.join(folder, split, name), "wb") as file:
@@ -228,16 +251,13 @@ def _write_split(folder, split, number, image_size, seed, objects):
             )
     path = os.path.join(folder, "annotations", f"instances_{split}.json")
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(_contents(images, annotations, seed), file)
+        json.dump(_contents(images, annotations, seed, classes), file)
 
 
-def _contents(images, annotations, seed):
+def _contents(images, annotations, seed, classes):
     """What stands in a file of annotations."""
     return {
-        "info": {
-            "description": "Scenes of Fashion-MNIST items",
-            "seed": seed,
-        },
+        "info": {"description": "Scenes of Fashion-MNIST items", "seed": seed},
         "licenses": [
             {
                 "id": 1,
@@ -248,6 +268,7 @@ def _contents(images, annotations, seed):
         "categories": [
             {"id": i, "name": name, "supercategory": "clothes"}
             for i, name in enumerate(CLASS_NAMES, start=1)
+            if name in classes
         ],
         "images": images,
         "annotations": annotations,

@@ -3,7 +3,6 @@
 from keras_epsanet import training
 from keras_epsanet.detection import from_recipe, trained_detectors
 from keras_epsanet.detection.mmdet_weights import load_checkpoint
-from keras_epsanet.detection.pretrained import read_detector
 from keras_epsanet.training import trained_start
 
 # Of images of detection, which are large, the middle is enough to fit to.
@@ -19,8 +18,8 @@ def start(
         path: Folder of the training. It is made if need be.
         recipe: `CocoRecipe`.
         annotations: `keras_epsanet.data.coco.Annotations` to train with.
-        weights: Path of a trained classifier; name or file of a detector of
-            MMDetection; or `None`.
+        weights: Path of a trained classifier; what
+            `trained_detectors.describe` takes; or `None`.
         inherit: What `inherit_weights` takes as its source, or `None`. A
             training that goes on has its weights in its checkpoints.
         strategy: What `keras_epsanet.distribution.make_strategy` returned.
@@ -45,7 +44,10 @@ def start(
         )
         goes_on = training.has_checkpoints(path)
         if trained is not None and not goes_on:
-            load_checkpoint(model, read_detector(recipe.detector, trained))
+            checkpoint = trained_detectors.read_trained(
+                recipe.detector, trained
+            )
+            load_checkpoint(model, checkpoint)
     inherited = None
     if inherit is not None and not goes_on:
         inherited = _inherit(model, inherit, annotations, recipe, is_chief)

@@ -1,15 +1,21 @@
-"""MMDetection's detectors for the commands, of any kind, by name or file."""
+"""Trained detectors for the commands, of any kind, by name or file."""
 
+import json
+import zipfile
 from typing import NamedTuple
 
 import keras
 
+from keras_epsanet import storage
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.faster_rcnn import FasterRCNN
 from keras_epsanet.detection.mask_rcnn import MaskRCNN
-from keras_epsanet.detection.mmdet_files import read_mmdet
-from keras_epsanet.detection.pretrained import variant_of
+from keras_epsanet.detection.mmdet_files import Checkpoint, read_mmdet
+from keras_epsanet.detection.mmdet_weights import detector_entries
+from keras_epsanet.detection.pretrained import read_detector, variant_of
 from keras_epsanet.detection.retinanet import RetinaNet
+from keras_epsanet.models.resnet_variants import RESNET_CONFIGS
+from keras_epsanet.models.variants import MODEL_CONFIGS
 from keras_epsanet.weights.public_detectors import family_of, full_name
 from keras_epsanet.weights.torch_files import READ_ENDINGS, read_checkpoint
 
@@ -20,6 +26,10 @@ _VARIANTS = {
     "resnet101": "resnet101",
     "resnext101_32x4d": "epsanet101_large",
 }
+_CONFIGS = {
+    "keras_epsanet>EPSANetBackbone": MODEL_CONFIGS,
+    "keras_epsanet>ResNetBackbone": RESNET_CONFIGS,
+}
 # What only files of a kind have, the rarest first.
 _PARTS = {
     "mask_rcnn": "roi_head.mask_head.",
@@ -29,25 +39,28 @@ _PARTS = {
 
 
 class Description(NamedTuple):
-    """What a name or a file of MMDetection tells of a detector.
+    """What a name or a file tells of a detector.
 
     Attributes:
         detector: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.
         model: Name of the backbone, or `None` for one that it does not tell.
+        sampling_ratio: Integer, that of its ROIAlign; MMDetection's is 0.
     """
 
     detector: str
     model: str | None
+    sampling_ratio: int = 0
 
 
 def describe(source):
     """Describes the detector of a name or a file.
 
     Args:
-        source: String, the whole name of a public detector, or a path.
+        source: String, the whole name of a public detector, or the path of a
+            file of MMDetection's or of this package (`.keras`).
 
     Returns:
-        `Description`, or `None` if it is no detector of MMDetection.
+        `Description`, or `None` if it is no such detector.
 
     Raises:
         ValueError: If there is no such name, or the file cannot be read.
@@ -55,12 +68,15 @@ def describe(source):
     Example:
 
     >>> describe("mask_rcnn_resnext101_32x4d_fpn_1x_coco")
-    Description(detector='mask_rcnn', model='epsanet101_large')
+    Description(detector='mask_rcnn', model='epsanet101_large', \
+sampling_ratio=0)
     """
     family = family_of(source)
     if family is not None:
         name = full_name(family, source).removeprefix(f"{family}_")
         return Description(family, _VARIANTS[name.removesuffix("_fpn_1x_coco")])
+    if str(source).endswith(".keras"):
+        return _describe_own(source)
     if not str(source).endswith(READ_ENDINGS):
         return None
     keys = list(read_checkpoint(source))
@@ -70,6 +86,37 @@ def describe(source):
                 return Description(family, variant_of(read_mmdet(source)))
             except ValueError:  # Of a network that the user has to name.
                 return Description(family, None)
+    return None
+
+
+def _describe_own(path):
+    """Describes a file of this package by its configuration alone."""
+    try:
+        with storage.local_file(path) as file, zipfile.ZipFile(file) as saved:
+            content = json.loads(saved.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None  # Which is refused elsewhere.
+    package, _, name = (content.get("registered_name") or "").partition(">")
+    families = {cls.__name__: family for family, cls in DETECTORS.items()}
+    if package != "keras_epsanet" or name not in families:
+        return None
+    config = content["config"]
+    return Description(
+        families[name],
+        _variant_of_own(config["backbone"]),
+        config.get("sampling_ratio", 0),
+    )
+
+
+def _variant_of_own(backbone):
+    """Name of the network of a backbone that was saved, or `None`."""
+    config = backbone["config"]
+    if config.get("attention") is not None:
+        return None
+    for name, wanted in _CONFIGS.get(backbone["registered_name"], {}).items():
+        wanted = json.loads(json.dumps(wanted))  # Lists for tuples.
+        if all(config.get(key) == value for key, value in wanted.items()):
+            return name
     return None
 
 
@@ -84,7 +131,7 @@ def changes_of(description, given):
         Dictionary of fields.
 
     Raises:
-        ValueError: If another detector or network was given.
+        ValueError: If another detector, network or library was given.
 
     Example:
 
@@ -93,8 +140,16 @@ def changes_of(description, given):
     >>> changes_of(trained, argparse.Namespace(model="resnet50"))
     {'sampling_ratio': 0, 'detector': 'faster_rcnn', 'model': 'resnet50'}
     """
-    changes = {"sampling_ratio": 0}
-    for field, value in description._asdict().items():
+    library = getattr(given, "library", "keras_epsanet")
+    if library != "keras_epsanet":
+        raise ValueError(
+            "--weights is a detector, which starts those of this package "
+            "alone; others start from a classifier. "
+            f"Received: --library {library}"
+        )
+    changes = {"sampling_ratio": description.sampling_ratio}
+    for field in ("detector", "model"):
+        value = getattr(description, field)
         if value is None:
             continue
         wanted = getattr(given, field, value)
@@ -107,18 +162,39 @@ def changes_of(description, given):
     return changes
 
 
+def read_trained(family, source):
+    """Reads the weights that a training starts from.
+
+    Args:
+        family: `"retinanet"`, `"faster_rcnn"` or `"mask_rcnn"`.
+        source: As in `describe`.
+
+    Returns:
+        `Checkpoint`, with MMDetection's names.
+
+    Raises:
+        OSError, ValueError, ImportError: If it cannot be downloaded or read.
+    """
+    if not str(source).endswith(".keras"):
+        return read_detector(family, source)
+    detector = load_trained(source)
+    entries = detector_entries(detector)
+    state = {entry.key: entry.to_torch() for entry in entries}
+    return Checkpoint(state, detector.class_names, str(source))
+
+
 def load_trained(source):
     """Makes a detector of a name or a file.
 
     Args:
-        source: As in `describe`, or the path of a `.keras` file.
+        source: As in `describe`.
 
     Returns:
         `RetinaNet`, `FasterRCNN` or `MaskRCNN`, with class names.
 
     Raises:
         OSError, ValueError, ImportError: As of `from_pretrained`; or if it is
-            no detector of MMDetection.
+            no detector.
     """
     detector = None
     if str(source).endswith(".keras"):

@@ -15,7 +15,13 @@ from seen_training import SeenTraining
 from keras_epsanet import EPSANet, detection, training
 from keras_epsanet.commands import train_coco
 from keras_epsanet.data import coco, scenes
-from keras_epsanet.detection import demo, drawing, from_recipe, starting
+from keras_epsanet.detection import (
+    demo,
+    drawing,
+    from_recipe,
+    starting,
+    trained_detectors,
+)
 from keras_epsanet.training.early_end import EndEarly
 
 if keras.backend.backend() != "tensorflow":
@@ -362,8 +368,7 @@ def downloaded(monkeypatch):
         seen.append((family, source))
         return source
 
-    for module in (train_coco, starting):
-        monkeypatch.setattr(module, "read_detector", read)
+    monkeypatch.setattr(trained_detectors, "read_detector", read)
     monkeypatch.setattr(
         starting, "load_checkpoint", lambda model, x: seen.append(x)
     )
@@ -423,7 +428,7 @@ def test_a_download_that_fails_leaves_no_folder(monkeypatch, tmp_path):
     def fail(family, source):
         raise OSError("no network")
 
-    monkeypatch.setattr(train_coco, "read_detector", fail)
+    monkeypatch.setattr(trained_detectors, "read_detector", fail)
     output = tmp_path / "run"
     with pytest.raises(SystemExit, match=f"--weights {TRAINED}: no network"):
         train_coco.main(["--weights", TRAINED, "--output", str(output)])

@@ -211,6 +211,19 @@ def test_a_scene_without_items_is_an_image_without_annotations(tmp_path):
     assert len(coco.getImgIds()) == 2 and not coco.getAnnIds()
 
 
+def test_classes_are_those_that_are_wanted(tmp_path):
+    names = ["Ankle boot", "Bag"]
+    scenes.write(tmp_path / "two", 6, 1, 64, classes=names)
+    coco = read(tmp_path / "two", "train")
+    categories = coco.loadCats(coco.getCatIds())
+    assert {x["id"]: x["name"] for x in categories} == {
+        9: "Bag",
+        10: "Ankle boot",
+    }
+    found = {x["category_id"] for x in coco.loadAnns(coco.getAnnIds())}
+    assert found == {9, 10}
+
+
 def test_nothing_is_left_of_a_failure(tmp_path, monkeypatch):
     def fail(*args):
         if os.listdir(tmp_path):
@@ -240,6 +253,8 @@ def test_run_lengths_of_a_mask_that_begins_in_the_corner():
         ({"image_size": (64, 64, 3)}, "Received: image_size"),
         ({"seed": -1}, "Received: seed=-1"),
         ({"objects": (3, 2)}, r"Received: objects=\(3, 2\)"),
+        ({"classes": ["Bag", "Hat"]}, "Ankle boot. Received: classes=.*Hat"),
+        ({"classes": []}, r"Received: classes=\[\]"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, monkeypatch, arguments, message):

@@ -1,23 +1,29 @@
 import argparse
+import zipfile
 
 import keras
 import numpy as np
 import pytest
+import small_detectors
 from mmdet_golden import FAMILIES, make_state
 from small_detectors import make_backbone
 
+from keras_epsanet import EPSANetBackbone
 from keras_epsanet.detection import (
     FasterRCNN,
     MaskRCNN,
     RetinaNet,
     trained_detectors,
 )
+from keras_epsanet.detection.mmdet_weights import load_checkpoint
 from keras_epsanet.detection.trained_detectors import (
     Description,
     changes_of,
     describe,
     load_trained,
+    read_trained,
 )
+from keras_epsanet.models.resnet_backbone import ResNetBackbone
 
 torch = pytest.importorskip("torch")
 
@@ -36,7 +42,7 @@ def test_names_are_described(family):
         ("resnext101_32x4d", "epsanet101_large"),
     ):
         name = f"{family}_{backbone}_fpn_1x_coco"
-        assert describe(name) == (family, model)
+        assert describe(name) == (family, model, 0)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,7 @@ def test_files_are_described_by_their_entries(
     family, backbone, model, tmp_path
 ):
     path = write(tmp_path / "model.pth", make_state(family, backbone))
-    assert describe(path) == (family, model)
+    assert describe(path) == (family, model, 0)
 
 
 def test_other_files_are_no_detectors(tmp_path):
@@ -75,9 +81,15 @@ def test_a_recipe_follows_the_detector(given, changes):
     found = changes_of(trained, argparse.Namespace(**given))
     assert found["sampling_ratio"] == 0
     assert changes.items() <= found.items()
-    unknown = Description("retinanet", None)
+    unknown = Description("retinanet", None, sampling_ratio=2)
     found = changes_of(unknown, argparse.Namespace(model="resnet101"))
-    assert found == {"sampling_ratio": 0, "detector": "retinanet"}
+    assert found == {"sampling_ratio": 2, "detector": "retinanet"}
+
+
+def test_detectors_of_other_libraries_do_not_start_from_one():
+    given = argparse.Namespace(library="keras_hub")
+    with pytest.raises(ValueError, match="Received: --library keras_hub$"):
+        changes_of(Description("retinanet", "resnet50"), given)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +139,62 @@ def test_a_file_of_this_package_is_loaded(tmp_path):
     found = load_trained(str(tmp_path / "model.keras"))
     assert isinstance(found, RetinaNet)
     assert found.class_names == ("class 0", "class 1")
+
+
+@pytest.mark.parametrize(
+    "cls, backbone, wanted",
+    [
+        (
+            FasterRCNN,
+            EPSANetBackbone.from_variant,
+            ("faster_rcnn", "epsanet50_small", 2),
+        ),
+        (
+            RetinaNet,
+            ResNetBackbone.from_variant,
+            ("retinanet", "resnet50", 0),
+        ),
+        (MaskRCNN, lambda name: make_backbone(), ("mask_rcnn", None, 2)),
+    ],
+)
+def test_files_of_this_package_are_described(cls, backbone, wanted, tmp_path):
+    path = tmp_path / "model.keras"
+    cls(backbone(wanted[1]), 2).save(path)
+    assert describe(str(path)) == wanted
+
+
+@pytest.mark.parametrize("content", ["", None])
+def test_damaged_files_are_no_detectors(content, tmp_path):
+    path = tmp_path / "model.keras"
+    if content is None:
+        zipfile.ZipFile(path, "w").close()
+    else:
+        path.write_text(content)
+    assert describe(str(path)) is None
+
+
+def test_a_training_goes_on_from_a_detector_with_other_classes(tmp_path):
+    trained = small_detectors.make_detector(FasterRCNN, seed=1)
+    path = str(tmp_path / "model.keras")
+    trained.save(path)
+    keras.utils.set_random_seed(2)
+    detector = FasterRCNN(make_backbone(), 5)
+    before = {layer.name: layer.get_weights() for layer in layers_of(detector)}
+    with pytest.warns(UserWarning, match="3 classes.*for 5: everything else"):
+        load_checkpoint(detector, read_trained("faster_rcnn", path))
+    after = {layer.name: layer.get_weights() for layer in layers_of(detector)}
+    learned = {layer.name: layer.get_weights() for layer in layers_of(trained)}
+    assert before.keys() == learned.keys() >= {"conv1_conv", "box_fc1"}
+    for name, arrays in after.items():
+        last = name in ("class_logits", "box_deltas")
+        wanted = (before if last else learned)[name]
+        assert all(map(np.array_equal, arrays, wanted)), name
+
+
+def layers_of(detector):
+    """All layers with weights of their own."""
+    return [
+        layer
+        for layer in detector._flatten_layers()
+        if layer.weights and not list(layer._flatten_layers())[1:]
+    ]
