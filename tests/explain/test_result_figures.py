@@ -35,6 +35,8 @@ def test_points_that_are_lost_without_a_scale(drawn):
         axis.images[0].get_array(), [[-30, 5], [0, -70]], atol=1e-9
     )
     assert axis.images[0].get_clim() == (-70, 70)
+    red, _, blue, _ = axis.images[0].to_rgba(-70.0)
+    assert red > blue  # What is missed most.
     texts = {x.get_position(): x.get_text() for x in axis.texts}
     assert texts == {
         (0, 0): "-30.0",
@@ -72,6 +74,11 @@ def test_bars_of_the_calibration(drawn):
         for bar in below.patches
     }
     assert counts == {0.55: 1, 0.95: 2}
+    marks, diagonal = above.lines
+    np.testing.assert_allclose(
+        [marks.get_xdata(), marks.get_ydata()], [[0.55, 0.95]] * 2
+    )
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
     # (2 * 0.45 + 0.45) / 3
     assert "45.0%" in above.get_title()
 
@@ -80,11 +87,11 @@ def test_mistakes_are_drawn_with_what_they_are_taken_for(monkeypatch):
     drawn = []
     for name in ("plot_predictions", "plot_confusion"):
         monkeypatch.setattr(result_figures, name, lambda *x: drawn.append(x))
-    shares = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]
-    results = Results(["a", "b"], [1, 0, 0], shares)
+    shares = [[0.8, 0.2], [0.9, 0.1], [0.3, 0.7]]
+    results = Results(["a", "b"], [0, 1, 0], shares)
     images = np.array([100, 200], "uint8")[:, None, None, None]
     images = np.broadcast_to(images, (2, 4, 4, 3))
-    found = Errors(results, np.array([0, 2]), images)
+    found = Errors(results, np.array([1, 2]), images)
     explain.draw_mistakes(found, "mistakes.png")
     explain.draw_confusion(found, "confusion.png")
     (pixels, chosen, path, number), (whole, other_path) = drawn
