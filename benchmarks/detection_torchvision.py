@@ -36,8 +36,6 @@ import torch
 from detection import CLASSES, add_planes, make_batch, make_step
 from latency import measure_ratios
 from memory import largest_size
-from torchvision.models.detection import MaskRCNN, backbone_utils
-from torchvision.ops import FrozenBatchNorm2d
 
 from keras_epsanet import detection
 from keras_epsanet.detection.mmdet_weights import detector_entries
@@ -116,6 +114,9 @@ def build_ours(size):
 
 
 def build_theirs(size, layout):
+    from torchvision.models.detection import MaskRCNN, backbone_utils
+    from torchvision.ops import FrozenBatchNorm2d
+
     backbone = backbone_utils.resnet_fpn_backbone(
         backbone_name="resnet50",
         weights=None,
