@@ -178,8 +178,8 @@ def draw_scale_maps(image, found, index, path):
     gray = np.repeat(image.mean(-1, keepdims=True), 3, -1)
     columns = 1 + max(len(x.scale_names) for x in stages.values())
     figure, axes = grid(len(stages), columns, image.shape[:2])
-    axes[0, 0].imshow(image)
     for row, (stage, layer) in zip(axes, stages.items()):
+        row[0].imshow(image)
         write_beside(row[0], stage)
         maps = resize(layer.scale_maps[index], image.shape[:2])
         low, high = maps.min(), maps.max()

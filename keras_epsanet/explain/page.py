@@ -12,7 +12,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem;
   max-width: 90rem; color: #222; background: #fff; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 .row { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
-.pair > figure { max-width: calc(50% - .5rem); }
+@media (min-width: 50rem) { .pair > figure { max-width: calc(50% - .5rem); } }
 figure { margin: 0 0 1rem; } img { max-width: 100%; height: auto; }
 figcaption { font-size: .875rem; color: #555; overflow-wrap: anywhere; }
 """

@@ -117,6 +117,9 @@ def test_the_matrix_has_shares_of_the_true_classes(drawn):
     assert [x.get_text() for x in axis.get_xticklabels()] == NAMES
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("Predicted", "True class")
     assert axis.get_title() == "Held-out images: 75.0% right"
+    half = Results(NAMES, [0, 0], np.eye(3)[[0, 1]])
+    pictures.plot_confusion(half, "c.png")
+    assert drawn[1][0].axes[0].images[0].get_clim() == (0, 1)
 
 
 @pytest.mark.parametrize("classes, readable", [(30, True), (31, False)])

@@ -52,6 +52,10 @@ def test_bars_have_the_mean_weights_of_the_stages(drawn, weighed):
     np.testing.assert_allclose(
         shown(table), [[0, 0, 0.1, -0.1], [0, 0, -0.1, 0.1]], atol=1e-6
     )
+    red, _, blue, _ = table.images[0].to_rgba(0.1)
+    assert red > blue  # More of a scale than in all images.
+    colors = {x.patches[0].get_facecolor() for x in bars.containers[1::2]}
+    assert len(colors) == 2
     limits = table.images[0].get_clim()
     np.testing.assert_allclose(limits, (-0.1, 0.1), atol=1e-6)
     (border,) = table.lines

@@ -88,13 +88,15 @@ def test_scales_of_a_stage_have_one_range_of_colors(drawn, weighed):
     # Of any color: the maps lie over a gray of 60.
     image = np.broadcast_to(np.array([30, 60, 90], "uint8"), (8, 8, 3))
     # Whatever the smallest number is.
-    layers = [x._replace(scale_maps=x.scale_maps + 2) for x in weighed.layers]
+    maps = weighed.layers[0].scale_maps + 2
+    maps[:, 0, 0, 1] += 0.75
+    layers = [x._replace(scale_maps=maps) for x in weighed.layers]
     found = weighed._replace(layers=layers)
     explain.draw_scale_maps(image, found, 2, "scales.png")
     grid = np.array(drawn[0][0].axes).reshape(2, 3)
-    assert (shown(grid[0, 0]) == image).all()
     cold = (60 + turbo(0.0)) / 2
     for row in grid:
+        assert (shown(row[0]) == image).all()
         # Half as much as the largest number of both.
         np.testing.assert_allclose(
             shown(row[1])[-1, -1], (60 + turbo(0.5)) / 2, atol=2
@@ -105,6 +107,11 @@ def test_scales_of_a_stage_have_one_range_of_colors(drawn, weighed):
             shown(row[2])[0, 0], (60 + turbo(1.0)) / 2, atol=1
         )
         np.testing.assert_allclose(shown(row[2])[-1, -1], cold, atol=1)
+        # The small one on the right, below: not mirrored.
+        np.testing.assert_allclose(shown(row[1])[-1, 0], cold, atol=1)
+        np.testing.assert_allclose(
+            shown(row[1])[0, -1], (60 + turbo(0.25)) / 2, atol=2
+        )
     titles = [axis.get_title() for axis in grid[1, 1:]]
     assert titles == ["3×3: 20%", "5×5: 80%"]
     assert [axis.get_ylabel() for axis in grid[:, 0]] == ["conv2", "conv3"]
@@ -171,6 +178,14 @@ def test_each_detection_has_its_box_its_name_and_its_map(drawn):
         assert axis.get_images()[0].get_extent() == [0, 12, 8, 0]
         assert corners(axis) == [box.tolist()]
     assert corners(whole) == boxes.tolist()
+    # A number and a color of its own each, the same beside its map.
+    numbers = {x.get_text(): tuple(x.get_position()) for x in whole.texts}
+    assert numbers == {"1": (1, 0), "2": (2, 4)}
+    colors = [patch.get_edgecolor() for patch in whole.patches[1::2]]
+    assert len({*colors, (1, 1, 1, 1)}) == 3
+    for i, axis in enumerate(others):
+        assert [x.get_text() for x in axis.texts] == [str(i + 1)]
+        assert axis.patches[1].get_edgecolor() == colors[i]
     explain.draw_detections(image, found, "boxes.png")
     assert drawn[1][0].axes[1].get_title() == "1: 1 0.90"
 

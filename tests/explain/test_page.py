@@ -53,3 +53,12 @@ def test_nothing_comes_from_elsewhere(tmp_path):
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "iframe"}
     assert "http" not in (tmp_path / "index.html").read_text()
+
+
+def test_pairs_stand_below_each_other_where_there_is_little_room(tmp_path):
+    """A picture of half a telephone's width cannot be read."""
+    write_page(tmp_path / "index.html", "Title", [])
+    page = (tmp_path / "index.html").read_text()
+    half = page.index("calc(50%")
+    wide = page.rindex("@media (min-width", 0, half)
+    assert page[wide:half].count("}") == 0
