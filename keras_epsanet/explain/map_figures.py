@@ -114,7 +114,8 @@ def draw_detections(image, found, path, class_names=None, columns=6):
     for axis, pixels in zip(axes, shown):
         # Coordinates are of the edges of the pixels, as those of boxes.
         axis.imshow(pixels, extent=(0, width, height, 0))
-    for i, box in enumerate(found.boxes):
+    # The best one last, above others of the same place.
+    for i, box in reversed(list(enumerate(found.boxes))):
         label = found.labels[i]
         name = class_names[label] if class_names else int(label)
         write_above(axes[1 + i], f"{i + 1}: {name} {found.scores[i]:.2f}")

@@ -177,11 +177,12 @@ def test_each_detection_has_its_box_its_name_and_its_map(drawn):
         # On the edges of the pixels, where the boxes are.
         assert axis.get_images()[0].get_extent() == [0, 12, 8, 0]
         assert corners(axis) == [box.tolist()]
-    assert corners(whole) == boxes.tolist()
+    # The best one above the others.
+    assert corners(whole) == boxes[::-1].tolist()
     # A number and a color of its own each, the same beside its map.
     numbers = {x.get_text(): tuple(x.get_position()) for x in whole.texts}
     assert numbers == {"1": (1, 0), "2": (2, 4)}
-    colors = [patch.get_edgecolor() for patch in whole.patches[1::2]]
+    colors = [x.get_edgecolor() for x in whole.patches[1::2]][::-1]
     assert len({*colors, (1, 1, 1, 1)}) == 3
     for i, axis in enumerate(others):
         assert [x.get_text() for x in axis.texts] == [str(i + 1)]
