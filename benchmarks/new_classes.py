@@ -86,7 +86,10 @@ def main():
     }
     for name, row in rows.items():
         steps = (int(row["epoch"]) + 1) * (args.scenes // BATCH_SIZE)
-        figures = "  ".join(f"{x} {float(row[x]):.1%}" for x in ("AP", "AP50"))
+        figures = "  ".join(
+            f"{metric} {float(row[f'val_{metric}']):.1%}"
+            for metric in ("AP", "AP50")
+        )
         print(f"{name:12}  {steps:5,} steps  {figures}")
 
 

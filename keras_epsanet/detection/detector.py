@@ -268,13 +268,10 @@ class Detector(PretrainedModel):
 
     def suppress(self, boxes, scores, classes):
         """The best boxes as the dictionary of `predict`."""
+        limits = self.iou_threshold, self.max_detections
+        least = self.confidence_threshold
         return best_detections(
-            boxes,
-            scores,
-            classes,
-            self.iou_threshold,
-            self.max_detections,
-            self.confidence_threshold,
+            boxes, scores, classes, *limits, least, self.portable
         )
 
     def get_config(self):

@@ -124,18 +124,24 @@ def _to_float32(values):
     return ops.cast(values, "float32")
 
 
-def best_detections(boxes, scores, classes, iou_threshold, number, least):
+def best_detections(
+    boxes, scores, classes, iou_threshold, number, least, portable=False
+):
     """The best of boxes as the dictionary that `predict` returns.
 
     Args:
         boxes, scores, classes, iou_threshold: As in `non_max_suppression`.
         number: Integer, boxes of one image in the result.
         least: Float; only boxes with a higher score are kept.
+        portable: Whether shapes must not depend on the scores, for runtimes
+            that lack this.
 
     Returns:
         Dictionary of `boxes` `(N, number, 4)`, `confidence` and `labels`
         `(N, number)`, -1 where there is nothing, and `num_detections` `(N,)`.
     """
+    if not portable and keras.backend.backend() != "jax":
+        boxes, scores, classes = _likely(boxes, scores, classes, least)
     kept, found = non_max_suppression(
         boxes, scores, classes, iou_threshold, number, least
     )
@@ -150,3 +156,22 @@ def best_detections(boxes, scores, classes, iou_threshold, number, least):
         "labels": take(classes),
         "num_detections": found,
     }
+
+
+def _likely(boxes, scores, classes, least):
+    """The boxes that can be kept, the highest score first.
+
+    The suppression looks at all boxes for every one that it keeps. An R-CNN
+    has as many as proposals times classes, of which few have a score.
+    """
+    count = ops.max(ops.sum(ops.cast(scores > least, "int32"), axis=1))
+    count = ops.maximum(count, 1)  # There is no largest of none.
+    if keras.backend.backend() == "torch":
+        count = int(count)
+    # Equal scores stay in their order.
+    order = ops.argsort(-scores, axis=1)[:, :count]
+    return (
+        ops.take_along_axis(boxes, order[..., None], axis=1),
+        ops.take_along_axis(scores, order, axis=1),
+        ops.take_along_axis(classes, order, axis=1),
+    )

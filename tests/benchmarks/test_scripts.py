@@ -165,6 +165,19 @@ def test_detection(against, parameters):
 
 @pytest.mark.large
 @pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="parts in TensorFlow"
+)
+def test_detection_parts():
+    pytest.importorskip("torch")
+    sizes = ["--image-size", "64", "96", "--repeats", "1"]
+    lines = run("detection_parts.py", *sizes)
+    assert re.fullmatch(r"objects found \d+", lines[0])
+    shares = [float(re.search(r"([\d.]+)%$", line)[1]) for line in lines[1:]]
+    assert len(shares) == 8 and abs(sum(shares) - 100) < 1
+
+
+@pytest.mark.large
+@pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="reads with tf.data"
 )
 def test_trained_start():

@@ -1,7 +1,9 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from keras_epsanet.detection import nms
 from keras_epsanet.detection.boxes import intersection_over_union
 from keras_epsanet.detection.nms import (
     best_detections,
@@ -129,3 +131,44 @@ def test_the_best_are_a_prediction():
     np.testing.assert_array_equal(
         found["boxes"][:2], [boxes[0][1], boxes[0][0]]
     )
+
+
+@pytest.mark.parametrize("least", [0.4, 0.95, 2.0])
+def test_few_likely_boxes_are_found_as_among_all(least):
+    random = np.random.default_rng(0)
+    boxes = np.float32(random_boxes(random))
+    # In steps, for the first of equal scores is the best.
+    scores = np.float32(random.integers(0, 21, (3, 50)) / 20)
+    classes = random.integers(0, 3, (3, 50)).astype("int32")
+    few, of_all = (
+        best_detections(
+            *map(ops.convert_to_tensor, (boxes, scores, classes)),
+            *(0.3, 9, least, portable),
+        )
+        for portable in (False, True)
+    )
+    found = ops.convert_to_numpy(few["num_detections"])
+    assert (found.max() > 0) == (least < 1)
+    for name, values in few.items():
+        wanted = ops.convert_to_numpy(of_all[name])
+        if name == "boxes":  # What follows the last one is of no account.
+            rows = np.arange(9) < found[:, None]
+            values, wanted = ops.convert_to_numpy(values)[rows], wanted[rows]
+        np.testing.assert_array_equal(values, wanted)
+
+
+def test_the_suppression_sees_likely_boxes_alone(monkeypatch):
+    if keras.backend.backend() == "jax":
+        pytest.skip("its shapes are fixed")
+    seen = []
+
+    def note(boxes, *arguments):
+        seen.append(len(boxes[0]))
+        return non_max_suppression(boxes, *arguments)
+
+    monkeypatch.setattr(nms, "non_max_suppression", note)
+    scores = ops.convert_to_tensor([[0.1, 0.9, 0.2, 0.8], [0.0, 0.7, 0.0, 0.0]])
+    boxes, classes = ops.zeros((2, 4, 4)), ops.zeros((2, 4), "int32")
+    for portable in (False, True):
+        best_detections(boxes, scores, classes, 0.5, 3, 0.5, portable)
+    assert seen == [2, 4]
