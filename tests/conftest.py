@@ -35,9 +35,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Random numbers are the same in whichever order and alone tests run.
+    """Every test has the same random numbers, in any order or alone.
 
-    Before the fixtures, for those of a module draw weights as well.
+    They begin before the fixtures, which draw weights as well.
     """
     keras.utils.set_random_seed(0)
 

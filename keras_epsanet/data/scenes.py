@@ -44,13 +44,12 @@ def write(
 
     The annotations have areas, boxes and masks (run lengths) of what is
     visible; no crowds. The categories are those of Fashion-MNIST's ten
-    classes that are in `classes`, with ids from 1 to 10. Items of the training
-    scenes are from its training images, those of the validation scenes from
-    its test images.
+    classes that are in `classes`; each keeps its id among all, from 1 to 10.
+    Items of the training scenes are from its training images, those of the
+    validation scenes from its test images.
 
-    The same arguments give the same bytes. A scene depends on seed, split,
-    number, size, `objects` and `classes` only, so fewer scenes are the first
-    of more.
+    The same arguments give the same bytes, and fewer scenes are the first of
+    more.
 
     Args:
         folder: Path of a folder that does not exist yet. It appears when
@@ -82,6 +81,8 @@ def write(
             raise ValueError(
                 f"`{name}` must not be negative. Received: {name}={number}"
             )
+    classes = tuple(classes)
+    _check("train", image_size, seed, objects, classes)
     with whole(folder) as temporary:
         os.makedirs(os.path.join(temporary, "annotations"))
         for split, number in (("train", num_train), ("val", num_val)):
@@ -116,16 +117,17 @@ def compose(
     >>> image.shape, [CLASS_NAMES[label] for label in labels]
     ((256, 256, 3), ['Bag', 'Ankle boot', 'Coat'])
     """
+    classes = tuple(classes)
     height, width = _check(split, image_size, seed, objects, classes)
     number = list(_PARTS).index(split)
     random = np.random.default_rng((seed, number, index))
     items, numbers = _items(_PARTS[split])
-    kept = [i for i, name in enumerate(CLASS_NAMES) if name in classes]
-    kept = np.flatnonzero(np.isin(numbers, kept))
+    wanted = [i for i, name in enumerate(CLASS_NAMES) if name in classes]
+    candidates = np.flatnonzero(np.isin(numbers, wanted))
     image = background(random, height, width)
     masks, labels = [], []
     for _ in range(random.integers(objects[0], objects[1] + 1)):
-        choice = kept[random.integers(len(kept))]
+        choice = candidates[random.integers(len(candidates))]
         for _ in range(_ATTEMPTS):
             item = _place(random, items[choice], height, width)
             if _fits(item[1], masks):
@@ -167,7 +169,7 @@ def _check(split, image_size, seed, objects, classes):
         )
     if not set() < set(classes) <= set(CLASS_NAMES):
         raise ValueError(
-            f"`classes` must be of {', '.join(CLASS_NAMES)}. "
+            f"`classes` must be one or more of {', '.join(CLASS_NAMES)}. "
             f"Received: classes={classes}"
         )
     return size

@@ -122,10 +122,19 @@ def load_checkpoint(detector, checkpoint):
             "else was loaded, the last layers were not.",
             stacklevel=3,
         )
+        return
     names = checkpoint.class_names
-    if detector.class_names is None and found is None and names is not None:
-        if len(names) == detector.num_classes:
-            detector.class_names = names
+    if names is None or len(names) != detector.num_classes:
+        return
+    if detector.class_names is None:
+        detector.class_names = names
+    elif list(detector.class_names) != list(names):
+        warnings.warn(
+            f"The last layers of {checkpoint.name} were kept for as many "
+            f"classes of other names: {', '.join(names)} became "
+            f"{', '.join(detector.class_names)}.",
+            stacklevel=3,
+        )
 
 
 def count_classes(state):

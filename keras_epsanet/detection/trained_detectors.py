@@ -63,7 +63,10 @@ def describe(source):
         `Description`, or `None` if it is no such detector.
 
     Raises:
-        ValueError: If there is no such name, or the file cannot be read.
+        OSError: If a file that is there cannot be opened.
+        ValueError: If there is no such name, the file of MMDetection's cannot
+            be read, or no network of `models` is the backbone of a `.keras`
+            file.
 
     Example:
 
@@ -94,18 +97,24 @@ def _describe_own(path):
     try:
         with storage.local_file(path) as file, zipfile.ZipFile(file) as saved:
             content = json.loads(saved.read("config.json"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None  # Which is refused elsewhere.
+    except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile):
+        return None  # Who loads it as a classifier is told what is wrong.
+    if not isinstance(content, dict):
+        return None
     package, _, name = (content.get("registered_name") or "").partition(">")
     families = {cls.__name__: family for family, cls in DETECTORS.items()}
     if package != "keras_epsanet" or name not in families:
         return None
     config = content["config"]
-    return Description(
-        families[name],
-        _variant_of_own(config["backbone"]),
-        config.get("sampling_ratio", 0),
-    )
+    variant = _variant_of_own(config["backbone"])
+    if variant is None:
+        names = ", ".join(name for x in _CONFIGS.values() for name in x)
+        raise ValueError(
+            f"A detector must have a backbone with one of the names {names}, "
+            "for a recipe knows no others. "
+            f"Received: {path}, a {name} on another backbone"
+        )
+    return Description(families[name], variant, config.get("sampling_ratio", 0))
 
 
 def _variant_of_own(backbone):
@@ -173,11 +182,17 @@ def read_trained(family, source):
         `Checkpoint`, with MMDetection's names.
 
     Raises:
-        OSError, ValueError, ImportError: If it cannot be downloaded or read.
+        OSError, ValueError, ImportError: If it cannot be downloaded or read,
+            or is a detector of another family.
     """
     if not str(source).endswith(".keras"):
         return read_detector(family, source)
     detector = load_trained(source)
+    if detector.FAMILY != family:
+        raise ValueError(
+            f"The file must hold a {family}. "
+            f"Received: {source}, a {detector.FAMILY}"
+        )
     entries = detector_entries(detector)
     state = {entry.key: entry.to_torch() for entry in entries}
     return Checkpoint(state, detector.class_names, str(source))

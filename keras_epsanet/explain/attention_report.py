@@ -19,14 +19,14 @@ from keras_epsanet.explain.pixels import as_pixels
 
 MOST_MAPS = 4  # Images of which they are drawn, a large picture each.
 _TEXTS = {
-    "scales": "The mean weight of each scale in each stage; the line is where "
-    "no scale is above another one.",
-    "channels": "Of attention without scales, how its factors are spread over "
-    "the channels, layer by layer.",
-    "scale_maps": "Below, where the scales of the last block of a stage are "
-    "active, and their mean weights.",
-    "pixels": "Of attention to pixels, its factors in the last layer of a "
-    "stage: red pixels have the largest, and the range is above.",
+    "scales": "The bars are the mean weights of the scales in each stage; the "
+    "line is where no scale is above another one.",
+    "channels": "The attention has no scales: the picture is the spread of its "
+    "factors over the channels, layer by layer.",
+    "scale_maps": "The maps below show where the scales of the last block of a "
+    "stage are active; above them are their mean weights.",
+    "pixels": "The maps of attention to pixels show its factors in the last "
+    "layer of a stage: red pixels have the largest, and the range is above.",
 }
 
 
@@ -64,7 +64,7 @@ def attention_section(models, images, folder, batches=None):
             means.append(Picture(path, name))
             drawn.add(kinds[0])
         for key in ("scale_maps", "pixels"):
-            if _has(next(iter(seen.values())), key):
+            if any(_has(x, key) for x in seen.values()):
                 kind = key.replace("scale_maps", "scales")
                 path = os.path.join(folder, f"{kind}_{number}")
                 row = _draw_maps(key, model, images, seen, path)

@@ -254,7 +254,8 @@ def test_run_lengths_of_a_mask_that_begins_in_the_corner():
         ({"seed": -1}, "Received: seed=-1"),
         ({"objects": (3, 2)}, r"Received: objects=\(3, 2\)"),
         ({"classes": ["Bag", "Hat"]}, "Ankle boot. Received: classes=.*Hat"),
-        ({"classes": []}, r"Received: classes=\[\]"),
+        ({"classes": []}, r"one or more of .*Received: classes=\(\)"),
+        ({"classes": ["Hat"], "num_train": 0}, "Received: classes=.*Hat"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, monkeypatch, arguments, message):

@@ -1,4 +1,5 @@
 import argparse
+import warnings
 import zipfile
 
 import keras
@@ -154,7 +155,6 @@ def test_a_file_of_this_package_is_loaded(tmp_path):
             ResNetBackbone.from_variant,
             ("retinanet", "resnet50", 0),
         ),
-        (MaskRCNN, lambda name: make_backbone(), ("mask_rcnn", None, 2)),
     ],
 )
 def test_files_of_this_package_are_described(cls, backbone, wanted, tmp_path):
@@ -163,17 +163,42 @@ def test_files_of_this_package_are_described(cls, backbone, wanted, tmp_path):
     assert describe(str(path)) == wanted
 
 
-@pytest.mark.parametrize("content", ["", None])
+def test_a_backbone_without_a_name_is_refused(tmp_path):
+    path = tmp_path / "model.keras"
+    MaskRCNN(make_backbone(), 2).save(path)
+    with pytest.raises(ValueError, match="names.*epsanet50_small.*Received"):
+        describe(str(path))
+
+
+def test_a_file_that_cannot_be_opened_is_no_classifier(monkeypatch):
+    def refuse(path):
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(trained_detectors.storage, "local_file", refuse)
+    with pytest.raises(PermissionError, match="not yours"):
+        describe("model.keras")
+
+
+def test_a_detector_of_another_kind_is_refused(tmp_path):
+    path = str(tmp_path / "model.keras")
+    small_detectors.make_detector(FasterRCNN).save(path)
+    with pytest.raises(ValueError, match="retinanet.*faster_rcnn"):
+        read_trained("retinanet", path)
+
+
+@pytest.mark.parametrize("content", ["", None, "[]", "{}"])
 def test_damaged_files_are_no_detectors(content, tmp_path):
     path = tmp_path / "model.keras"
-    if content is None:
-        zipfile.ZipFile(path, "w").close()
+    if content == "":
+        path.touch()
     else:
-        path.write_text(content)
+        with zipfile.ZipFile(path, "w") as file:
+            if content is not None:
+                file.writestr("config.json", content)
     assert describe(str(path)) is None
 
 
-def test_a_training_goes_on_from_a_detector_with_other_classes(tmp_path):
+def test_all_but_the_layers_of_classes_is_read(tmp_path):
     trained = small_detectors.make_detector(FasterRCNN, seed=1)
     path = str(tmp_path / "model.keras")
     trained.save(path)
@@ -189,6 +214,22 @@ def test_a_training_goes_on_from_a_detector_with_other_classes(tmp_path):
         last = name in ("class_logits", "box_deltas")
         wanted = (before if last else learned)[name]
         assert all(map(np.array_equal, arrays, wanted)), name
+
+
+def test_as_many_classes_of_other_names_are_named(tmp_path):
+    trained = small_detectors.make_detector(RetinaNet)
+    trained.class_names = ["cup", "pen", "hat"]
+    path = str(tmp_path / "model.keras")
+    trained.save(path)
+    detector = small_detectors.make_detector(RetinaNet, seed=1)
+    detector.class_names = ["bag", "shoe", "hat"]
+    with pytest.warns(UserWarning, match="kept.*cup, pen, hat.*bag, shoe, hat"):
+        load_checkpoint(detector, read_trained("retinanet", path))
+    assert list(detector.class_names) == ["bag", "shoe", "hat"]
+    detector.class_names = trained.class_names
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        load_checkpoint(detector, read_trained("retinanet", path))
 
 
 def layers_of(detector):

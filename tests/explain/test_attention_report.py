@@ -64,7 +64,7 @@ def test_weights_of_several_batches_are_averaged(
         "folder/scales_2_2.png",
     ]
     assert [len(row) for row in section.rows] == [1, 2]
-    assert "mean weight of each scale" in section.text
+    assert "mean weights of the scales in each stage" in section.text
     assert "attention to pixels" not in section.text
 
 
@@ -74,6 +74,13 @@ def test_models_without_attention_have_no_such_section(
     assert attention_section({"plain": colors()}, images, "x") is None
     assert attention_section({"plain": red_detector}, images, "x") is None
     assert not drawn
+
+
+def test_batches_alone_have_no_maps(drawn, with_scales):
+    batches = {"psa": [np.full((2, 16, 16, 3), 9.0)]}
+    section = attention_section({"psa": with_scales()}, {}, "x", batches)
+    assert [len(row) for row in section.rows] == [1]
+    assert "maps below" not in section.text
 
 
 def test_maps_of_scales_are_of_the_first_images(drawn, with_scales):
@@ -96,19 +103,19 @@ def test_maps_of_scales_are_of_the_first_images(drawn, with_scales):
 
 
 @pytest.mark.parametrize(
-    "layer, pictures, text",
+    "layer, pictures, texts",
     [
-        (SE(), ["draw_attention"], "spread over the channels"),
-        (GlobalContext(), 2 * ["draw_pixel_maps"], "attention to pixels"),
+        (SE(), ["draw_attention"], ["spread of its factors"]),
+        (GlobalContext(), 2 * ["draw_pixel_maps"], ["attention to pixels"]),
         (
             CBAM(),
             ["draw_attention", *2 * ["draw_pixel_maps"]],
-            "spread over the channels",
+            ["spread of its factors", "attention to pixels"],
         ),
     ],
 )
 def test_attention_without_scales_shows_what_it_weighs(
-    images, drawn, layer, pictures, text
+    images, drawn, layer, pictures, texts
 ):
     image = keras.Input((None, None, 3))
     x = layer(keras.layers.Conv2D(16, 3)(image))
@@ -116,7 +123,8 @@ def test_attention_without_scales_shows_what_it_weighs(
     model = keras.Model(image, keras.layers.Dense(3)(x))
     section = attention_section({"one": model}, images, "folder")
     assert [name for name, *_ in drawn] == pictures
-    assert text in section.text and "mean weight" not in section.text
+    for text in ("spread of its factors", "attention to pixels", "mean weight"):
+        assert (text in section.text) == (text in texts)
     for pixels, found, _, _ in of(drawn, "draw_pixel_maps"):
         # A 3×3 convolution without padding leaves out the border.
         height, width = pixels.shape[:2]

@@ -153,6 +153,7 @@ def evaluation_batches(
     _check(batch_size, image_size, shard)
     if shorter_side is None:
         shorter_side = round(image_size * 256 / 224)
+    check_positive(shorter_side=shorter_side)
     if shorter_side < image_size:
         raise ValueError(
             "`shorter_side` must not be less than `image_size`. Received: "
@@ -201,10 +202,10 @@ def _check_number(num_train, batch_size):
 
 def _check(batch_size, image_size, shard, seed=0, first_step=0):
     number, workers = shard
-    if not 0 <= number < workers:
+    if not is_integer(workers) or number not in range(workers):
         raise ValueError(
-            "`shard` must be the number of a worker, from 0 on, and of all "
-            f"workers. Received: shard={shard}"
+            "`shard` must be two integers, the number of a worker, from 0 on, "
+            f"and of all workers. Received: shard={shard}"
         )
     check_positive(batch_size=batch_size, image_size=image_size)
     if batch_size % workers:

@@ -292,6 +292,8 @@ def test_converting_again_gives_the_same_bytes(tree, shards, tmp_path):
         ({"batch_size": 4, "image_size": 32.5}, "image_size=32.5"),
         ({"batch_size": 4, "seed": 0.5}, "seed=0.5"),
         ({"batch_size": 4, "first_step": 2.0}, "first_step=2.0"),
+        ({"batch_size": 4, "shard": (0, 2.0)}, r"shard=\(0, 2.0\)"),
+        ({"batch_size": 4, "shard": (0.5, 2)}, r"shard=\(0.5, 2\)"),
     ],
 )
 def test_wrong_arguments_are_refused(tree, options, message):
@@ -410,6 +412,7 @@ def test_workers_evaluate_parts(built):
     "options, message",
     [
         ({"batch_size": 4, "shorter_side": 223}, "shorter_side=223, image_siz"),
+        ({"batch_size": 4, "shorter_side": 256.5}, "shorter_side=256.5"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"batch_size": 4, "image_size": 0}, "image_size=0"),
         ({"batch_size": 3, "shard": (0, 2)}, "batch_size=3"),
