@@ -10,9 +10,16 @@ from keras_epsanet.ops.pixel_tiles import PixelTiles
 from keras_epsanet.ops.processor import vector_lanes
 
 
-def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
+def convolve_tensorflow(
+    inputs, kernel, strides, groups, data_format, native=False
+):
     """As `grouped_convolution`, of a kernel that fits the inputs."""
     kernel = tf.convert_to_tensor(kernel)  # For `tf.custom_gradient`.
+    if data_format == "channels_first" and native and _has_accelerator():
+        pads = [(size // 2, size // 2) for size in kernel.shape[:2]]
+        return tf.nn.conv2d(
+            inputs, kernel, strides, [(0, 0), (0, 0), *pads], data_format="NCHW"
+        )
     if data_format == "channels_first":
         # TensorFlow has no channels-first convolutions for every type on a
         # CPU, and a GPU's layout pass removes the transpositions it can.
