@@ -44,9 +44,8 @@ class SPC(CompositeLayer):
         layout: `"channels_last"` or `"channels_first"`, in which the
             convolutions are computed whatever the inputs have, which are
             transposed once, as the outputs are. `"auto"` is what
-            `keras_epsanet.autotune` found on this GPU, and `None` where it
-            found nothing. `None` is `data_format`, on a GPU TensorFlow's
-            choice.
+            `keras_epsanet.autotune` found faster on this GPU, otherwise as
+            `None`. `None` leaves the inputs as they are.
         **kwargs: `kernel_initializer`, `kernel_regularizer` and
             `kernel_constraint` of each convolution, as in `GroupedConv2D`,
             and the arguments of `keras.layers.Layer`.
@@ -59,12 +58,12 @@ class SPC(CompositeLayer):
         `(N, filters, ceil(H / strides), ceil(W / strides))`.
 
     Raises:
-        ValueError: If `layout` is another word, `filters` is not divisible by
-            the number of branches, a kernel size is even or not positive, `groups` has another
+        ValueError: If `filters` is not divisible by the number of branches,
+            a kernel size is even or not positive, `groups` has another
             length than `kernel_sizes`, a number of groups does not divide
-            the input or output channels of its branch, or the input
-            channels are unknown or, with `split_input=True`, not divisible
-            by the number of branches.
+            the input or output channels of its branch, the input channels
+            are unknown or, with `split_input=True`, not divisible by the
+            number of branches, or `layout` is another word.
 
     Example:
 

@@ -6,7 +6,9 @@ import keras
 from keras import ops
 
 
-def grouped_convolution(inputs, kernel, strides, groups, data_format, native=False):
+def grouped_convolution(
+    inputs, kernel, strides, groups, data_format, native=False
+):
     """Grouped 2D convolution, padded by half of the kernel on every side.
 
     Args:

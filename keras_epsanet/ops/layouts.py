@@ -71,7 +71,9 @@ def rearrange(images, source, target):
     """
     if source != target:
         to_last = target == "channels_last"
-        images = ops.transpose(images, (0, 2, 3, 1) if to_last else (0, 3, 1, 2))
+        images = ops.transpose(
+            images, (0, 2, 3, 1) if to_last else (0, 3, 1, 2)
+        )
     if keras.backend.backend() == "torch":
         # A transposition is a view, of which each convolution would make a
         # copy, or which it would compute in the layout in memory.
