@@ -364,7 +364,9 @@ def test_every_layout_computes_the_same(
     def loss(y):
         return ops.sum(factors * ops.cast(y, "float32"))
 
-    y = [ops.convert_to_numpy(ops.cast(z(x), "float32")) for z in (plain, other)]
+    y = [
+        ops.convert_to_numpy(ops.cast(z(x), "float32")) for z in (plain, other)
+    ]
     found = [value_and_gradients(z, x, loss) for z in (plain, other)]
     # Of bfloat16, which rounds to 8 bits.
     limits = (1e-5, 1e-4) if dtype == "float32" else (0.02, 0.05)
@@ -464,7 +466,7 @@ def test_a_config_has_a_layout_only_if_it_was_given():
 
 
 def test_unknown_layouts_and_wrong_channels_are_refused():
-    with pytest.raises(ValueError, match='"auto", .*layout=\'NCHW\''):
+    with pytest.raises(ValueError, match="\"auto\", .*layout='NCHW'"):
         PSA(64, layout="NCHW")
     layer = PSA(16, layout="channels_first", **PYRAMID)
     layer.build((None, 8, 8, 8))
