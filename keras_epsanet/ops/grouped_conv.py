@@ -27,10 +27,11 @@ def grouped_convolution(
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from keras_epsanet.ops.grouped_conv_tensorflow import (
-            convolve_tensorflow,
+            convolve_tensorflow as convolve,
         )
 
-        convolve = functools.partial(convolve_tensorflow, native=native)
+        if native:
+            convolve = functools.partial(convolve, native=True)
     elif backend == "jax":
         from keras_epsanet.ops.grouped_conv_jax import (
             convolve_jax as convolve,

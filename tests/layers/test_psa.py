@@ -362,7 +362,7 @@ def test_every_layout_computes_the_same(
     factors = factors.astype("float32")
 
     def loss(y):
-        return ops.sum(factors * ops.cast(y, "float32"))
+        return ops.sum(ops.multiply(ops.cast(y, "float32"), factors))
 
     y = [
         ops.convert_to_numpy(ops.cast(z(x), "float32")) for z in (plain, other)
