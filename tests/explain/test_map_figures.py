@@ -6,7 +6,7 @@ import pytest
 from keras_epsanet import explain
 from keras_epsanet.classification.pictures import import_pyplot
 from keras_epsanet.explain import map_figures
-from keras_epsanet.explain.attention_weights import Attention, LayerAttention
+from keras_epsanet.explain.attention_values import Attention, LayerAttention
 from keras_epsanet.explain.detection_maps import DetectionMaps
 from keras_epsanet.explain.pixels import overlay
 
