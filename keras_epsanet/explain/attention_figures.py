@@ -22,6 +22,16 @@ def draw_attention(found, path):
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If no layer weighs scales or channels.
+
+    Example:
+
+    >>> from keras_epsanet.explain.attention_values import (
+    ...     Attention,
+    ...     LayerAttention,
+    ... )
+    >>> gates = np.linspace(0, 1, 8).reshape(1, 8)
+    >>> layer = LayerAttention("conv2_se", "SE", "conv2", channels=gates)
+    >>> draw_attention(Attention([layer], None, None), "attention.png")
     """
     stages = found.scales_by_stage()
     if not stages:

@@ -169,6 +169,23 @@ def draw_scale_maps(image, found, index, path):
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If no layer has such maps.
+
+    Example:
+
+    >>> from keras_epsanet.explain.attention_values import (
+    ...     Attention,
+    ...     LayerAttention,
+    ... )
+    >>> layer = LayerAttention(
+    ...     "conv2_block1_psa",
+    ...     "PSA",
+    ...     "conv2",
+    ...     ("3×3", "5×5"),
+    ...     scales=np.full((1, 2, 8), 0.5),
+    ...     scale_maps=np.linspace(0, 1, 32).reshape(1, 2, 4, 4),
+    ... )
+    >>> found = Attention([layer], None, None)
+    >>> draw_scale_maps(np.zeros((8, 8, 3)), found, 0, "scales.png")
     """
     missing = "Only PSA has maps of its scales"
     stages = {x.stage: x for x in layers_with(found, "scale_maps", missing)}
