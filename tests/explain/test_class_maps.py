@@ -11,7 +11,6 @@ import keras_epsanet
 from keras_epsanet import explain
 from keras_epsanet.explain.class_maps import NAMES
 from keras_epsanet.explain.model_inputs import run
-from keras_epsanet.graph.fused import FusedPSA
 
 ARGUMENTS = ((1, 1, 1, 1), (64, 128, 256, 512), (3, 5, 7, 9), (1, 4, 8, 16))
 LAYERS = ("conv2_block1_out", "conv4_block1_out", "conv5_block1_out")
@@ -235,7 +234,7 @@ np.savez(
     scales=explain.attention(model, images).layers[0].scales,
 )
 """
-KINDS = ["plain", "fused"]
+KINDS = ["plain"]
 if keras.backend.backend() == "torch":
     KINDS.append("channels_first")
 
@@ -249,10 +248,7 @@ def test_a_saved_model_is_explained_in_a_fresh_process(
     expected = explain.grad_cam(model, images, "conv", classes="bee")
     scales = explain.attention(model, images).layers[0].scales
     assert expected.std() > 0.01
-    if kind == "fused":
-        model = keras_epsanet.fuse(model)
-        assert model.get_layer("conv2_block1_psa").__class__ is FusedPSA
-    elif kind == "channels_first":
+    if kind == "channels_first":
         weights = model.get_weights()
         model = with_scales(data_format="channels_first")
         model.set_weights(weights)
