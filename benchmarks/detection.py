@@ -34,7 +34,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 import numpy as np
 import tensorflow as tf
-from latency import measure_ratios
+from latency import format_ratios, measure_ratios
 from memory import largest_size
 
 from keras_epsanet import EPSANetBackbone, detection
@@ -151,6 +151,13 @@ def make_step(name, model, batch):
     return lambda: float(model.train_function(batches)["loss"])
 
 
+def print_memory(run, before):
+    """Prints by how much the resident size has grown after three runs."""
+    for _ in range(3):
+        run()
+    print(f"{(largest_size() - before) / 1e9:.2f} GB")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--detector", choices=DETECTORS, default="retinanet")
@@ -175,9 +182,7 @@ def main():
         before = largest_size()
         name = "planes" if args.against == "planes" else args.detector
         step = make_step(name, build(name, args.model, args.image_size), batch)
-        for _ in range(3):
-            step()
-        print(f"{(largest_size() - before) / 1e9:.2f} GB")
+        print_memory(step, before)
         return
     names = (args.detector, args.against)
     models = [build(name, args.model, args.image_size) for name in names]
@@ -189,13 +194,7 @@ def main():
         f"batch {args.batch_size}, {'×'.join(map(str, args.image_size))}"
     )
     print("trainable", *(f"{sum_sizes(model):,}" for model in models))
-    low, median, high = np.percentile(
-        measure_ratios(steps, args.repeats), (25, 50, 75)
-    )
-    print(
-        f"median {median:.2f}  quartiles {low:.2f}–{high:.2f}  "
-        f"of {args.repeats} ratios"
-    )
+    print(format_ratios(measure_ratios(steps, args.repeats)))
 
 
 def sum_sizes(model):

@@ -12,11 +12,11 @@ printed.
 
 Detection is all from a picture of 800×1333 pixels to boxes and masks of its
 size: `detect` of this package, and the call of torchvision's model, which
-resizes and normalizes, too. The scores of random weights spread so far that
-both find 100 objects, which is printed. A training step is one of SGD with
-momentum, whose rate is 0. The mask head is the dearest part, and sees the
-proposals that are on objects, at most 128; with `--objects 100` both have as
-many.
+resizes and normalizes, too. How many objects each finds is printed; scores of
+random weights are spread by larger weights, so that there are some. A training
+step is one of SGD with momentum, whose rate is 0. The mask head sees the
+proposals that are on objects, at most 128 in an image, of which there are more
+with more `--objects`.
 
 `--memory ours` and `--memory torchvision` print the resident size that one of
 them reaches, less that before its first run. torchvision is no dependency of
@@ -33,8 +33,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras
 import numpy as np
 import torch
-from detection import CLASSES, add_planes, make_batch, make_step
-from latency import measure_ratios
+from detection import CLASSES, add_planes, make_batch, make_step, print_memory
+from latency import format_ratios, measure_ratios
 from memory import largest_size
 
 from keras_epsanet import detection
@@ -222,10 +222,7 @@ def main():
     modes = [x for x in ("detection", "training") if args.mode in (x, "both")]
     if args.memory:
         run = make_runs(args.memory, args)[args.mode]
-        before = largest_size()
-        for _ in range(3):
-            run()
-        print(f"{(largest_size() - before) / 1e9:.2f} GB")
+        print_memory(run, before=largest_size())
         return
     ours, theirs = (make_runs(which, args) for which in ("ours", "torchvision"))
     print(
@@ -236,14 +233,8 @@ def main():
         pair = [runs[mode] for runs in (ours, theirs)]
         if mode == "detection":
             print("objects found", *(run() for run in pair))
-        low, median, high = np.percentile(
-            measure_ratios(pair, args.repeats), (25, 50, 75)
-        )
-        print(
-            f"{mode:9}  median {median:.2f}  quartiles {low:.2f}–{high:.2f}"
-            f"  of {args.repeats} ratios",
-            flush=True,
-        )
+        ratios = measure_ratios(pair, args.repeats)
+        print(f"{mode:9}  {format_ratios(ratios)}", flush=True)
 
 
 if __name__ == "__main__":

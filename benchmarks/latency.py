@@ -210,6 +210,15 @@ def measure_ratios(runs, repeats):
     return ratios
 
 
+def format_ratios(ratios):
+    """Median and quartiles of ratios, as the benchmarks print them."""
+    low, median, high = np.percentile(ratios, (25, 50, 75))
+    return (
+        f"median {median:.2f}  quartiles {low:.2f}–{high:.2f}  "
+        f"of {len(ratios)} ratios"
+    )
+
+
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--all", action="store_true", help="print the table")
@@ -282,14 +291,8 @@ def main():
     for mode in ("inference", "training"):
         if args.mode in (mode, "both"):
             pair = [run[mode] for run in runs]
-            low, median, high = np.percentile(
-                measure_ratios(pair, args.repeats), (25, 50, 75)
-            )
-            print(
-                f"{mode:9}  median {median:.2f}  quartiles {low:.2f}–{high:.2f}"
-                f"  of {args.repeats} ratios",
-                flush=True,
-            )
+            ratios = measure_ratios(pair, args.repeats)
+            print(f"{mode:9}  {format_ratios(ratios)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains a detector on new classes: further from old ones, and from scratch.
+"""Compares training further on new classes with training from scratch.
 
     python benchmarks/new_classes.py
 
@@ -6,11 +6,14 @@ composes scenes of six kinds of clothes and scenes of shoes and bags, trains
 Faster R-CNN on the former from random weights, and then on the latter twice:
 `keras-epsanet train-coco --weights OLD/model.keras` in a third of the steps,
 and without `--weights` in all of them. Nothing else differs. All is left in
-`--output`, where the same command goes on. Not run to its end yet.
+`--output`, where the same command goes on; another one is refused there. Not
+run to its end yet.
 """
 
 import argparse
 import csv
+import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -19,20 +22,36 @@ import sys
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from keras_epsanet import atomic
 from keras_epsanet.data import scenes
 from keras_epsanet.data.fashion_mnist import CLASS_NAMES
+from keras_epsanet.detection import demo
+from keras_epsanet.training.checkpoints import find_steps
 
 NEW = ("Sandal", "Sneaker", "Bag", "Ankle boot")
 OLD = tuple(name for name in CLASS_NAMES if name not in NEW)
-BATCH_SIZE = 2
-# The recipe of the demonstration on scenes (`keras_epsanet.detection.demo`),
-# which `--data` does not have by itself.
-OPTIONS = (
-    "--detector faster_rcnn --optimizer adam --learning-rate 0.004 "
-    "--schedule cosine --warm-up-epochs 0.1 --clipnorm 10 --num-samples 64 "
-    f"--freeze-stages 0 --no-norm-eval --batch-size {BATCH_SIZE}"
-)
 COMMAND = "from keras_epsanet_command import main; main()"
+
+
+def note_options(args):
+    """Notes what a folder is for, and refuses one that is for other options."""
+    path = f"{args.output}/options.json"
+    options = {k: v for k, v in vars(args).items() if k != "output"}
+    if not os.path.exists(path):
+        if os.path.isdir(args.output) and os.listdir(args.output):
+            sys.exit(
+                "new_classes: --output must be a new folder, or one of this "
+                f"script. Received: {args.output}"
+            )
+        os.makedirs(args.output, exist_ok=True)
+        atomic.write_file(path, json.dumps(options) + "\n")
+    with open(path, encoding="utf-8") as file:
+        theirs = json.load(file)
+    if options != theirs:
+        sys.exit(
+            f"new_classes: {args.output} was made with other options. Remove "
+            f"it, or take another folder. Received: {options}, not {theirs}"
+        )
 
 
 def compose(folder, classes, args):
@@ -47,20 +66,38 @@ def compose(folder, classes, args):
         )
 
 
-def train(run, data, args, epochs, *start):
-    """Trains as a user does, and returns the last epoch's log."""
-    size = str(args.image_size)
-    options = (
-        f"--image-size {size} --longer-side {size} --epochs {epochs} "
-        f"--evaluate-every {epochs}"
+def make_recipe(args, epochs):
+    """The recipe of scenes, which `--data` does not have by itself."""
+    return dataclasses.replace(
+        demo.scenes_recipe("faster_rcnn"),
+        image_size=args.image_size,
+        longer_side=args.image_size,
+        epochs=epochs,
+        evaluate_every=epochs,
     )
-    given = ["--data", data, "--output", run, *OPTIONS.split(), *start]
+
+
+def options_of(recipe):
+    """All fields of a recipe as options of `train-coco`."""
+    options = []
+    for name, value in dataclasses.asdict(recipe).items():
+        name = name.replace("_", "-")
+        if isinstance(value, bool):
+            options.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            options += [f"--{name}", str(value)]
+    return options
+
+
+def train(run, data, recipe, *start):
+    """Trains as a user does; returns the steps and the last epoch's log."""
+    given = ["--data", data, "--output", run, *start, *options_of(recipe)]
     subprocess.run(
-        [sys.executable, "-c", COMMAND, "train-coco", *given, *options.split()],
-        check=True,
+        [sys.executable, "-c", COMMAND, "train-coco", *given], check=True
     )
     with open(f"{run}/log.csv", encoding="utf-8") as file:
-        return list(csv.DictReader(file))[-1]
+        row = list(csv.DictReader(file))[-1]
+    return find_steps(f"{run}/checkpoints")[0], row
 
 
 def main():
@@ -71,21 +108,21 @@ def main():
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=1, metavar="N")
     args = parser.parse_args()
-    os.makedirs(args.output, exist_ok=True)
+    note_options(args)
     old, new = (f"{args.output}/{name}_scenes" for name in ("old", "new"))
     compose(old, OLD, args)
     compose(new, NEW, args)
     runs = {
         name: f"{args.output}/{name}" for name in ("old", "scratch", "further")
     }
+    short, long = (make_recipe(args, x * args.epochs) for x in (1, 3))
     start = ("--weights", f"{runs['old']}/model.keras")
-    train(runs["old"], old, args, 3 * args.epochs)
+    train(runs["old"], old, long)
     rows = {
-        "from scratch": train(runs["scratch"], new, args, 3 * args.epochs),
-        "further": train(runs["further"], new, args, args.epochs, *start),
+        "from scratch": train(runs["scratch"], new, long),
+        "further": train(runs["further"], new, short, *start),
     }
-    for name, row in rows.items():
-        steps = (int(row["epoch"]) + 1) * (args.scenes // BATCH_SIZE)
+    for name, (steps, row) in rows.items():
         figures = "  ".join(
             f"{metric} {float(row[f'val_{metric}']):.1%}"
             for metric in ("AP", "AP50")

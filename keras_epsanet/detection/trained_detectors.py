@@ -30,6 +30,9 @@ _CONFIGS = {
     "keras_epsanet>EPSANetBackbone": MODEL_CONFIGS,
     "keras_epsanet>ResNetBackbone": RESNET_CONFIGS,
 }
+_OWN = {f"keras_epsanet>{cls.__name__}": x for x, cls in DETECTORS.items()}
+# What the configuration of a detector has, also of a class that is derived.
+_KEYS = {"backbone", "class_names", "iou_threshold", "max_detections"}
 # What only files of a kind have, the rarest first.
 _PARTS = {
     "mask_rcnn": "roi_head.mask_head.",
@@ -65,8 +68,8 @@ def describe(source):
     Raises:
         OSError: If a file that is there cannot be opened.
         ValueError: If there is no such name, the file of MMDetection's cannot
-            be read, or no network of `models` is the backbone of a `.keras`
-            file.
+            be read, or a `.keras` file holds a detector of a class of one's
+            own, or one whose backbone is no network of `models`.
 
     Example:
 
@@ -94,27 +97,48 @@ sampling_ratio=0)
 
 def _describe_own(path):
     """Describes a file of this package by its configuration alone."""
-    try:
-        with storage.local_file(path) as file, zipfile.ZipFile(file) as saved:
-            content = json.loads(saved.read("config.json"))
-    except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile):
-        return None  # Who loads it as a classifier is told what is wrong.
-    if not isinstance(content, dict):
+    found = _read_own(path)
+    if found is None:
         return None
-    package, _, name = (content.get("registered_name") or "").partition(">")
-    families = {cls.__name__: family for family, cls in DETECTORS.items()}
-    if package != "keras_epsanet" or name not in families:
-        return None
-    config = content["config"]
+    name, config = found
+    if name not in _OWN:
+        raise ValueError(_other_class(path, name))
     variant = _variant_of_own(config["backbone"])
     if variant is None:
         names = ", ".join(name for x in _CONFIGS.values() for name in x)
         raise ValueError(
             f"A detector must have a backbone with one of the names {names}, "
             "for a recipe knows no others. "
-            f"Received: {path}, a {name} on another backbone"
+            f"Received: {path}, a {name.partition('>')[2]} on another backbone"
         )
-    return Description(families[name], variant, config.get("sampling_ratio", 0))
+    return Description(_OWN[name], variant, config.get("sampling_ratio", 0))
+
+
+def _read_own(path):
+    """Name of the class of a detector that was saved, and its configuration.
+
+    `None` if the file holds no detector, or cannot be read: who loads it as a
+    classifier is told what is wrong.
+    """
+    try:
+        with storage.local_file(path) as file, zipfile.ZipFile(file) as saved:
+            content = json.loads(saved.read("config.json"))
+    except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    if not isinstance(content, dict):
+        return None
+    name, config = content.get("registered_name"), content.get("config")
+    if name in _OWN or (isinstance(config, dict) and _KEYS <= set(config)):
+        return name, config
+    return None
+
+
+def _other_class(path, name):
+    return (
+        "A command and a recipe know the detectors RetinaNet, FasterRCNN and "
+        "MaskRCNN alone. Use one of a class of your own in Python, where "
+        f"this class is. Received: {path}, a {name}"
+    )
 
 
 def _variant_of_own(backbone):
@@ -213,7 +237,7 @@ def load_trained(source):
     """
     detector = None
     if str(source).endswith(".keras"):
-        loaded = keras.saving.load_model(source, compile=False)
+        loaded = _load_own(source)
         detector = loaded if isinstance(loaded, Detector) else None
     elif (description := describe(source)) is not None:
         detector = DETECTORS[description.detector].from_pretrained(source)
@@ -226,6 +250,16 @@ def load_trained(source):
         )
     name_classes(detector)
     return detector
+
+
+def _load_own(path):
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except TypeError as error:  # Of Keras, which finds no such class.
+        found = _read_own(path)
+        if found is None or found[0] in _OWN:
+            raise
+        raise ValueError(_other_class(path, found[0])) from error
 
 
 def name_classes(detector):

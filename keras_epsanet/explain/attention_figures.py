@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_epsanet.classification.pictures import import_pyplot
+from keras_epsanet.explain.attention_values import layers_with
 from keras_epsanet.explain.layout import save
 
 _SCALE_COLORS = "viridis"
@@ -21,6 +22,16 @@ def draw_attention(found, path):
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If no layer weighs scales or channels.
+
+    Example:
+
+    >>> from keras_epsanet.explain.attention_values import (
+    ...     Attention,
+    ...     LayerAttention,
+    ... )
+    >>> gates = np.linspace(0, 1, 8).reshape(1, 8)
+    >>> layer = LayerAttention("conv2_se", "SE", "conv2", channels=gates)
+    >>> draw_attention(Attention([layer], None, None), "attention.png")
     """
     stages = found.scales_by_stage()
     if not stages:
@@ -99,12 +110,8 @@ def _draw_classes(figure, axis, stages, names, classes):
 
 
 def _draw_channels(found, path):
-    layers = [x for x in found.layers if x.channels is not None]
-    if not layers:
-        kinds = sorted({x.kind for x in found.layers})
-        raise ValueError(
-            f"No layer weighs scales or channels. Received: layers of {kinds}"
-        )
+    missing = "No layer weighs scales or channels"
+    layers = layers_with(found, "channels", missing)
     figure, axis = import_pyplot().subplots(
         figsize=(max(5.5, 0.4 * len(layers)), 4), layout="constrained"
     )

@@ -7,6 +7,7 @@ import numpy as np
 from keras_epsanet.detection.detector import Detector
 from keras_epsanet.detection.pictures import prepare, resize
 from keras_epsanet.explain.attention_figures import draw_attention
+from keras_epsanet.explain.attention_values import layers_with, merge
 from keras_epsanet.explain.attention_weights import attention, find_attention
 from keras_epsanet.explain.map_figures import (
     draw_pixel_maps,
@@ -14,6 +15,7 @@ from keras_epsanet.explain.map_figures import (
     fill,
 )
 from keras_epsanet.explain.map_sizes import resize as resize_maps
+from keras_epsanet.explain.model_inputs import as_model_takes
 from keras_epsanet.explain.page import Picture, Section
 from keras_epsanet.explain.pixels import as_pixels
 
@@ -57,14 +59,14 @@ def attention_section(models, images, folder, batches=None):
         found = merge(
             (attention(model, x) for x in given) if given else seen.values()
         )
-        kinds = [x for x in ("scales", "channels") if _has(found, x)]
+        kinds = [x for x in ("scales", "channels") if layers_with(found, x)]
         if kinds:
             path = os.path.join(folder, f"attention_{number}.png")
             draw_attention(found, path)
             means.append(Picture(path, name))
             drawn.add(kinds[0])
         for key in ("scale_maps", "pixels"):
-            if any(_has(x, key) for x in seen.values()):
+            if any(layers_with(x, key) for x in seen.values()):
                 kind = key.replace("scale_maps", "scales")
                 path = os.path.join(folder, f"{kind}_{number}")
                 row = _draw_maps(key, model, images, seen, path)
@@ -77,10 +79,6 @@ def attention_section(models, images, folder, batches=None):
     return Section("What attention weighs", text, rows)
 
 
-def _has(found, key):
-    return any(getattr(x, key) is not None for x in found.layers)
-
-
 def _draw_maps(key, model, images, seen, path):
     """Draws maps of the first images; yields their files and their names."""
     draw = {"scale_maps": draw_scale_maps, "pixels": draw_pixel_maps}[key]
@@ -90,34 +88,14 @@ def _draw_maps(key, model, images, seen, path):
         yield f"{path}_{i}.png", name
 
 
-def as_model_takes(model, image):
-    """Returns one image as a batch for a model, of a fixed size if need be.
-
-    Args:
-        model: Classifier of RGB images from 0 to 255, or `Detector`.
-        image: Array `(H, W, 3)`, from 0 to 255.
-
-    Returns:
-        Float32 array `(1, H, W, 3)`.
-    """
-    size = model.input_shape[1:3]
-    if isinstance(model, Detector):
-        image = prepare(image, model.image_size, size).inputs
-    elif None not in size:
-        image = resize(image, size)
-    return np.asarray(image, "float32")[None]
-
-
 def _as_shown(model, image, found, key):
     """An image at the size that a model sees, and its maps without padding."""
     if not isinstance(model, Detector):
         return as_pixels(as_model_takes(model, image))[0], found
     prepared = prepare(image, model.image_size, model.input_shape[1:3])
     height, width = prepared.size
-    layers = {}  # The last one of each stage: the others are not drawn.
-    for layer in found.layers:
-        if getattr(layer, key) is not None:
-            layers[layer.stage] = layer
+    # The last one of each stage: the others are not drawn.
+    layers = {x.stage: x for x in layers_with(found, key)}
     for stage, layer in layers.items():
         maps = fill(getattr(layer, key))
         maps = resize_maps(maps, prepared.inputs.shape[:2])
@@ -125,26 +103,3 @@ def _as_shown(model, image, found, key):
         layers[stage] = layer._replace(**{key: maps})
     pixels = np.round(resize(image, prepared.size)).astype("uint8")
     return pixels, found._replace(layers=list(layers.values()))
-
-
-def merge(parts):
-    """Returns one `Attention` of those of several batches.
-
-    Args:
-        parts: Iterable of `Attention` of one model.
-
-    Returns:
-        `Attention` without maps, whose sizes may differ.
-    """
-    first, *rest = parts
-    layers = []
-    for layer, *others in zip(first.layers, *(x.layers for x in rest)):
-        arrays = {"scale_maps": None, "pixels": None}
-        for key in ("scales", "channels"):
-            values = [getattr(x, key) for x in (layer, *others)]
-            arrays[key] = None if values[0] is None else np.concatenate(values)
-        layers.append(layer._replace(**arrays))
-    predicted = first.predicted
-    if predicted is not None:  # Of a detector there is none.
-        predicted = np.concatenate([x.predicted for x in (first, *rest)])
-    return first._replace(layers=layers, predicted=predicted)

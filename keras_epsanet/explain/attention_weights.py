@@ -3,11 +3,11 @@
 import contextlib
 import re
 import warnings
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_epsanet import attention as layers
+from keras_epsanet.explain.attention_values import Attention, LayerAttention
 from keras_epsanet.explain.class_scores import has_scores
 from keras_epsanet.explain.gradients import to_float32
 from keras_epsanet.explain.layer_search import all_calls
@@ -31,65 +31,6 @@ _PIXEL_GATES = (
 SCALES = (PSA, layers.SelectiveKernel, layers.SplitAttention)
 _OTHERS = (layers.GlobalContext, layers.AttentionBranch)
 KINDS = (*SCALES, *_CHANNEL_GATES, *_PIXEL_GATES, *_OTHERS)
-
-
-class LayerAttention(NamedTuple):
-    """What one layer weighs. What it does not weigh is `None`.
-
-    Attributes:
-        name: String, name of the layer, behind those of the models it is in.
-        kind: String, its class.
-        stage: String, the stage it is in, as `"conv2"`.
-        scale_names: Tuple of strings, one for each of S scales: `"3×3"`.
-        scales: Float32 array `(N, S, C / S)`, 1 in sum over the scales
-            (C channels each, of layers that add their scales).
-        scale_maps: Float32 array `(N, S, h, w)`, the mean absolute value of
-            what a scale passes on. Of PSA.
-        channels: Float32 array `(N, C)`, the factor of each channel; the
-            mean over the pixels if it differs among them. NaN where the
-            input is 0.
-        pixels: Float32 array `(N, h, w)`, the factor of each pixel, the mean
-            over the channels if it differs among them.
-    """
-
-    name: str
-    kind: str
-    stage: str
-    scale_names: tuple = ()
-    scales: Any = None
-    scale_maps: Any = None
-    channels: Any = None
-    pixels: Any = None
-
-
-class Attention(NamedTuple):
-    """What all layers of a model weigh in some images.
-
-    Attributes:
-        layers: List of `LayerAttention`, in the order of their calls.
-        predicted: Int64 array `(N,)`, the class of the highest score, or
-            `None` of a model without classes.
-        class_names: List of strings, or `None` if the model does not know.
-    """
-
-    layers: list
-    predicted: Any
-    class_names: Any
-
-    def scales_by_stage(self):
-        """Returns the mean weight of each scale in each stage.
-
-        Over the blocks and channels of a stage: which size of kernel decides.
-
-        Returns:
-            Dictionary from stage to a float32 array `(N, S)`, 1 in sum.
-        """
-        stages = {}
-        for layer in self.layers:
-            if layer.scales is not None:
-                means = layer.scales.mean(axis=-1)
-                stages.setdefault(layer.stage, []).append(means)
-        return {k: np.mean(v, axis=0) for k, v in stages.items()}
 
 
 def attention(model, images, *, batch_size=16):

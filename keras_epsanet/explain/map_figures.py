@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_epsanet.explain.attention_values import layers_with
 from keras_epsanet.explain.layout import grid, save, write_above, write_beside
 from keras_epsanet.explain.map_sizes import resize
 from keras_epsanet.explain.pixels import as_pixels, overlay
@@ -168,13 +169,26 @@ def draw_scale_maps(image, found, index, path):
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If no layer has such maps.
+
+    Example:
+
+    >>> from keras_epsanet.explain.attention_values import (
+    ...     Attention,
+    ...     LayerAttention,
+    ... )
+    >>> layer = LayerAttention(
+    ...     "conv2_block1_psa",
+    ...     "PSA",
+    ...     "conv2",
+    ...     ("3×3", "5×5"),
+    ...     scales=np.full((1, 2, 8), 0.5),
+    ...     scale_maps=np.linspace(0, 1, 32).reshape(1, 2, 4, 4),
+    ... )
+    >>> found = Attention([layer], None, None)
+    >>> draw_scale_maps(np.zeros((8, 8, 3)), found, 0, "scales.png")
     """
-    stages = {x.stage: x for x in found.layers if x.scale_maps is not None}
-    if not stages:
-        kinds = sorted({x.kind for x in found.layers})
-        raise ValueError(
-            f"Only PSA has maps of its scales. Received: layers of {kinds}"
-        )
+    missing = "Only PSA has maps of its scales"
+    stages = {x.stage: x for x in layers_with(found, "scale_maps", missing)}
     (image,) = as_pixels(image[None])
     gray = np.repeat(image.mean(-1, keepdims=True), 3, -1)
     columns = 1 + max(len(x.scale_names) for x in stages.values())
@@ -209,11 +223,20 @@ def draw_pixel_maps(image, found, index, path):
     Raises:
         ImportError: If matplotlib is not installed.
         ValueError: If no layer weighs pixels.
+
+    Example:
+
+    >>> from keras_epsanet.explain.attention_values import (
+    ...     Attention,
+    ...     LayerAttention,
+    ... )
+    >>> factors = np.linspace(0, 1, 16).reshape(1, 4, 4)
+    >>> layer = LayerAttention("gc", "GlobalContext", "conv2", pixels=factors)
+    >>> found = Attention([layer], None, None)
+    >>> draw_pixel_maps(np.zeros((8, 8, 3)), found, 0, "pixels.png")
     """
-    stages = {x.stage: x for x in found.layers if x.pixels is not None}
-    if not stages:
-        kinds = sorted({x.kind for x in found.layers})
-        raise ValueError(f"No layer weighs pixels. Received: layers of {kinds}")
+    missing = "No layer weighs pixels"
+    stages = {x.stage: x for x in layers_with(found, "pixels", missing)}
     maps = {}
     for stage, layer in stages.items():
         factors = fill(layer.pixels[index])

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_epsanet.detection.detector import Detector
+from keras_epsanet.detection.pictures import prepare, resize
 from keras_epsanet.explain.gradients import no_gradients, to_float32
 from keras_epsanet.explain.layer_search import find_data_format
 from keras_epsanet.graph.visit import check_functional
@@ -52,6 +54,24 @@ def check_images(model, images):
         )
     is_last = find_data_format(model) == "channels_last"
     return images, images.shape[1:3] if is_last else images.shape[2:]
+
+
+def as_model_takes(model, image):
+    """Returns one image as a batch for a model, of a fixed size if need be.
+
+    Args:
+        model: Classifier of RGB images from 0 to 255, or `Detector`.
+        image: Array `(H, W, 3)`, from 0 to 255.
+
+    Returns:
+        Float32 array `(1, H, W, 3)`.
+    """
+    size = model.input_shape[1:3]
+    if isinstance(model, Detector):
+        image = prepare(image, model.image_size, size).inputs
+    elif None not in size:
+        image = resize(image, size)
+    return np.asarray(image, "float32")[None]
 
 
 def in_batches(images, batch_size):

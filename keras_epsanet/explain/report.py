@@ -3,13 +3,12 @@
 import os
 
 from keras_epsanet.classification.inference import find_class_names
-from keras_epsanet.explain.attention_report import as_model_takes
 from keras_epsanet.explain.attention_weights import SCALES, find_attention
 from keras_epsanet.explain.class_maps import grad_cam
 from keras_epsanet.explain.map_figures import draw_beside
 from keras_epsanet.explain.map_sizes import resize as resize_maps
 from keras_epsanet.explain.mistakes import errors
-from keras_epsanet.explain.model_inputs import run
+from keras_epsanet.explain.model_inputs import as_model_takes, run
 from keras_epsanet.explain.page import Picture, Section
 from keras_epsanet.explain.result_figures import (
     draw_ablation,

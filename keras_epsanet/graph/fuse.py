@@ -20,6 +20,7 @@ from keras_epsanet.graph.visit import (
     visit_calls,
 )
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
+from keras_epsanet.ops import depthwise
 
 
 def fuse(model, group_channels=8):
@@ -42,7 +43,8 @@ def fuse(model, group_channels=8):
         group_channels: Positive integer, the fewest input channels of a
             group of a `PSA`: narrower groups are merged, with zeros in the
             kernel. ONNX Runtime is much slower with fewer than 8, or than 16
-            with AVX-512; TensorFlow is slower with 16.
+            with AVX-512; TensorFlow is slower with 16. With more than 8,
+            those stay that an export to ONNX makes depthwise.
 
     Returns:
         A `FusedModel` of the same inputs and outputs, which are equal to
@@ -214,9 +216,12 @@ def _merged_groups(convolution, group_channels):
     """Number of groups, each with so many channels of the input if it can.
 
     ONNX Runtime leaves its fast layout where they have fewer, which costs it
-    more than the products with zeros in the kernel of merged groups.
+    more than the products with zeros in the kernel of merged groups. With
+    AVX-512 some are exported as depthwise convolutions instead.
     """
     groups, channels = convolution.groups, convolution.kernel.shape[2]
+    if group_channels > 8 and depthwise.pays(convolution.kernel.shape, groups):
+        return groups
     while groups % 2 == 0 and channels < group_channels:
         groups, channels = groups // 2, channels * 2
     return groups

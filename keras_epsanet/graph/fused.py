@@ -1,10 +1,13 @@
 """What `fuse` makes: models and PSA modules without BatchNorms."""
 
+import contextlib
 import re
 
 import keras
 
 from keras_epsanet.layers import PSA
+from keras_epsanet.ops.depthwise import exported_for_onnx_runtime
+from keras_epsanet.ops.processor import vector_lanes
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -59,6 +62,13 @@ class FusedModel(keras.Model):
 
     def train_on_batch(self, *args, **kwargs):
         _refuse_training("train_on_batch(…)")
+
+    def export(self, filepath, format="tf_saved_model", **kwargs):
+        """As `keras.Model.export`, in ONNX Runtime's forms for ONNX."""
+        with contextlib.ExitStack() as stack:
+            if format == "onnx" and vector_lanes() == 16:
+                stack.enter_context(exported_for_onnx_runtime())
+            return super().export(filepath, format=format, **kwargs)
 
     def get_config(self):
         config = super().get_config()

@@ -5,6 +5,8 @@ import functools
 import keras
 from keras import ops
 
+from keras_epsanet.ops import depthwise
+
 
 def grouped_convolution(
     inputs, kernel, strides, groups, data_format, native=False
@@ -24,6 +26,12 @@ def grouped_convolution(
     Returns:
         Tensor `(N, H', W', filters)`, channels-first `(N, filters, H', W')`.
     """
+    kernel = ops.convert_to_tensor(kernel)
+    inputs = ops.convert_to_tensor(inputs, dtype=kernel.dtype)
+    kernel = _crop_to_reach(kernel, inputs.shape, data_format)
+    is_last = data_format == "channels_last"
+    if is_last and depthwise.is_taken(kernel.shape, strides, groups):
+        return depthwise.convolve_depthwise(inputs, kernel, strides, groups)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from keras_epsanet.ops.grouped_conv_tensorflow import (
@@ -40,9 +48,6 @@ def grouped_convolution(
         from keras_epsanet.ops.grouped_conv_torch import (
             convolve_torch as convolve,
         )
-    kernel = ops.convert_to_tensor(kernel)
-    inputs = ops.convert_to_tensor(inputs, dtype=kernel.dtype)
-    kernel = _crop_to_reach(kernel, inputs.shape, data_format)
     return convolve(inputs, kernel, strides, groups, data_format)
 
 

@@ -109,7 +109,10 @@ def write_entries(entries, path):
         safetensors = import_for_files("safetensors.numpy", "safetensors")
 
         def write(state, name):
-            safetensors.save_file(state, name, metadata={"format": "pt"})
+            # Its `save_file` makes files that nobody else may read.
+            data = safetensors.save(state, metadata={"format": "pt"})
+            with open(name, "wb") as file:
+                file.write(data)
     else:
         torch = import_for_files("torch", "torch")
 

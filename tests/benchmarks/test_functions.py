@@ -1,8 +1,6 @@
 """What the scripts compute with, on numbers that are known."""
 
-import importlib
 import math
-import pathlib
 import re
 import sys
 import types
@@ -10,22 +8,6 @@ import types
 import keras
 import numpy as np
 import pytest
-
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """Function that imports a script of a name."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-    def load(name):
-        for variable in ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS"):
-            monkeypatch.setenv(variable, keras.backend.backend())
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        return importlib.import_module(name)
-
-    return load
 
 
 @pytest.fixture

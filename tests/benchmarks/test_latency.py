@@ -26,6 +26,12 @@ def test_ratios_are_of_neighboring_runs_in_both_orders(monkeypatch):
     assert calls == [*warm_up, 3.0, 2.0, 2.0, 3.0, 3.0, 2.0]
 
 
+def test_ratios_are_printed_by_their_quartiles():
+    format_ratios = runpy.run_path(SCRIPT)["format_ratios"]
+    found = format_ratios([4.0, 1.0, 2.0, 3.0, 5.0])
+    assert found == "median 3.00  quartiles 2.00–4.00  of 5 ratios"
+
+
 @pytest.mark.large
 def test_prints_a_ratio_for_each_mode(monkeypatch, capsys):
     arguments = "--batch-size 1 --image-size 32 --repeats 2"

@@ -108,6 +108,9 @@ def test_the_matrix_has_shares_of_the_true_classes(drawn):
         axis.images[0].get_array(), [[2 / 3, 0, 1 / 3], [0, 1, 0], [0, 0, 0]]
     )
     assert axis.images[0].get_clim() == (0, 1) and path == "c.png"
+    # The more, the darker: the numbers on it are white from a half on.
+    lightness = axis.images[0].to_rgba(np.linspace(0, 1, 5))[:, :3].sum(-1)
+    assert (np.diff(lightness) < -0.3).all()
     texts = {
         x.get_position(): (x.get_text(), x.get_color()) for x in axis.texts
     }

@@ -167,7 +167,8 @@ def test_the_suppression_sees_likely_boxes_alone(monkeypatch):
         return non_max_suppression(boxes, *arguments)
 
     monkeypatch.setattr(nms, "non_max_suppression", note)
-    scores = ops.convert_to_tensor([[0.1, 0.9, 0.2, 0.8], [0.0, 0.7, 0.0, 0.0]])
+    # A score of the limit is too low.
+    scores = ops.convert_to_tensor([[0.1, 0.9, 0.5, 0.8], [0.0, 0.7, 0.0, 0.0]])
     boxes, classes = ops.zeros((2, 4, 4)), ops.zeros((2, 4), "int32")
     for portable in (False, True):
         best_detections(boxes, scores, classes, 0.5, 3, 0.5, portable)

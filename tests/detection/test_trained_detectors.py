@@ -1,4 +1,5 @@
 import argparse
+import json
 import warnings
 import zipfile
 
@@ -168,6 +169,49 @@ def test_a_backbone_without_a_name_is_refused(tmp_path):
     MaskRCNN(make_backbone(), 2).save(path)
     with pytest.raises(ValueError, match="names.*epsanet50_small.*Received"):
         describe(str(path))
+
+
+class OwnRetinaNet(RetinaNet):
+    """As a user may have it."""
+
+
+@keras.saving.register_keras_serializable("mine")
+class OwnFasterRCNN(FasterRCNN):
+    """The same, which Keras finds."""
+
+
+def test_a_detector_of_a_class_of_ones_own_is_not_described(tmp_path):
+    path = str(tmp_path / "model.keras")
+    for cls, name in (
+        (OwnRetinaNet, "OwnRetinaNet"),
+        (OwnFasterRCNN, "mine>OwnFasterRCNN"),
+    ):
+        small_detectors.make_detector(cls).save(path)
+        message = f"RetinaNet, FasterRCNN and MaskRCNN alone.*a {name}$"
+        with pytest.raises(ValueError, match=message):
+            describe(path)
+
+
+def test_a_detector_of_a_class_that_keras_knows_is_loaded(tmp_path):
+    path = str(tmp_path / "model.keras")
+    small_detectors.make_detector(OwnFasterRCNN).save(path)
+    assert isinstance(load_trained(path), OwnFasterRCNN)
+    small_detectors.make_detector(OwnRetinaNet).save(path)
+    message = "in Python, where this class is.*model.keras, a OwnRetinaNet$"
+    with pytest.raises(ValueError, match=message):
+        load_trained(path)
+    with keras.saving.custom_object_scope({"OwnRetinaNet": OwnRetinaNet}):
+        assert isinstance(load_trained(path), OwnRetinaNet)
+
+
+def test_a_model_of_another_class_is_no_detector(tmp_path):
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        # As those of other libraries.
+        config = {"backbone": {}, "num_classes": 2, "preprocessor": None}
+        content = {"registered_name": "other>Model", "config": config}
+        file.writestr("config.json", json.dumps(content))
+    assert describe(str(path)) is None
 
 
 def test_a_file_that_cannot_be_opened_is_no_classifier(monkeypatch):

@@ -108,16 +108,18 @@ def colors():
     return find_red
 
 
-def name_by_scales(size=None):
+def name_by_scales(size=None, data_format="channels_last"):
     """A classifier with PSA; without a size it takes any."""
     from keras_epsanet.layers import PSA, ClassNames
 
     keras.utils.set_random_seed(0)
-    image = keras.Input((size, size, 3))
+    of = {"data_format": data_format}
+    is_last = data_format == "channels_last"
+    image = keras.Input((size, size, 3) if is_last else (3, size, size))
     x = keras.layers.Rescaling(1 / 255)(image)
-    x = keras.layers.Conv2D(16, 3, strides=2, name="conv")(x)
-    x = PSA(16, (3, 5), (1, 2), reduction=4, name="conv2_block1_psa")(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Conv2D(16, 3, strides=2, name="conv", **of)(x)
+    x = PSA(16, (3, 5), (1, 2), reduction=4, name="conv2_block1_psa", **of)(x)
+    x = keras.layers.GlobalAveragePooling2D(**of)(x)
     x = keras.layers.Dense(3, "softmax")(x)
     return keras.Model(image, ClassNames(["ant", "bee", "cat"])(x))
 
@@ -142,9 +144,35 @@ def squares():
 
 
 @pytest.fixture
+def images():
+    """Images of two sizes by their names."""
+    random = np.random.default_rng(0)
+    sizes = {"a.png": (24, 32), "b.png": (32, 24)}
+    return {k: random.integers(0, 256, (*v, 3)) for k, v in sizes.items()}
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """Function that lists what a module draws, in place of files.
+
+    The list has the name and the arguments of each call.
+    """
+
+    def replace(module, *names):
+        calls = []
+        for name in names:
+            monkeypatch.setattr(
+                module, name, lambda *x, name=name: calls.append((name, *x))
+            )
+        return calls
+
+    return replace
+
+
+@pytest.fixture
 def weighed():
     """Weights of two stages, of which the second prefers the large scale."""
-    from keras_epsanet.explain.attention_weights import (
+    from keras_epsanet.explain.attention_values import (
         Attention,
         LayerAttention,
     )

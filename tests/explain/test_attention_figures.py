@@ -6,7 +6,7 @@ import pytest
 from keras_epsanet import explain
 from keras_epsanet.classification.pictures import import_pyplot
 from keras_epsanet.explain import attention_figures
-from keras_epsanet.explain.attention_weights import Attention, LayerAttention
+from keras_epsanet.explain.attention_values import Attention, LayerAttention
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -42,10 +42,13 @@ def test_bars_have_the_mean_weights_of_the_stages(drawn, weighed):
         # The spread over the images, of which the second stage has some.
         segments = container.errorbar.lines[2][0].get_segments()
         spreads = [(top - low) / 2 for (_, low), (_, top) in segments]
+        gray = matplotlib.colors.to_rgb("gray")
+        assert (container.errorbar.lines[2][0].get_color()[:, :3] == gray).all()
         np.testing.assert_allclose(spreads, [0, 0.1], atol=1e-6)
     assert [x.get_text() for x in bars.get_xticklabels()] == ["conv2", "conv3"]
     (neutral,) = [x for x in bars.lines if x.get_linestyle() == "--"]
     assert list(neutral.get_ydata()) == [0.5, 0.5]
+    assert neutral.get_color() == "gray"
     legend = drawn[0][0].legends[0]
     assert [x.get_text() for x in legend.texts] == ["3×3", "5×5"]
     # Ants have more of the small scale than all images, bees less.
@@ -54,12 +57,20 @@ def test_bars_have_the_mean_weights_of_the_stages(drawn, weighed):
     )
     red, _, blue, _ = table.images[0].to_rgba(0.1)
     assert red > blue  # More of a scale than in all images.
-    colors = {x.patches[0].get_facecolor() for x in bars.containers[1::2]}
-    assert len(colors) == 2
+    # From the dark color of the smallest scale to the light one, as the
+    # legend says.
+    colors = [x.patches[0].get_facecolor() for x in bars.containers[1::2]]
+    assert colors == [matplotlib.colormaps["viridis"](x) for x in (0.0, 1.0)]
+    assert [x.get_facecolor() for x in legend.get_patches()] == colors
+    assert bars.get_title() == "Mean weight of each scale"
+    assert (bars.get_xlabel(), bars.get_ylabel()) == ("Stage", "Weight")
+    assert table.get_title() == "Weight above that of all images"
+    assert table.get_ylabel() == "Predicted"
     limits = table.images[0].get_clim()
     np.testing.assert_allclose(limits, (-0.1, 0.1), atol=1e-6)
     (border,) = table.lines
     assert list(border.get_xdata()) == [1.5, 1.5]
+    assert border.get_color() == "black"
     assert [x.get_text() for x in table.get_yticklabels()] == ["ant", "bee"]
     columns = [x.get_text() for x in table.get_xticklabels()]
     assert columns == ["conv2 3×3", "conv2 5×5", "conv3 3×3", "conv3 5×5"]
@@ -80,6 +91,7 @@ def test_channels_are_drawn_where_there_are_no_scales(drawn):
     medians = [line.get_ydata()[0] for line in axis.lines]
     assert np.median(weights[0, 1:]) in medians
     assert axis.get_xticklabels()[0].get_text() == "conv2_block1_se"
+    assert axis.get_title() == "Weights of the channels"
 
 
 def test_what_has_nothing_to_draw_is_refused():

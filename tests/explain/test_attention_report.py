@@ -17,23 +17,12 @@ pytest.importorskip("matplotlib")
 
 
 @pytest.fixture
-def images():
-    random = np.random.default_rng(0)
-    sizes = {"a.png": (24, 32), "b.png": (32, 24)}
-    return {k: random.integers(0, 256, (*v, 3)) for k, v in sizes.items()}
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """What is drawn, in place of files: names and arguments."""
-    calls = []
-    for name in ("draw_attention", "draw_scale_maps", "draw_pixel_maps"):
-        monkeypatch.setattr(
-            attention_report,
-            name,
-            lambda *x, name=name: calls.append((name, *x)),
-        )
-    return calls
+def drawn(record):
+    """What is drawn: names and arguments."""
+    return record(
+        attention_report,
+        *("draw_attention", "draw_scale_maps", "draw_pixel_maps"),
+    )
 
 
 def of(drawn, name):

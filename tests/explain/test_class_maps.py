@@ -224,27 +224,41 @@ PROCESS = """
 import sys
 sys.modules["matplotlib"] = None  # As if it were not installed.
 import keras, numpy as np
-import keras_epsanet
+from keras_epsanet import explain
 folder = sys.argv[1]
 model = keras.saving.load_model(f"{folder}/model.keras", compile=False)
 images = np.load(f"{folder}/images.npy")
-maps = keras_epsanet.explain.grad_cam(model, images, classes="red")
-np.save(f"{folder}/maps.npy", maps)
+np.savez(
+    f"{folder}/found.npz",
+    maps=explain.grad_cam(model, images, "conv", classes="bee"),
+    scales=explain.attention(model, images).layers[0].scales,
+)
 """
+KINDS = ["plain"]
+if keras.backend.backend() == "torch":
+    KINDS.append("channels_first")
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_model_is_explained_in_a_fresh_process(
-    colors, squares, tmp_path
+    with_scales, tmp_path, kind
 ):
-    images, model = squares[0], colors()
+    model = with_scales()  # Of images of any size, and with preprocessing.
+    images = np.random.default_rng(0).uniform(0, 255, (2, 24, 36, 3))
+    expected = explain.grad_cam(model, images, "conv", classes="bee")
+    scales = explain.attention(model, images).layers[0].scales
+    assert expected.std() > 0.01
+    if kind == "channels_first":
+        weights = model.get_weights()
+        model = with_scales(data_format="channels_first")
+        model.set_weights(weights)
+        images = np.moveaxis(images, -1, 1)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)
     subprocess.run([sys.executable, "-c", PROCESS, tmp_path], check=True)
-    np.testing.assert_allclose(
-        np.load(tmp_path / "maps.npy"),
-        explain.grad_cam(model, images, classes="red"),
-        atol=1e-6,
-    )
+    found = np.load(tmp_path / "found.npz")
+    np.testing.assert_allclose(found["maps"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["scales"], scales, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from keras_epsanet import explain
 from keras_epsanet.classification.pictures import import_pyplot
 from keras_epsanet.explain import map_figures
-from keras_epsanet.explain.attention_weights import Attention, LayerAttention
+from keras_epsanet.explain.attention_values import Attention, LayerAttention
 from keras_epsanet.explain.detection_maps import DetectionMaps
 from keras_epsanet.explain.pixels import overlay
 
@@ -185,8 +185,15 @@ def test_each_detection_has_its_box_its_name_and_its_map(drawn):
     colors = [x.get_edgecolor() for x in whole.patches[1::2]][::-1]
     assert len({*colors, (1, 1, 1, 1)}) == 3
     for i, axis in enumerate(others):
-        assert [x.get_text() for x in axis.texts] == [str(i + 1)]
-        assert axis.patches[1].get_edgecolor() == colors[i]
+        under, over = axis.patches
+        assert over.get_edgecolor() == colors[i]
+        # White on both sides of it, whatever the image is.
+        assert under.get_edgecolor() == (1, 1, 1, 1)
+        assert under.get_linewidth() > over.get_linewidth()
+        (number,) = axis.texts
+        assert (number.get_text(), number.get_color()) == (str(i + 1), "white")
+        assert number.get_bbox_patch().get_facecolor() == colors[i]
+        assert number.get_verticalalignment() == "top"  # Within its box.
     explain.draw_detections(image, found, "boxes.png")
     assert drawn[1][0].axes[1].get_title() == "1: 1 0.90"
 

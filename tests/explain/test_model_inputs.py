@@ -4,6 +4,7 @@ import pytest
 
 from keras_epsanet.explain.model_inputs import (
     as_input,
+    as_model_takes,
     check_images,
     in_batches,
     run,
@@ -58,6 +59,29 @@ def test_other_images_are_refused(images):
     model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.ReLU()])
     with pytest.raises(ValueError, match=r"the shape \(None, 2, 2, 1\)"):
         check_images(model, images)
+
+
+@pytest.mark.parametrize("size", [None, 16])
+def test_an_image_has_the_size_that_a_model_takes(with_scales, size):
+    image = np.zeros((24, 32, 3), "uint8")
+    image[:, 16:] = 200
+    batch = as_model_takes(with_scales(size), image)
+    assert batch.dtype == "float32"
+    assert batch.shape == (1, size or 24, size or 32, 3)
+    # As bright, and in the same places.
+    middle = batch.shape[2] // 2
+    assert batch[:, :, : middle - 1].max() == 0
+    np.testing.assert_allclose(batch[:, :, middle + 1 :], 200, atol=1e-3)
+
+
+def test_a_detector_takes_an_image_normalized_and_padded(red_detector):
+    image = np.full((40, 72, 3), 255, "uint8")
+    batch = as_model_takes(red_detector, image)
+    # 80×144 pixels, padded to multiples of 32.
+    assert batch.shape == (1, 96, 160, 3) and batch.dtype == "float32"
+    white = (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(batch[0, 79, 143], white, rtol=1e-4)
+    assert not batch[0, 80:].any() and not batch[0, :, 144:].any()
 
 
 def test_batches_hold_every_image_once():

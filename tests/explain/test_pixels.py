@@ -24,6 +24,12 @@ def test_a_map_lies_half_over_the_image(value):
     )
 
 
+def test_the_strength_is_the_share_of_the_map():
+    image = np.full((1, 1, 3), 100, "uint8")
+    found = drawing.overlay(image, np.ones((1, 1)), strength=0.8)
+    np.testing.assert_allclose(found[0, 0], 20 + 0.8 * turbo(1.0), atol=1)
+
+
 def test_hot_pixels_are_red_and_cold_ones_blue():
     heat = np.array([[1.0, 0.1]])
     (hot, cold) = drawing.overlay(np.zeros((1, 2, 3)), heat)[0]

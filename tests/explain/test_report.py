@@ -12,27 +12,10 @@ pytest.importorskip("matplotlib")
 
 
 @pytest.fixture
-def images():
-    random = np.random.default_rng(0)
-    sizes = {"a.png": (24, 32), "b.png": (32, 24)}
-    return {k: random.integers(0, 256, (*v, 3)) for k, v in sizes.items()}
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """What is drawn, in place of files: names and arguments."""
-    calls = []
-    for name in (
-        "draw_beside",
-        "draw_ablation",
-        "draw_calibration",
-        "draw_confusion",
-        "draw_mistakes",
-    ):
-        monkeypatch.setattr(
-            report, name, lambda *x, name=name: calls.append((name, *x))
-        )
-    return calls
+def drawn(record):
+    """What is drawn: names and arguments."""
+    kinds = ("beside", "ablation", "calibration", "confusion", "mistakes")
+    return record(report, *(f"draw_{kind}" for kind in kinds))
 
 
 def test_each_image_has_a_map_of_each_model(images, drawn, with_scales):

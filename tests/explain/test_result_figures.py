@@ -37,13 +37,16 @@ def test_points_that_are_lost_without_a_scale(drawn):
     assert axis.images[0].get_clim() == (-70, 70)
     red, _, blue, _ = axis.images[0].to_rgba(-70.0)
     assert red > blue  # What is missed most.
-    texts = {x.get_position(): x.get_text() for x in axis.texts}
-    assert texts == {
-        (0, 0): "-30.0",
-        (1, 0): "+5.0",
-        (0, 1): "+0.0",
-        (1, 1): "-70.0",
+    texts = {
+        x.get_position(): (x.get_text(), x.get_color()) for x in axis.texts
     }
+    assert texts == {
+        (0, 0): ("-30.0", "black"),
+        (1, 0): ("+5.0", "black"),
+        (0, 1): ("+0.0", "black"),
+        (1, 1): ("-70.0", "white"),  # On a dark color.
+    }
+    assert axis.get_xlabel() == "Scale that is switched off"
     assert [x.get_text() for x in axis.get_xticklabels()] == ["3×3", "5×5"]
     assert [x.get_text() for x in axis.get_yticklabels()] == ["conv2", "all"]
     assert "80.0%" in axis.get_title()
@@ -79,6 +82,12 @@ def test_bars_of_the_calibration(drawn):
         [marks.get_xdata(), marks.get_ydata()], [[0.55, 0.95]] * 2
     )
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
+    handles, labels = above.get_legend_handles_labels()
+    named = dict(zip(labels, handles))
+    assert named["mean probability"] is marks and marks.get_color() == "k"
+    assert named["share that is right"] is above.containers[0]
+    assert above.get_ylim() == (0, 1)
+    assert below.get_xlabel() == "Probability of the predicted class"
     # (2 * 0.45 + 0.45) / 3
     assert "45.0%" in above.get_title()
 

@@ -299,10 +299,18 @@ def test_groups_are_merged_up_to_so_many_channels(
     assert_same_calls(other, layer, image(1, 5, 6, channels))
 
 
-@pytest.mark.parametrize("fewest, groups", [(8, 2), (16, 1)])
-def test_a_psa_has_groups_of_so_many_channels(fewest, groups):
+@pytest.mark.parametrize(
+    "size, fewest, groups",
+    [
+        (3, 8, 2),
+        (3, 16, 1),
+        (5, 8, 2),
+        (5, 16, 4),  # ONNX gets depthwise convolutions.
+    ],
+)
+def test_a_psa_has_groups_of_so_many_channels(size, fewest, groups):
     inputs = keras.Input((8, 8, 16))
-    x = PSA(16, (3, 5), (1, 4), reduction=4, name="psa")(inputs)
+    x = PSA(16, (3, size), (1, 4), reduction=4, name="psa")(inputs)
     model = keras.Model(inputs, layers.BatchNormalization()(x))
     within = keras.Model(inputs, model(inputs))  # In a model in it too.
     for each, find in (

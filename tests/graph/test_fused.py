@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from keras_epsanet.graph import fused
 from keras_epsanet.graph.fused import FusedModel, FusedPSA
 from keras_epsanet.layers import PSA
 
@@ -98,3 +99,33 @@ def test_features_are_scaled_and_shifted_by_channel(data_format):
         ops.convert_to_numpy(attention),
         atol=1e-6,
     )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="needs tf2onnx alone"
+)
+@pytest.mark.parametrize("lanes, depthwise", [(8, 0), (16, 2)])
+def test_onnx_gets_depthwise_convolutions_with_avx512(
+    monkeypatch, tmp_path, lanes, depthwise
+):
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(fused, "vector_lanes", lambda: lanes)
+    image = keras.Input((6, 6, 8), batch_size=2)
+    # Of two outputs for each of its groups of two channels.
+    x = PSA(16, (3, 5), (1, 4), reduction=2)(image)
+    model = FusedModel(image, x)
+    path = str(tmp_path / "model.onnx")
+    images = np.random.default_rng(0).normal(size=(2, 6, 6, 8)).astype("f")
+    expected = model.predict(images, verbose=0)
+    model.export(path, format="onnx", verbose=False)
+    groups = [
+        attribute.i
+        for node in onnx.load(path).graph.node
+        for attribute in node.attribute
+        if node.op_type == "Conv" and attribute.name == "group"
+    ]
+    assert groups.count(8) == depthwise
+    session = onnxruntime.InferenceSession(path)
+    found = session.run(None, {session.get_inputs()[0].name: images})[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)

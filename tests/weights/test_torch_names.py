@@ -77,6 +77,9 @@ def test_a_prefix_of_the_layers_does_not_matter(tiny, tiny_state, tmp_path):
         np.testing.assert_array_equal(weight, expected)
     written = state_of(left, tmp_path / "left.safetensors")
     assert b'{"format":"pt"}' in (tmp_path / "left.safetensors").read_bytes()
+    (tmp_path / "other").touch()  # Who may read this may read the weights.
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
     assert written.keys() == tiny_state.keys()
     for key, array in tiny_state.items():
         np.testing.assert_array_equal(written[key], array, err_msg=key)
