@@ -268,6 +268,7 @@ OTHERS = {
     "kernel_sizes": (3, 3, 7),
     "groups": (1, 1, 4),
     "reduction": 2,
+    "layout": "channels_first",
     "expansion": 3,
     "freeze_stages": 0,
     "image_shape": (None, None, 6),
