@@ -140,6 +140,7 @@ def test_code_of_the_page_on_convolutions_runs(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     shorter = [
         ("Small()", "Small(input_shape=(32, 32, 3))"),
+        ('"auto")', '"auto", input_shape=(32, 32, 3))'),
         ("(224, 224, 3), batch_size=16", "(32, 32, 3), seconds=0.01"),
     ]
     run("docs/convolution.md", {}, shorter)

@@ -1,12 +1,14 @@
-"""Chooses the forms of a model's grouped convolutions by measurement."""
+"""Chooses how a model's convolutions are computed by measurement."""
 
 import dataclasses
 import os
 
 import keras
 
-from keras_epsanet.graph import form_file
+from keras_epsanet.graph import form_file, layout_timing
 from keras_epsanet.ops import form_timing, forms
+from keras_epsanet.ops.layouts import Pyramid
+from keras_epsanet.ops.processor import gpu_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,21 +21,27 @@ class Tuning:
             `Forms`, that is the rows and columns of the tiles, and the
             ratios of the times to those of the default form, forward and in
             a training step.
+        layouts: Dictionary of a triple for each pyramid, in words: the
+            layout, and the ratios to the times in the layout of the inputs.
     """
 
     machine: str
     forms: dict
+    layouts: dict = dataclasses.field(default_factory=dict)
 
     def __str__(self):
-        lines = [_line(name, *row) for name, row in self.forms.items()]
+        rows = {**self.forms, **self.layouts}
+        lines = [_line(name, *row) for name, row in rows.items()]
         return "\n".join([self.machine, *lines])
 
 
 def _line(name, chosen, forward, step):
-    outputs, gradient = ["×".join(map(str, tile)) for tile in chosen]
+    if not isinstance(chosen, str):
+        outputs, gradient = ["×".join(map(str, tile)) for tile in chosen]
+        chosen = f"tiles {outputs}, kernel's gradient {gradient}"
     return (
-        f"{name}: tiles {outputs}, kernel's gradient {gradient}; "
-        f"{forward:.2f} of the time forward, {step:.2f} in training"
+        f"{name}: {chosen}; {forward:.2f} of the time forward, "
+        f"{step:.2f} in training"
     )
 
 
@@ -53,8 +61,9 @@ def autotune(
     second call only reads it, also in another process, and takes the same
     forms: give a `file` of your own to have them wherever that file is.
 
-    On PyTorch and on GPUs the framework itself chooses, and there is nothing
-    to time.
+    On a GPU the framework itself chooses the form. There the two layouts are
+    timed for every distinct `PSA` or `SPC` with `layout="auto"`, which takes
+    the faster one from now on. On PyTorch on a CPU there is nothing to time.
 
     Args:
         model: `keras.Model` with one input, functional or not.
@@ -63,7 +72,7 @@ def autotune(
             that of the model.
         batch_size: Positive integer, number of images in a batch.
         seconds: Positive float, the most time for one convolution, without
-            what it takes to compile its forms.
+            what it takes to compile its forms; for one pyramid on a GPU.
         file: Path of the file, which need not exist; `None` is `forms.json`
             in Keras' cache.
         verbose: 1 prints each convolution once it is measured, 0 nothing.
@@ -98,14 +107,23 @@ def autotune(
     known = form_file.read(path)
     image_shape = _image_shape(model, input_shape)
     asked = _convolutions_of(model, (batch_size, *image_shape))
+    on_gpu = gpu_name() is not None
+    jit = on_gpu and bool(model.jit_compile)
     tuning = {}
     chosen = {}
     for problem, before in asked.items():
-        name = form_file.describe(problem, batch_size)
+        if isinstance(problem, Pyramid) != on_gpu:
+            continue
+        name = form_file.describe(problem, batch_size, jit)
         if name not in known:
-            known[name] = form_timing.fastest(
-                problem, before, batch_size, seconds
-            )
+            if on_gpu:
+                known[name] = layout_timing.fastest_layout(
+                    problem, batch_size, seconds, jit
+                )
+            else:
+                known[name] = form_timing.fastest(
+                    problem, before, batch_size, seconds
+                )
             form_file.write(path, {name: known[name]})
             if verbose:
                 print(_line(name, *known[name]), flush=True)
@@ -115,7 +133,8 @@ def autotune(
     # What was compiled before has other forms.
     model.train_function = model.test_function = None
     model.predict_function = None
-    return Tuning(form_file.machine(), tuning)
+    results = ({}, tuning) if on_gpu else (tuning, {})
+    return Tuning(form_file.machine(), *results)
 
 
 class _Call(keras.Operation):

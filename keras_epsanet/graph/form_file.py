@@ -1,4 +1,4 @@
-"""The file that keeps which forms were the fastest on which machine."""
+"""The file that keeps what was the fastest on which machine."""
 
 import json
 import os
@@ -8,7 +8,9 @@ import keras
 from keras_epsanet import storage
 from keras_epsanet.atomic import write_file
 from keras_epsanet.ops.forms import Forms
+from keras_epsanet.ops.layouts import LAYOUTS, Pyramid
 from keras_epsanet.ops.processor import (
+    gpu_name,
     processor_name,
     threads,
     vector_lanes,
@@ -22,7 +24,10 @@ def default_path():
 
 
 def machine():
-    """Returns what a measurement holds for: processor, threads, versions."""
+    """Returns what a measurement holds for: processor, threads, versions.
+
+    Of a GPU its name instead of processor and threads.
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow
@@ -34,16 +39,30 @@ def machine():
         import jax
 
         version = jax.__version__
+    elif backend == "torch" and gpu_name():
+        import torch
+
+        version = torch.__version__
     else:
         version = ""
+    if gpu_name():
+        return f"{gpu_name()}, {backend} {version}"
     return (
         f"{processor_name()}, {vector_lanes()} lanes, "
         f"{threads(backend)} threads, {backend} {version}"
     )
 
 
-def describe(problem, batch_size):
-    """Returns a convolution in words, the key of what was measured of it."""
+def describe(problem, batch_size, jit=False):
+    """Returns what was measured in words, its key in the file.
+
+    Args:
+        problem: `forms.Problem` or `layouts.Pyramid`.
+        batch_size: Integer.
+        jit: Whether a pyramid was compiled.
+    """
+    if isinstance(problem, Pyramid):
+        return _describe_pyramid(problem, batch_size, jit)
     height, width, channels, filters = problem.kernel_shape
     rows, columns = problem.output_sizes
     strides = "×".join(map(str, problem.strides))
@@ -54,6 +73,23 @@ def describe(problem, batch_size):
     )
 
 
+def _describe_pyramid(problem, batch_size, jit):
+    def listed(numbers):
+        return "×".join(map(str, numbers))
+
+    branches = ", ".join(
+        f"{size}×{size} of {groups} groups"
+        for size, groups in zip(problem.kernel_sizes, problem.groups)
+    )
+    return (
+        f"{branches}, strides {listed(problem.strides)}, "
+        f"{listed(problem.input_shape)} {problem.data_format} "
+        f"to {problem.filters} channels, "
+        f"{'split input, ' if problem.split_input else ''}"
+        f"batch {batch_size}, {problem.dtype}{', compiled' if jit else ''}"
+    )
+
+
 def read(path):
     """Returns what a file holds for this machine.
 
@@ -61,8 +97,8 @@ def read(path):
         path: Path of the file; an empty result if it does not exist.
 
     Returns:
-        Dictionary of triples by convolution: `Forms`, and the ratios of the
-        times, forward and in a training step.
+        Dictionary of triples by what `describe` returns: `Forms` or a
+        layout, and the ratios of the times, forward and in a training step.
 
     Raises:
         ValueError: If it is no such file.
@@ -92,8 +128,8 @@ def write(path, entries):
     content = _load(path)
     storage.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     content.setdefault(machine(), {}).update(
-        (name, {**forms._asdict(), "forward": forward, "step": step})
-        for name, (forms, forward, step) in entries.items()
+        (name, {**_fields(chosen), "forward": forward, "step": step})
+        for name, (chosen, forward, step) in entries.items()
     )
     write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
@@ -105,9 +141,23 @@ def _load(path):
         return json.load(file)
 
 
-def _parse(outputs, kernel_gradient, forward, step):
+def _fields(chosen):
+    if isinstance(chosen, Forms):
+        return chosen._asdict()
+    return {"layout": chosen}
+
+
+def _parse(forward, step, **fields):
+    return _parse_fields(**fields), float(forward), float(step)
+
+
+def _parse_fields(outputs=(), kernel_gradient=(), layout=None):
+    if layout is not None:
+        if layout not in LAYOUTS:
+            raise ValueError(f"no layout: {layout}")
+        return layout
     tiles = outputs, kernel_gradient
     for tile in tiles:
         if len(tile) != 2 or any(n not in (1, 2, 4) for n in tile):
             raise ValueError(f"no tile: {tile}")
-    return Forms(*map(tuple, tiles)), float(forward), float(step)
+    return Forms(*map(tuple, tiles))

@@ -148,6 +148,7 @@ def _pyramid(frame, psa):
         "groups": psa.groups,
         "reduction": psa.reduction,
         "split_input": psa.split_input,
+        **({} if psa.layout is None else {"layout": psa.layout}),
     }
 
 

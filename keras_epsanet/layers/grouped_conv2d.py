@@ -39,6 +39,11 @@ class GroupedConv2D(keras.layers.Conv2D):
         **kwargs: Further arguments of `keras.layers.Conv2D`, without
             `padding` and `dilation_rate`.
 
+    Call arguments:
+        inputs: Tensor of the input shape.
+        layout: `"channels_last"` or `"channels_first"`, in which the inputs
+            come and the convolution is computed; `None` is `data_format`.
+
     Input shape:
         `(N, H, W, C)`, channels-first `(N, C, H, W)`.
 
@@ -108,23 +113,31 @@ class GroupedConv2D(keras.layers.Conv2D):
             ndim=4, axes=self.input_spec.axes
         )
 
-    def call(self, inputs):
-        is_last = self.data_format == "channels_last"
-        if not self.use_bias or (self.groups == 1 and is_last):
+    def call(self, inputs, layout=None):
+        is_last = (layout or self.data_format) == "channels_last"
+        plain = not self.use_bias or (self.groups == 1 and is_last)
+        if layout is None and plain:
             return super().call(inputs)
-        outputs = self.convolution_op(inputs, self.kernel)
-        shape = [1, 1, 1, -1] if is_last else [1, -1, 1, 1]
-        # TensorFlow merges an addition into the convolution, which without
-        # oneDNN fails for groups, and Keras adds a bias to the columns where
-        # there are as many as channels. Both leave a subtraction alone.
-        outputs = outputs - ops.reshape(-self.bias, shape)
+        outputs = self.convolution_op(inputs, self.kernel, layout)
+        if self.use_bias:
+            shape = [1, 1, 1, -1] if is_last else [1, -1, 1, 1]
+            # TensorFlow merges an addition into the convolution, which
+            # without oneDNN fails for groups, and Keras adds a bias to the
+            # columns where there are as many as channels. Both leave a
+            # subtraction alone.
+            outputs = outputs - ops.reshape(-self.bias, shape)
         if self.activation is None:
             return outputs
         return self.activation(outputs)
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs, kernel, layout=None):
         return grouped_convolution(
-            inputs, kernel, self.strides, self.groups, self.data_format
+            inputs,
+            kernel,
+            self.strides,
+            self.groups,
+            layout or self.data_format,
+            native=layout is not None,
         )
 
     def compute_output_shape(self, input_shape):

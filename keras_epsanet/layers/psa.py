@@ -34,6 +34,7 @@ class PSA(CompositeLayer):
             channels (equation 4 as printed) instead of all.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
+        layout: Layout in which the convolutions are computed, as in `SPC`.
         **kwargs: `kernel_initializer`, `kernel_regularizer` and
             `kernel_constraint` of all convolutions and of `SEWeight`, as in
             `GroupedConv2D`, and the arguments of `keras.layers.Layer`.
@@ -73,6 +74,7 @@ class PSA(CompositeLayer):
         reduction=16,
         split_input=False,
         data_format=None,
+        layout=None,
         **kwargs,
     ):
         _refuse_convolution(kernel_sizes, kwargs)
@@ -93,6 +95,7 @@ class PSA(CompositeLayer):
             strides=self.strides,
             split_input=split_input,
             data_format=data_format,
+            layout=layout,
             **self.kernel_arguments(0),
         )
         self.se = self.make_sublayer(
@@ -103,6 +106,7 @@ class PSA(CompositeLayer):
             **self.kernel_arguments(1),
         )
         self.data_format = self.spc.data_format
+        self.layout = self.spc.layout
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape):
@@ -193,6 +197,8 @@ class PSA(CompositeLayer):
                 "data_format": self.data_format,
             }
         )
+        if self.layout is not None:
+            config["layout"] = self.layout
         return config
 
 

@@ -14,6 +14,7 @@ from keras_epsanet.integers import (
 )
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.grouped_conv2d import GroupedConv2D
+from keras_epsanet.ops import layouts
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -40,6 +41,11 @@ class SPC(CompositeLayer):
             channels instead of all.
         data_format: `"channels_last"` or `"channels_first"`; `None` means
             `keras.config.image_data_format()`.
+        layout: `"channels_last"` or `"channels_first"`, in which the
+            convolutions are computed whatever the inputs have, which are
+            transposed once, as the outputs are. `"auto"` is what
+            `keras_epsanet.autotune` found faster on this GPU, otherwise as
+            `None`. `None` leaves the inputs as they are.
         **kwargs: `kernel_initializer`, `kernel_regularizer` and
             `kernel_constraint` of each convolution, as in `GroupedConv2D`,
             and the arguments of `keras.layers.Layer`.
@@ -55,9 +61,9 @@ class SPC(CompositeLayer):
         ValueError: If `filters` is not divisible by the number of branches,
             a kernel size is even or not positive, `groups` has another
             length than `kernel_sizes`, a number of groups does not divide
-            the input or output channels of its branch, or the input
-            channels are unknown or, with `split_input=True`, not divisible
-            by the number of branches.
+            the input or output channels of its branch, the input channels
+            are unknown or, with `split_input=True`, not divisible by the
+            number of branches, or `layout` is another word.
 
     Example:
 
@@ -77,6 +83,7 @@ class SPC(CompositeLayer):
         strides=1,
         split_input=False,
         data_format=None,
+        layout=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -86,6 +93,7 @@ class SPC(CompositeLayer):
         self.filters = int(filters)
         self.strides = python_integers(strides)
         self.split_input = split_input
+        self.layout = layouts.check(layout)
         self.convolutions = [
             self.make_sublayer(
                 GroupedConv2D,
@@ -152,16 +160,34 @@ class SPC(CompositeLayer):
             )
         for convolution in self.convolutions:
             convolution.build(branch_shape)
+        if self.layout is not None:
+            axes = {self._channel_axis: input_shape[self._channel_axis]}
+            self.input_spec = keras.layers.InputSpec(ndim=4, axes=axes)
+            # Their channels may come on the other axis.
+            for convolution in self.convolutions:
+                convolution.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, inputs):
+        layout = self.layout
+        if layout == "auto":
+            layout = layouts.find(self, inputs.shape)
+        if layout is None:
+            return self._convolve(inputs, self._channel_axis)
+        axis = -1 if layout == "channels_last" else 1
+        inputs = layouts.rearrange(inputs, self.data_format, layout)
+        features = self._convolve(inputs, axis, layout=layout)
+        return layouts.rearrange(features, layout, self.data_format)
+
+    def _convolve(self, inputs, axis, **arguments):
+        parts = [inputs] * len(self.kernel_sizes)
         if self.split_input:
-            scales = len(self.kernel_sizes)
-            parts = ops.split(inputs, scales, axis=self._channel_axis)
-        else:
-            parts = [inputs] * len(self.kernel_sizes)
+            parts = ops.split(inputs, len(parts), axis=axis)
         # Equation 4, then equation 5.
-        features = [conv(x) for conv, x in zip(self.convolutions, parts)]
-        return ops.concatenate(features, axis=self._channel_axis)
+        features = [
+            convolution(part, **arguments)
+            for convolution, part in zip(self.convolutions, parts)
+        ]
+        return ops.concatenate(features, axis=axis)
 
     def compute_output_shape(self, input_shape):
         branch_shape = self._branch_shape(input_shape)
@@ -197,6 +223,8 @@ class SPC(CompositeLayer):
                 "data_format": self.data_format,
             }
         )
+        if self.layout is not None:
+            config["layout"] = self.layout
         return config
 
 

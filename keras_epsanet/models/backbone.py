@@ -28,7 +28,7 @@ class EPSANetBackbone(ResNetBackbone):
     Args:
         stackwise_num_blocks, stackwise_num_filters: As in `EPSANet`.
         kernel_sizes, groups, reduction, split_input: As there.
-        synchronized, expansion: As there.
+        synchronized, layout, expansion: As there.
         norm_eval, freeze_stages, weights, image_shape, input_tensor: As in
             `ResNetBackbone`.
         data_format, dtype, prefix, name, trainable, **kwargs: As there.
@@ -64,6 +64,7 @@ class EPSANetBackbone(ResNetBackbone):
         split_input=False,
         synchronized=False,
         *,
+        layout=None,
         expansion=4,
         norm_eval=False,
         freeze_stages=0,
@@ -83,7 +84,9 @@ class EPSANetBackbone(ResNetBackbone):
         super().__init__(
             stackwise_num_blocks,
             stackwise_num_filters,
-            pyramid_attention(kernel_sizes, groups, reduction, split_input),
+            pyramid_attention(
+                kernel_sizes, groups, reduction, split_input, layout
+            ),
             synchronized,
             expansion=expansion,
             norm_eval=norm_eval,
@@ -106,6 +109,8 @@ class EPSANetBackbone(ResNetBackbone):
             "reduction": python_integers(reduction),
             "split_input": split_input,
         }
+        if layout is not None:
+            self._pyramid["layout"] = layout
 
     @classmethod
     def from_variant(

@@ -21,6 +21,7 @@ def EPSANet(
     split_input=False,
     synchronized=False,
     *,
+    layout=None,
     expansion=4,
     norm_eval=False,
     include_top=True,
@@ -50,6 +51,8 @@ def EPSANet(
             (equation 4 as printed).
         synchronized: Whether BatchNorm takes its statistics over all
             replicas (TensorFlow only).
+        layout: Layout in which the convolutions of the PSA modules are
+            computed, as in `PSA`.
         expansion: Integer, output channels of a block per channel of its
             PSA module.
         norm_eval: Whether BatchNorm uses its moving statistics in training
@@ -97,7 +100,7 @@ def EPSANet(
     return ResNet(
         stackwise_num_blocks,
         stackwise_num_filters,
-        pyramid_attention(kernel_sizes, groups, reduction, split_input),
+        pyramid_attention(kernel_sizes, groups, reduction, split_input, layout),
         synchronized,
         expansion=expansion,
         norm_eval=norm_eval,
@@ -116,11 +119,13 @@ def EPSANet(
     )
 
 
-def pyramid_attention(kernel_sizes, groups, reduction=16, split_input=False):
+def pyramid_attention(
+    kernel_sizes, groups, reduction=16, split_input=False, layout=None
+):
     """Returns what `ResNet(attention=…)` takes for PSA with these arguments.
 
     Args:
-        kernel_sizes, groups, reduction, split_input: As in `EPSANet`.
+        kernel_sizes, groups, reduction, split_input, layout: As in `EPSANet`.
     """
 
     def make(place):
@@ -130,6 +135,7 @@ def pyramid_attention(kernel_sizes, groups, reduction=16, split_input=False):
             groups,
             reduction=reduction,
             split_input=split_input,
+            layout=layout,
         )
 
     return NamedSlot(make, "convolution", name="psa")

@@ -7,11 +7,12 @@ import numpy as np
 
 from keras_epsanet.ops import forms
 from keras_epsanet.ops.grouped_conv import grouped_convolution
+from keras_epsanet.ops.steps import compile_steps
 
 # Rounds of all forms: fewer would let a pause of the machine decide.
 _FEWEST = 3
 # What gains less stays as it was, so that chance changes nothing.
-_LEAST_GAIN = 0.98
+LEAST_GAIN = 0.98
 
 
 def fastest(problem, before, batch_size, seconds):
@@ -51,15 +52,20 @@ def _choose(problem, all_forms, before, which, batch_size, seconds):
             run()
             run()
         runs.append(run)
-    times = dict(zip(all_forms, _least_times(runs, seconds)))
+    times = dict(zip(all_forms, least_times(runs, seconds)))
     best = min(all_forms, key=times.get)
-    if times[best] > _LEAST_GAIN * times[before]:
+    if times[best] > LEAST_GAIN * times[before]:
         best = before
     return best, times[best] / times[before]
 
 
-def _least_times(runs, seconds):
-    """The least time of each: what else the machine does only adds to it."""
+def least_times(runs, seconds):
+    """Returns the least time of each: what else runs only adds to it.
+
+    Args:
+        runs: Functions that take turns.
+        seconds: Float, the most time for all of them but for three turns.
+    """
     times = []
     end = time.perf_counter() + seconds
     while len(times) < _FEWEST or time.perf_counter() < end:
@@ -88,11 +94,6 @@ def _operands(problem, batch_size):
 
 
 def _compile(problem, image, kernel, upstream):
-    if keras.backend.backend() == "tensorflow":
-        from keras_epsanet.ops.steps_tensorflow import compile_steps
-    else:
-        from keras_epsanet.ops.steps_jax import compile_steps
-
     def convolve(image, kernel):
         return grouped_convolution(
             image, kernel, problem.strides, problem.groups, "channels_last"

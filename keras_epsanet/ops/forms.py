@@ -69,7 +69,8 @@ def choose(forms):
     """Takes these forms from now on, where a convolution is traced.
 
     Args:
-        forms: Dictionary of a `Forms` for each `Problem`.
+        forms: Dictionary of a `Forms` for each `Problem`, of a layout for
+            each `layouts.Pyramid`.
     """
     _chosen.update(forms)
 
@@ -121,10 +122,15 @@ def find(kernel, strides, groups, output_sizes, lanes):
         tuple(n if isinstance(n, int) else None for n in output_sizes),
         keras.backend.standardize_dtype(kernel.dtype),
     )
-    forms = _chosen.get(problem) or _of_table(problem, lanes)
+    return look_up(problem, _of_table(problem, lanes))
+
+
+def look_up(problem, default):
+    """Returns what was chosen for a problem of any kind, or the default."""
+    found = _chosen.get(problem, default)
     if _asked is not None:
-        _asked[problem] = forms
-    return forms
+        _asked[problem] = found
+    return found
 
 
 def _of_table(problem, lanes):

@@ -1,12 +1,16 @@
 """Grouped convolution, by each backend in its fastest exact form."""
 
+import functools
+
 import keras
 from keras import ops
 
 from keras_epsanet.ops import depthwise
 
 
-def grouped_convolution(inputs, kernel, strides, groups, data_format):
+def grouped_convolution(
+    inputs, kernel, strides, groups, data_format, native=False
+):
     """Grouped 2D convolution, padded by half of the kernel on every side.
 
     Args:
@@ -16,6 +20,8 @@ def grouped_convolution(inputs, kernel, strides, groups, data_format):
         strides: Pair of integers, in pixels.
         groups: Integer, number of groups.
         data_format: `"channels_last"` or `"channels_first"`.
+        native: Whether TensorFlow on a GPU computes channels-first inputs as
+            they are, where it would transpose them otherwise.
 
     Returns:
         Tensor `(N, H', W', filters)`, channels-first `(N, filters, H', W')`.
@@ -31,6 +37,9 @@ def grouped_convolution(inputs, kernel, strides, groups, data_format):
         from keras_epsanet.ops.grouped_conv_tensorflow import (
             convolve_tensorflow as convolve,
         )
+
+        if native:
+            convolve = functools.partial(convolve, native=True)
     elif backend == "jax":
         from keras_epsanet.ops.grouped_conv_jax import (
             convolve_jax as convolve,

@@ -10,20 +10,13 @@ from keras_epsanet.ops.pixel_tiles import PixelTiles
 from keras_epsanet.ops.processor import vector_lanes
 
 
-def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
+def convolve_tensorflow(
+    inputs, kernel, strides, groups, data_format, native=False
+):
     """As `grouped_convolution`, of a kernel that fits the inputs."""
     kernel = tf.convert_to_tensor(kernel)  # For `tf.custom_gradient`.
     if data_format == "channels_first":
-        # TensorFlow has no channels-first convolutions for every type on a
-        # CPU, and a GPU's layout pass removes the transpositions it can.
-        outputs = convolve_tensorflow(
-            tf.transpose(inputs, (0, 2, 3, 1)),
-            kernel,
-            strides,
-            groups,
-            "channels_last",
-        )
-        return tf.transpose(outputs, (0, 3, 1, 2))
+        return _convolve_channels_first(inputs, kernel, strides, groups, native)
     pointwise = tuple(kernel.shape[:2]) == (1, 1)
     accelerated = _has_accelerator()
     if pointwise and tuple(strides) != (1, 1) and not accelerated:
@@ -61,6 +54,24 @@ def convolve_tensorflow(inputs, kernel, strides, groups, data_format):
     known = [n if isinstance(n, int) else None for n in sizes]
     outputs.set_shape((None, *known, None))
     return outputs
+
+
+def _convolve_channels_first(inputs, kernel, strides, groups, native):
+    if native and _has_accelerator():
+        pads = [(size // 2, size // 2) for size in kernel.shape[:2]]
+        return tf.nn.conv2d(
+            inputs, kernel, strides, [(0, 0), (0, 0), *pads], data_format="NCHW"
+        )
+    # TensorFlow has no channels-first convolutions for every type on a CPU,
+    # and a GPU's layout pass removes the transpositions it can.
+    outputs = convolve_tensorflow(
+        tf.transpose(inputs, (0, 2, 3, 1)),
+        kernel,
+        strides,
+        groups,
+        "channels_last",
+    )
+    return tf.transpose(outputs, (0, 3, 1, 2))
 
 
 def _pad(inputs, kernel, strides, output_sizes):

@@ -1,7 +1,9 @@
-"""What the CPU of this machine is called and how long its vectors are."""
+"""What the processors of this machine are called, and a CPU's vectors."""
 
 import os
 import platform
+
+import keras
 
 
 def processor_name():
@@ -14,6 +16,29 @@ def processor_name():
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def gpu_name():
+    """Returns the name of the GPU that the backend computes on, or `None`."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        for device in tf.config.get_visible_devices("GPU"):
+            details = tf.config.experimental.get_device_details(device)
+            return details.get("device_name", "GPU")
+    elif backend == "jax":
+        import jax
+
+        if jax.default_backend() == "gpu":
+            return jax.devices()[0].device_kind
+    else:
+        import torch
+
+        device = keras.ops.zeros(()).device
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
+    return None
 
 
 def threads(backend):

@@ -1,24 +1,24 @@
-"""A convolution compiled on JAX, to be timed."""
+"""A function of images and weights compiled on JAX, to be timed."""
 
 import jax
 
 
-def compile_steps(convolve, image, kernel, upstream):
+def compile_steps(function, images, weights, upstream):
     """Returns functions that compute and wait: forward, and with gradients.
 
     Args:
-        convolve: Function of an image and a kernel.
-        image, kernel, upstream: Arrays; the last is the gradient of the
-            outputs.
+        function: Function of images and weights, such as a convolution.
+        images, upstream: Arrays; the last is the gradient of the outputs.
+        weights: Array, or list of them.
     """
-    image, kernel, upstream = map(jax.device_put, (image, kernel, upstream))
+    images, weights, upstream = jax.device_put((images, weights, upstream))
 
     @jax.jit
-    def gradients(image, kernel, upstream):
-        return jax.vjp(convolve, image, kernel)[1](upstream)
+    def gradients(images, weights, upstream):
+        return jax.vjp(function, images, weights)[1](upstream)
 
-    forward = jax.jit(convolve)
+    forward = jax.jit(function)
     return (
-        lambda: jax.block_until_ready(forward(image, kernel)),
-        lambda: jax.block_until_ready(gradients(image, kernel, upstream)),
+        lambda: jax.block_until_ready(forward(images, weights)),
+        lambda: jax.block_until_ready(gradients(images, weights, upstream)),
     )

@@ -70,6 +70,50 @@ def test_different_convolutions_of_all_modules_are_found(script, monkeypatch):
     ]
 
 
+def test_different_modules_are_found_and_both_layouts_run(script, monkeypatch):
+    layout = script("layout")
+    config = {
+        "stackwise_num_blocks": (2, 1),
+        "stackwise_num_filters": (16, 32),
+        "kernel_sizes": (3, 5),
+        "groups": (1, 4),
+        "reduction": 4,
+    }
+    monkeypatch.setitem(layout.MODEL_CONFIGS, "small", config)
+    modules = layout.find_modules("small", 32)
+    assert [
+        (size, config["filters"], config["strides"]) for size, config in modules
+    ] == [((8, 8, 16), 16, 1), ((8, 8, 32), 32, 2)]
+    size, config = modules[1]
+    runs = [
+        layout.build_runs(config, name, (2, *size), "bfloat16", False)
+        for name in layout.LAYOUTS
+    ]
+    for forward, gradients in runs:
+        assert tuple(forward().shape) == (2, 4, 4, 32)
+        # Images, two kernels, and two kernels and biases of SEWeight.
+        assert len(keras.tree.flatten(gradients())) == 7
+    monkeypatch.setattr(layout, "gpu_name", lambda: None)
+    assert layout.megabytes(runs[0][0]) is None
+    assert layout.in_words([1, 3, 2, 5, 4]) == "3.00 (2.00–4.00)"
+
+
+def test_layouts_are_compiled_as_keras_has_it(script, monkeypatch):
+    layout = script("layout")
+    backend = keras.backend.backend()
+    for name, expected in ((None, False), ("GPU", backend == "tensorflow")):
+        monkeypatch.setattr(layout, "gpu_name", lambda name=name: name)
+        if backend == "jax":
+            expected = True
+        assert layout.resolve_jit(None) == expected
+        assert layout.resolve_jit(True)
+    if backend == "jax":
+        with pytest.raises(SystemExit, match="JAX always compiles"):
+            layout.resolve_jit(False)
+    else:
+        assert layout.resolve_jit(False) is False
+
+
 def test_methods_have_their_median_after_a_first_run(script, clock):
     explanations = script("explanations")
     clock.set(explanations)

@@ -48,6 +48,17 @@ def test_convolution(options, columns):
 
 
 @pytest.mark.large
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_layout(dtype):
+    lines = run("layout.py", *SMALL, "--dtype", dtype)
+    # One in the first stage, two in each of the others.
+    assert len(lines) == 2 + 7
+    for line in lines[2:]:
+        ratio = r"[\d.]+ \([\d.]+–[\d.]+\) +"
+        assert re.search(rf"[12]  {ratio}{ratio}[-\d]+, [-\d]+$", line), line
+
+
+@pytest.mark.large
 def test_layers():
     lines = run("layers.py", *SMALL)
     shares = [float(re.search(r"([\d.]+)%", x)[1]) for x in lines[2:]]

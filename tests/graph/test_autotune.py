@@ -129,6 +129,91 @@ def test_mixed_precision_is_timed_as_it_computes(tmp_path, timed):
     assert {x[0].dtype for x in timed} == {"bfloat16"}
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU that is none, on which channels_first is faster."""
+    calls = []
+
+    def fastest_layout(problem, batch_size, seconds, jit):
+        calls.append((problem, batch_size, seconds, jit))
+        return "channels_first", 0.5, 0.75
+
+    for place in (module, module.form_file):
+        monkeypatch.setattr(place, "gpu_name", lambda: "Some GPU")
+    monkeypatch.setattr(module.layout_timing, "fastest_layout", fastest_layout)
+    yield calls
+    forms.forget()
+
+
+def make_pyramids(layout, shape=(16, 16, 8)):
+    """Two modules of one shape and one of another."""
+    x = inputs = keras.Input(shape)
+    for filters in (8, 8, 16):
+        x = keras_epsanet.layers.PSA(
+            filters, (3, 5), groups=(1, 4), reduction=2, layout=layout
+        )(x)
+    return keras.Model(inputs, x)
+
+
+def layouts_asked(model, images):
+    with forms.asked_for() as asked:
+        outputs = model(images)
+    found = {p: x for p, x in asked.items() if isinstance(p, module.Pyramid)}
+    return keras.ops.convert_to_numpy(outputs), found
+
+
+def test_on_a_gpu_each_distinct_pyramid_is_timed_once_and_kept(
+    tmp_path, gpu, timed
+):
+    path = tmp_path / "forms.json"
+    model = make_pyramids("auto", (None, None, 8))
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 8))
+    expected, asked = layouts_asked(model, images)
+    assert set(asked.values()) == {None}
+    tuning = keras_epsanet.autotune(
+        model, (16, 16, 8), batch_size=2, seconds=0.5, file=path, verbose=0
+    )
+    assert [call[0] for call in gpu] == list(asked) and len(gpu) == 2
+    assert {call[1:] for call in gpu} == {(2, 0.5, bool(model.jit_compile))}
+    assert not timed and not tuning.forms
+    rows = list(tuning.layouts.values())
+    assert rows == [("channels_first", 0.5, 0.75)] * 2
+    assert (
+        str(tuning)
+        .splitlines()[1]
+        .endswith(
+            ": channels_first; 0.50 of the time forward, 0.75 in training"
+        )
+    )
+    # The model computes in the other layout, and the same.
+    found, asked = layouts_asked(model, images)
+    assert set(asked.values()) == {"channels_first"}
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    gpu.clear()
+    assert (
+        keras_epsanet.autotune(model, (16, 16, 8), batch_size=2, file=path)
+        == tuning
+    )
+    assert not gpu
+
+
+def test_on_a_gpu_only_what_can_take_a_layout_is_timed(tmp_path, gpu):
+    for layout in (None, "channels_first"):
+        tuning = keras_epsanet.autotune(
+            make_pyramids(layout), file=tmp_path / "f.json"
+        )
+        assert not tuning.layouts and not tuning.forms and not gpu
+
+
+def test_on_a_cpu_no_layout_is_timed(tmp_path, timed, monkeypatch):
+    monkeypatch.setattr(module.layout_timing, "fastest_layout", None)
+    tuning = keras_epsanet.autotune(
+        make_pyramids("auto"), file=tmp_path / "f.json", verbose=0
+    )
+    assert not tuning.layouts
+    assert not any(isinstance(x[0], module.Pyramid) for x in timed)
+
+
 def test_models_that_have_nothing_to_choose_are_left_alone(tmp_path):
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))

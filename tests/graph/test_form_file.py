@@ -5,6 +5,7 @@ import pytest
 
 from keras_epsanet.graph import form_file
 from keras_epsanet.ops.forms import Forms, Problem
+from keras_epsanet.ops.layouts import Pyramid
 
 ENTRY = (Forms((2, 2), (1, 4)), 0.75, 1.0)
 
@@ -57,6 +58,45 @@ def test_a_convolution_is_described_by_all_that_it_depends_on():
     )
 
 
+PYRAMID = Pyramid(
+    (28, 27, 64),
+    32,
+    (3, 5),
+    (1, 4),
+    (2, 1),
+    False,
+    "channels_last",
+    "bfloat16",
+)
+
+
+def test_a_pyramid_is_described_by_all_that_its_time_depends_on():
+    name = form_file.describe(PYRAMID, 16)
+    assert name == (
+        "3×3 of 1 groups, 5×5 of 4 groups, strides 2×1, 28×27×64 "
+        "channels_last to 32 channels, batch 16, bfloat16"
+    )
+    assert form_file.describe(PYRAMID, 16, jit=True) == f"{name}, compiled"
+    split = form_file.describe(PYRAMID._replace(split_input=True), 16)
+    assert "channels, split input, batch" in split
+
+
+def test_layouts_are_written_and_read_by_the_name_of_the_gpu(
+    tmp_path, monkeypatch
+):
+    path = str(tmp_path / "forms.json")
+    form_file.write(path, {"a": ENTRY})
+    layout = ("channels_first", 0.5, 0.25)
+    with monkeypatch.context() as other:
+        other.setattr(form_file, "gpu_name", lambda: "Some GPU")
+        backend = keras.backend.backend()
+        assert form_file.machine().startswith(f"Some GPU, {backend} ")
+        assert form_file.machine()[-1].isalnum() or backend == "tensorflow"
+        form_file.write(path, {"b": layout})
+        assert form_file.read(path) == {"b": layout}
+    assert form_file.read(path) == {"a": ENTRY}
+
+
 def test_entries_in_a_storage_are_added_to(tmp_path):
     tf = pytest.importorskip("tensorflow")
     folder = f"ram://test_form_file/{tmp_path.name}"
@@ -80,6 +120,8 @@ def test_entries_in_a_storage_are_added_to(tmp_path):
         '"forward": 1, "step": 1}}}',
         '{"MACHINE": {"a": {"outputs": [1], "kernel_gradient": [1, 1], '
         '"forward": 1, "step": 1}}}',
+        '{"MACHINE": {"a": {"layout": "NCHW", "forward": 1, "step": 1}}}',
+        '{"MACHINE": {"a": {"layout": "channels_last", "forward": 1}}}',
     ],
 )
 def test_other_files_are_refused(tmp_path, content):

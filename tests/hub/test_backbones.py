@@ -79,6 +79,7 @@ def test_the_arguments_of_an_epsanet_are_found(randomize):
         "groups": (2, 1),
         "reduction": 8,
         "split_input": True,
+        "layout": "channels_first",
         "expansion": 2,
     }
     model = randomize(EPSANet(**arguments, input_shape=(None, None, 3)))

@@ -39,6 +39,7 @@ PYRAMID = {
     "strides": 2,
     "split_input": True,
     "data_format": "channels_first",
+    "layout": "channels_last",
 }
 
 # A value for every argument, none of them its default.

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_epsanet.layers import PSA
+from keras_epsanet.ops import forms, layouts
 
 GOLDEN = ["psa_small_w64_s1", "psa_small_w128_s2", "psa_large_w128_s1"]
 
@@ -327,3 +328,148 @@ def test_arguments_of_a_convolution_are_refused(arguments, received):
     message = f"place of a Conv2D without its kernel size.*: {received}$"
     with pytest.raises(ValueError, match=message):
         PSA(64, **arguments)
+
+
+# Layouts
+
+PYRAMID = {"kernel_sizes": (3, 5), "groups": (1, 4), "reduction": 2}
+
+
+def images_in(data_format, channels=8):
+    x = np.random.default_rng(0).standard_normal((2, 7, 6, channels))
+    x = x.astype("float32")
+    return x if data_format == "channels_last" else x.transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"strides": (2, 1), "split_input": True}]
+)
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_every_layout_computes_the_same(
+    value_and_gradients, data_format, layout, arguments, dtype
+):
+    arguments = {**PYRAMID, **arguments}
+    arguments |= {"dtype": dtype, "data_format": data_format}
+    x = images_in(data_format)
+    plain, other = PSA(16, **arguments), PSA(16, layout=layout, **arguments)
+    for layer in (plain, other):
+        layer.build(x.shape)
+    other.set_weights(plain.get_weights())
+    factors = np.random.default_rng(1).standard_normal(
+        plain.compute_output_shape(x.shape)
+    )
+    factors = factors.astype("float32")
+
+    def loss(y):
+        return ops.sum(ops.multiply(ops.cast(y, "float32"), factors))
+
+    y = [
+        ops.convert_to_numpy(ops.cast(z(x), "float32")) for z in (plain, other)
+    ]
+    found = [value_and_gradients(z, x, loss) for z in (plain, other)]
+    # Of bfloat16, which rounds to 8 bits.
+    limits = (1e-5, 1e-4) if dtype == "float32" else (0.02, 0.05)
+    np.testing.assert_allclose(*y, atol=limits[0] * np.abs(y[0]).max())
+    for one, two in zip(*[[z[1], *z[2]] for z in found]):
+        limit = limits[1] * max(np.abs(one).max(), 1)
+        np.testing.assert_allclose(two, one, atol=limit)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Data formats and shapes that convolutions are computed in."""
+    from keras_epsanet.layers import grouped_conv2d, spc
+
+    found = {"formats": [], "rearranged": []}
+    convolve = grouped_conv2d.grouped_convolution
+    rearrange = spc.layouts.rearrange
+
+    def convolve_seen(inputs, kernel, strides, groups, data_format, native):
+        found["formats"].append((data_format, native, tuple(inputs.shape)))
+        return convolve(inputs, kernel, strides, groups, data_format, native)
+
+    def rearrange_seen(images, source, target):
+        found["rearranged"].append((source, target))
+        return rearrange(images, source, target)
+
+    monkeypatch.setattr(grouped_conv2d, "grouped_convolution", convolve_seen)
+    monkeypatch.setattr(spc.layouts, "rearrange", rearrange_seen)
+    return found
+
+
+def test_inputs_and_outputs_are_transposed_once_for_all_convolutions(seen):
+    layer = PSA(16, layout="channels_first", **PYRAMID)
+    assert layer.spc.data_format == "channels_last"
+    assert layer(images_in("channels_last")).shape == (2, 7, 6, 16)
+    assert seen["formats"] == [("channels_first", True, (2, 8, 7, 6))] * 2
+    there = ("channels_last", "channels_first")
+    assert seen["rearranged"] == [there, there[::-1]]
+
+
+@pytest.mark.parametrize("layout", [None, "auto"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_without_a_layout_or_a_measurement_nothing_changes(
+    seen, data_format, layout
+):
+    x = images_in(data_format)
+    PSA(16, layout=layout, data_format=data_format, **PYRAMID)(x)
+    assert seen["formats"] == [(data_format, False, x.shape)] * 2
+    assert not seen["rearranged"]
+
+
+def test_auto_is_the_layout_that_was_chosen_for_the_size(seen):
+    layer = PSA(16, layout="auto", **PYRAMID)
+    x = images_in("channels_last")
+    with forms.asked_for() as asked:
+        layer(x)
+    problem = next(p for p in asked if isinstance(p, layouts.Pyramid))
+    seen["formats"].clear()
+    with forms.tried({problem: "channels_first"}):
+        layer(x)
+        layer(x[:, 1:])
+    assert [x[0] for x in seen["formats"]] == (
+        ["channels_first"] * 2 + ["channels_last"] * 2
+    )
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first", "auto"])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_layout_is_saved_and_takes_images_of_any_size(
+    tmp_path, data_format, layout
+):
+    x = images_in(data_format)
+    shape = [None if n in (7, 6) else n for n in x.shape[1:]]
+    inputs = keras.Input(shape)
+    arguments = {**PYRAMID, "data_format": data_format}
+    psa = PSA(16, layout=layout, **arguments)
+    model = keras.Model(inputs, psa(inputs))
+    model.save(tmp_path / "m.keras")
+    copy = keras.saving.load_model(tmp_path / "m.keras")
+    assert copy.layers[1].layout == copy.layers[1].spc.layout == layout
+    plain = PSA(16, **arguments)
+    plain.build(x.shape)
+    plain.set_weights(model.get_weights())
+    for images in (x, x[..., 1:]) if x.shape[-1] == 6 else (x, x[:, 1:]):
+        expected = ops.convert_to_numpy(plain(images))
+        for one in (model, copy):
+            found = one.predict(images, verbose=0)
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_config_has_a_layout_only_if_it_was_given():
+    layer = PSA(64)
+    assert layer.layout is None
+    assert "layout" not in layer.get_config()
+    assert "layout" not in layer.spc.get_config()
+    assert PSA(64, layout="auto").get_config()["layout"] == "auto"
+
+
+def test_unknown_layouts_and_wrong_channels_are_refused():
+    with pytest.raises(ValueError, match="\"auto\", .*layout='NCHW'"):
+        PSA(64, layout="NCHW")
+    layer = PSA(16, layout="channels_first", **PYRAMID)
+    layer.build((None, 8, 8, 8))
+    with pytest.raises(ValueError, match="expected axis -1 .*value 8"):
+        layer(np.ones((1, 8, 8, 12)))

@@ -35,7 +35,7 @@ def seconds_of(monkeypatch):
         monkeypatch.setattr(form_timing, "_compile", compile_steps)
         monkeypatch.setattr(
             form_timing,
-            "_least_times",
+            "least_times",
             lambda runs, _: [seconds(*run()) for run in runs],
         )
         return compiled
@@ -98,7 +98,7 @@ def test_the_least_of_several_times_counts(monkeypatch):
     ran = []
     runs = [lambda: ran.append("a"), lambda: ran.append("b")]
     # All of them three times, though the seconds are over.
-    least = form_timing._least_times(runs, 0.0)
+    least = form_timing.least_times(runs, 0.0)
     assert ran == ["a", "b"] * 3
     np.testing.assert_array_equal(least, [6, 2])
 

@@ -159,3 +159,52 @@ def test_accelerators_get_one_convolution_that_xla_differentiates(
     assert "Transpose" not in kinds  # Nothing is tiled.
     for ours, theirs in zip(compiled(inputs, kernel), expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("kernel_size", [(1, 1), (5, 3)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_gpu_computes_channels_first_without_a_transposition(
+    monkeypatch, kernel_size, strides, groups
+):
+    random = np.random.default_rng(0)
+    image = random.standard_normal((2, 4, 7, 6)).astype("float32")
+    kernel = random.standard_normal((*kernel_size, 4 // groups, 6))
+    kernel = tf.constant(kernel.astype("float32"))
+    expected = _outputs_and_gradients(image, kernel, strides, groups, False)
+    operations = _operations(image, kernel, strides, groups, True)
+    assert "Transpose" in operations  # Without a GPU as ever.
+    monkeypatch.setattr(
+        grouped_conv_tensorflow, "_has_accelerator", lambda: True
+    )
+    assert "Transpose" in _operations(image, kernel, strides, groups, False)
+    operations = _operations(image, kernel, strides, groups, True)
+    assert "Conv2D" in operations and "Transpose" not in operations
+    found = _outputs_and_gradients(image, kernel, strides, groups, True)
+    for one, other, limit in zip(found, expected, (1e-5, 1e-4, 1e-4)):
+        np.testing.assert_allclose(one, other, atol=limit * np.abs(other).max())
+
+
+def _outputs_and_gradients(image, kernel, strides, groups, native):
+    # XLA computes channels-first on a CPU, too.
+    @tf.function(jit_compile=native)
+    def compute(image, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch((image, kernel))
+            outputs = grouped_convolution(
+                image, kernel, strides, groups, "channels_first", native
+            )
+            squares = outputs**2
+        return outputs, *tape.gradient(squares, (image, kernel))
+
+    return [x.numpy() for x in compute(tf.constant(image), kernel)]
+
+
+def _operations(image, kernel, strides, groups, native):
+    def convolve(image):
+        return grouped_convolution(
+            image, kernel, strides, groups, "channels_first", native
+        )
+
+    traced = tf.function(convolve).get_concrete_function(tf.constant(image))
+    return {operation.type for operation in traced.graph.get_operations()}

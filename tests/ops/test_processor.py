@@ -1,5 +1,7 @@
 import os
+import types
 
+import keras
 import pytest
 
 from keras_epsanet.ops import processor
@@ -80,3 +82,50 @@ def test_threads_of_tensorflow_are_those_that_it_was_given(monkeypatch):
     for given, found in ((0, 5), (2, 2)):
         monkeypatch.setattr(threading, name, lambda given=given: given)
         assert processor.threads("tensorflow") == found
+
+
+def test_a_gpu_has_the_name_that_the_backend_gives_it(monkeypatch):
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        monkeypatch.setattr(
+            tf.config, "get_visible_devices", lambda kind: [kind]
+        )
+        monkeypatch.setattr(
+            tf.config.experimental,
+            "get_device_details",
+            lambda device: {"device_name": f"Some {device}"},
+        )
+    elif backend == "jax":
+        import jax
+
+        some = types.SimpleNamespace(device_kind="Some GPU")
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        monkeypatch.setattr(jax, "devices", lambda: [some])
+    else:
+        import torch
+
+        device = types.SimpleNamespace(type="cuda")
+        some = types.SimpleNamespace(device=device)
+        monkeypatch.setattr(keras.ops, "zeros", lambda shape: some)
+        monkeypatch.setattr(
+            torch.cuda, "get_device_name", lambda x: x is device and "Some GPU"
+        )
+    assert processor.gpu_name() == "Some GPU"
+
+
+def test_a_cpu_is_no_gpu(monkeypatch):
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
+    elif backend == "jax":
+        import jax
+
+        monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    else:
+        some = types.SimpleNamespace(device=types.SimpleNamespace(type="cpu"))
+        monkeypatch.setattr(keras.ops, "zeros", lambda shape: some)
+    assert processor.gpu_name() is None
