@@ -268,7 +268,7 @@ OTHERS = {
     "kernel_sizes": (3, 3, 7),
     "groups": (1, 1, 4),
     "reduction": 2,
-    "layout": "channels_first",
+    "layout": "channels_last",
     "expansion": 3,
     "freeze_stages": 0,
     "image_shape": (None, None, 6),
