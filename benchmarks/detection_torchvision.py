@@ -20,8 +20,8 @@ with more `--objects`.
 
 `--memory ours` and `--memory torchvision` print the resident size that one of
 them reaches, less that before its first run. torchvision is no dependency of
-this package: the script needs one with its compiled operators. Not measured
-yet at full size.
+this package: the script needs one with its compiled operators.
+docs/performance.md has what was measured.
 """
 
 import argparse

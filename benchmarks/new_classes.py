@@ -54,11 +54,11 @@ def note_options(args):
         )
 
 
-def compose(folder, classes, args):
+def compose(folder, number, classes, args):
     if not os.path.isdir(folder):
         scenes.write(
             folder,
-            args.scenes,
+            number,
             args.held_out,
             args.image_size,
             objects=(1, 3),
@@ -103,6 +103,8 @@ def train(run, data, recipe, *start):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="runs/new_classes", metavar="RUNS")
+    parser.add_argument("--old-scenes", type=int, default=2000, metavar="N")
+    parser.add_argument("--old-epochs", type=int, default=4, metavar="N")
     parser.add_argument("--scenes", type=int, default=500, metavar="N")
     parser.add_argument("--held-out", type=int, default=100, metavar="N")
     parser.add_argument("--image-size", type=int, default=128)
@@ -110,14 +112,14 @@ def main():
     args = parser.parse_args()
     note_options(args)
     old, new = (f"{args.output}/{name}_scenes" for name in ("old", "new"))
-    compose(old, OLD, args)
-    compose(new, NEW, args)
+    compose(old, args.old_scenes, OLD, args)
+    compose(new, args.scenes, NEW, args)
     runs = {
         name: f"{args.output}/{name}" for name in ("old", "scratch", "further")
     }
     short, long = (make_recipe(args, x * args.epochs) for x in (1, 3))
     start = ("--weights", f"{runs['old']}/model.keras")
-    train(runs["old"], old, long)
+    train(runs["old"], old, make_recipe(args, args.old_epochs))
     rows = {
         "from scratch": train(runs["scratch"], new, long),
         "further": train(runs["further"], new, short, *start),

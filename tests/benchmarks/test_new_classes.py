@@ -59,14 +59,16 @@ def new_classes(script, monkeypatch, tmp_path):
 
 
 def test_trainings_have_the_recipe_of_the_demonstration(new_classes, tmp_path):
-    commands = new_classes("--epochs", "4", "--image-size", "96")
+    commands = new_classes(
+        *("--old-epochs", "5", "--epochs", "4", "--image-size", "96")
+    )
     runs = tmp_path / "runs"
     start = f"{runs}/old/model.keras"
     for command, name, data, epochs, weights in zip(
         commands,
         ("old", "scratch", "further"),
         ("old", "new", "new"),
-        (12, 12, 4),
+        (5, 12, 4),
         (None, None, start),
         strict=True,
     ):
@@ -99,7 +101,15 @@ def test_the_same_command_goes_on(new_classes):
 
 
 @pytest.mark.parametrize(
-    "option", ["--scenes", "--held-out", "--image-size", "--epochs"]
+    "option",
+    [
+        "--old-scenes",
+        "--old-epochs",
+        "--scenes",
+        "--held-out",
+        "--image-size",
+        "--epochs",
+    ],
 )
 def test_a_folder_of_other_options_is_refused(option, new_classes, tmp_path):
     new_classes()
