@@ -63,12 +63,12 @@ class FusedModel(keras.Model):
     def train_on_batch(self, *args, **kwargs):
         _refuse_training("train_on_batch(…)")
 
-    def export(self, filepath, format="tf_saved_model", **kwargs):
-        """As `keras.Model.export`, in ONNX Runtime's forms for ONNX."""
+    def export(self, filepath, format="tf_saved_model", *args, **kwargs):
+        """As `keras.Model.export`; ONNX has ONNX Runtime's fastest forms."""
         with contextlib.ExitStack() as stack:
             if format == "onnx" and vector_lanes() == 16:
                 stack.enter_context(exported_for_onnx_runtime())
-            return super().export(filepath, format=format, **kwargs)
+            return super().export(filepath, format, *args, **kwargs)
 
     def get_config(self):
         config = super().get_config()
