@@ -118,7 +118,9 @@ class GroupedConv2D(keras.layers.Conv2D):
         plain = not self.use_bias or (self.groups == 1 and is_last)
         if layout is None and plain:
             return super().call(inputs)
-        outputs = self.convolution_op(inputs, self.kernel, layout)
+        # Subclasses know of no layout.
+        arguments = {"layout": layout} if layout else {}
+        outputs = self.convolution_op(inputs, self.kernel, **arguments)
         if self.use_bias:
             shape = [1, 1, 1, -1] if is_last else [1, -1, 1, 1]
             # TensorFlow merges an addition into the convolution, which
