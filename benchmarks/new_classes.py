@@ -2,12 +2,12 @@
 
     python benchmarks/new_classes.py
 
-composes scenes of six kinds of clothes and scenes of shoes and bags, trains
+composes scenes of six kinds of clothes and fewer of shoes and bags, trains
 Faster R-CNN on the former from random weights, and then on the latter twice:
 `keras-epsanet train-coco --weights OLD/model.keras` in a third of the steps,
 and without `--weights` in all of them. Nothing else differs. All is left in
-`--output`, where the same command goes on; another one is refused there. Not
-run to its end yet.
+`--output`, where the same command goes on; another one is refused there.
+docs/own_data.md has what came out.
 """
 
 import argparse
