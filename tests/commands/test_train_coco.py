@@ -433,6 +433,36 @@ def own_file(monkeypatch, tmp_path):
     return detector, str(tmp_path / "x.keras")
 
 
+def test_a_detector_of_this_package_is_trained_further(own_file, tmp_path):
+    trained, path = own_file
+    output = tmp_path / "run"
+    options = "--scenes 2 --epochs 1 --batch-size 2 --image-size 64 "
+    # With which nothing moves.
+    options += "--longer-side 64 --norm-eval --optimizer sgd --l2 0 "
+    options += "--learning-rate 1e-20 --num-samples 8"
+    arguments = ["--weights", path, "--output", str(output), *options.split()]
+    with pytest.warns(UserWarning, match="3 classes.*for 10: everything else"):
+        train_coco.main(arguments)
+    recipe = training.CocoRecipe.from_json((output / "recipe.json").read_text())
+    assert (recipe.detector, recipe.model) == ("faster_rcnn", "tiny")
+    assert recipe.sampling_ratio == 1
+    found = from_recipe.load_detector(str(output))
+    assert isinstance(found, detection.FasterRCNN) and found.num_classes == 10
+    theirs = {x.path: x for x in trained.weights}
+    new = set()
+    for weight in found.weights:
+        values, wanted = map(
+            keras.ops.convert_to_numpy, (weight, theirs.pop(weight.path))
+        )
+        if values.shape == wanted.shape:
+            np.testing.assert_allclose(values, wanted, atol=1e-6)
+        else:
+            new.add(weight.path.partition("/")[0])
+    assert not theirs and new == {"class_logits", "box_deltas"}
+    note = (output / "initialized_from.txt").read_text().splitlines()
+    assert note[0] == path
+
+
 @pytest.mark.parametrize(
     "option, value, told",
     [

@@ -75,7 +75,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.large
-@pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn"])
+@pytest.mark.parametrize("detector", ["retinanet", "faster_rcnn", "mask_rcnn"])
 def test_two_workers_have_losses_and_ap_of_one_process(
     trained, detector, tmp_path
 ):
