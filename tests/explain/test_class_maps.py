@@ -225,12 +225,12 @@ import sys
 sys.modules["matplotlib"] = None  # As if it were not installed.
 import keras, numpy as np
 from keras_epsanet import explain
-folder = sys.argv[1]
+folder, layer, name = sys.argv[1:]
 model = keras.saving.load_model(f"{folder}/model.keras", compile=False)
 images = np.load(f"{folder}/images.npy")
 np.savez(
     f"{folder}/found.npz",
-    maps=explain.grad_cam(model, images, "conv", classes="bee"),
+    maps=explain.grad_cam(model, images, layer, classes=name or None),
     scales=explain.attention(model, images).layers[0].scales,
 )
 """
@@ -255,10 +255,29 @@ def test_a_saved_model_is_explained_in_a_fresh_process(
         images = np.moveaxis(images, -1, 1)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", images)
-    subprocess.run([sys.executable, "-c", PROCESS, tmp_path], check=True)
-    found = np.load(tmp_path / "found.npz")
+    explain_in_a_fresh_process(tmp_path, "conv", "bee", expected, scales)
+
+
+def explain_in_a_fresh_process(folder, layer, name, expected, scales):
+    command = [sys.executable, "-c", PROCESS, folder, layer, name]
+    subprocess.run(command, check=True)
+    found = np.load(folder / "found.npz")
     np.testing.assert_allclose(found["maps"], expected, atol=1e-5)
     np.testing.assert_allclose(found["scales"], scales, atol=1e-5)
+
+
+def test_a_fused_model_is_explained_in_a_fresh_process(
+    golden, golden_network, tmp_path
+):
+    model, images = golden_network(), golden("grad_cam")["x"]
+    fused = keras_epsanet.fuse(model)
+    norms = keras.layers.BatchNormalization
+    assert not any(isinstance(layer, norms) for layer in fused.layers)
+    fused.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    expected = explain.grad_cam(model, images, LAYERS[0])
+    scales = explain.attention(model, images).layers[0].scales
+    explain_in_a_fresh_process(tmp_path, LAYERS[0], "", expected, scales)
 
 
 @pytest.mark.parametrize(
