@@ -20,7 +20,7 @@ from keras_epsanet.graph.visit import (
     visit_calls,
 )
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
-from keras_epsanet.ops import depthwise
+from keras_epsanet.ops.depthwise import is_fastest
 
 
 def fuse(model, group_channels=8):
@@ -44,7 +44,8 @@ def fuse(model, group_channels=8):
             group of a `PSA`: narrower groups are merged, with zeros in the
             kernel. ONNX Runtime is much slower with fewer than 8, or than 16
             with AVX-512; TensorFlow is slower with 16. With more than 8,
-            those stay that an export to ONNX makes depthwise.
+            those for which they are faster in ONNX Runtime with AVX-512
+            become sums of depthwise convolutions instead.
 
     Returns:
         A `FusedModel` of the same inputs and outputs, which are equal to
@@ -204,10 +205,16 @@ def _with_bias(layer, group_channels):
     """Returns a new layer, without its weights, that also has a bias."""
     config = config_without_lora(layer)
     if isinstance(layer, PSA):
-        groups = [
-            _merged_groups(conv, group_channels)
+        depthwise = [
+            group_channels > 8 and layer.layout is None and is_fastest(conv)
             for conv in layer.spc.convolutions
         ]
+        groups = [
+            conv.groups if left else _merged_groups(conv, group_channels)
+            for conv, left in zip(layer.spc.convolutions, depthwise)
+        ]
+        if any(depthwise):
+            config["depthwise"] = depthwise
         return FusedPSA.from_config({**config, "groups": groups})
     return layer.__class__.from_config({**config, "use_bias": True})
 
@@ -216,12 +223,9 @@ def _merged_groups(convolution, group_channels):
     """Number of groups, each with so many channels of the input if it can.
 
     ONNX Runtime leaves its fast layout where they have fewer, which costs it
-    more than the products with zeros in the kernel of merged groups. With
-    AVX-512 some are exported as depthwise convolutions instead.
+    more than the products with zeros in the kernel of merged groups.
     """
     groups, channels = convolution.groups, convolution.kernel.shape[2]
-    if group_channels > 8 and depthwise.pays(convolution.kernel.shape, groups):
-        return groups
     while groups % 2 == 0 and channels < group_channels:
         groups, channels = groups // 2, channels * 2
     return groups

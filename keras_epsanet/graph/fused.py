@@ -1,13 +1,12 @@
 """What `fuse` makes: models and PSA modules without BatchNorms."""
 
-import contextlib
+import functools
 import re
 
 import keras
 
 from keras_epsanet.layers import PSA
-from keras_epsanet.ops.depthwise import exported_for_onnx_runtime
-from keras_epsanet.ops.processor import vector_lanes
+from keras_epsanet.ops.depthwise import convolve_depthwise
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -63,13 +62,6 @@ class FusedModel(keras.Model):
     def train_on_batch(self, *args, **kwargs):
         _refuse_training("train_on_batch(…)")
 
-    def export(self, filepath, format="tf_saved_model", *args, **kwargs):
-        """As `keras.Model.export`; ONNX has ONNX Runtime's fastest forms."""
-        with contextlib.ExitStack() as stack:
-            if format == "onnx" and vector_lanes() == 16:
-                stack.enter_context(exported_for_onnx_runtime())
-            return super().export(filepath, format, *args, **kwargs)
-
     def get_config(self):
         config = super().get_config()
         config["pyramid_level_inputs"] = self.pyramid_level_inputs
@@ -111,8 +103,33 @@ class FusedPSA(PSA):
     which has a number for each channel already, so that one multiplication
     and one addition of the feature maps do the work of both layers.
 
-    Takes the arguments of `PSA` and has its shapes; `fuse` makes it.
+    Has the shapes of `PSA`; `fuse` makes it.
+
+    Args:
+        *args: As in `PSA`.
+        depthwise: Booleans, one for each scale: whether it is computed by
+            depthwise convolutions, for ONNX Runtime. `None` means none is.
+        **kwargs: As in `PSA`.
     """
+
+    def __init__(self, *args, depthwise=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.depthwise = depthwise
+        for convolution, is_depthwise in zip(
+            self.spc.convolutions, depthwise or ()
+        ):
+            if is_depthwise:
+                convolution.convolution_op = functools.partial(
+                    convolve_depthwise,
+                    strides=convolution.strides,
+                    groups=convolution.groups,
+                )
+
+    def get_config(self):
+        config = super().get_config()
+        if self.depthwise:
+            config["depthwise"] = self.depthwise
+        return config
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -8,53 +8,36 @@ channel by the kernel that leads to one output of its group, and a 1×1 kernel
 of zeros and ones adds up what they make.
 """
 
-import contextlib
-
 import numpy as np
 from keras import ops
 
-_is_exported = False
+from keras_epsanet.ops.grouped_conv import crop_to_reach
 
 
-@contextlib.contextmanager
-def exported_for_onnx_runtime():
-    """Takes this form, where it pays, for what is traced in a `with` block."""
-    global _is_exported
-    before, _is_exported = _is_exported, True
-    try:
-        yield
-    finally:
-        _is_exported = before
-
-
-def is_taken(kernel_shape, strides, groups):
-    """Whether a convolution that is traced now takes this form."""
-    # TensorFlow has no depthwise convolutions of two different strides.
-    is_known = len(set(strides)) == 1
-    return _is_exported and is_known and pays(kernel_shape, groups)
-
-
-def pays(kernel_shape, groups):
+def is_fastest(convolution):
     """Whether it is the fastest form in ONNX Runtime with AVX-512.
 
-    Measured for the branches of EPSANet-50 Small (docs/deployment.md): it pays
-    for one output of a group, or where each of them has enough of the kernel.
+    Measured for EPSANet-50 Small by branches and for Large as a whole
+    (docs/deployment.md): it is for one output of a group, or where each of
+    them has enough of the kernel.
 
     Args:
-        kernel_shape: Tuple, `(height, width, C / groups, filters)`.
-        groups: Integer.
+        convolution: Built `GroupedConv2D`.
     """
-    height, width, channels, filters = kernel_shape
-    outputs = filters // groups
+    height, width, channels, filters = convolution.kernel.shape
+    outputs = filters // convolution.groups
     return (
-        channels > 1
-        and groups > 1
+        convolution.data_format == "channels_last"
+        # TensorFlow has no depthwise convolutions of two different strides.
+        and len(set(convolution.strides)) == 1
+        and min(channels, convolution.groups) > 1
         and (outputs == 1 or 10 * outputs <= height * width)
     )
 
 
 def convolve_depthwise(inputs, kernel, strides, groups):
-    """As `grouped_convolution`, channels last, of a kernel that fits."""
+    """As `grouped_convolution`, channels last, with the same strides twice."""
+    kernel = crop_to_reach(kernel, inputs.shape, "channels_last")
     height, width, depth, filters = kernel.shape
     channels, outputs = groups * depth, filters // groups
     padding = "same"

@@ -5,8 +5,6 @@ import functools
 import keras
 from keras import ops
 
-from keras_epsanet.ops import depthwise
-
 
 def grouped_convolution(
     inputs, kernel, strides, groups, data_format, native=False
@@ -28,10 +26,7 @@ def grouped_convolution(
     """
     kernel = ops.convert_to_tensor(kernel)
     inputs = ops.convert_to_tensor(inputs, dtype=kernel.dtype)
-    kernel = _crop_to_reach(kernel, inputs.shape, data_format)
-    is_last = data_format == "channels_last"
-    if is_last and depthwise.is_taken(kernel.shape, strides, groups):
-        return depthwise.convolve_depthwise(inputs, kernel, strides, groups)
+    kernel = crop_to_reach(kernel, inputs.shape, data_format)
     backend = keras.backend.backend()
     if backend == "tensorflow":
         from keras_epsanet.ops.grouped_conv_tensorflow import (
@@ -51,10 +46,15 @@ def grouped_convolution(
     return convolve(inputs, kernel, strides, groups, data_format)
 
 
-def _crop_to_reach(kernel, input_shape, data_format):
+def crop_to_reach(kernel, input_shape, data_format):
     """Leaves out the rim of a kernel that only ever meets the padding.
 
     From any pixel, the farthest of `n` in a row is `n - 1` away.
+
+    Args:
+        kernel: Tensor `(height, width, C / groups, filters)`.
+        input_shape: Shape of the inputs; what is unknown is `None`.
+        data_format: `"channels_last"` or `"channels_first"`.
     """
     first = 1 if data_format == "channels_last" else 2
     sizes = kernel.shape[:2]

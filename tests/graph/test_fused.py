@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_epsanet.graph import fused
+from keras_epsanet.graph.fuse import fuse
 from keras_epsanet.graph.fused import FusedModel, FusedPSA
 from keras_epsanet.layers import PSA
 
@@ -101,20 +101,57 @@ def test_features_are_scaled_and_shifted_by_channel(data_format):
     )
 
 
+def make_normed(**kwargs):
+    """A model of a PSA, whose groups have two inputs and outputs, and norm."""
+    image = keras.Input((6, 6, 8), batch_size=2)
+    if kwargs.get("data_format") == "channels_first":
+        image = keras.Input((8, 6, 6), batch_size=2)
+    x = PSA(16, (3, 5), (1, 4), reduction=2, name="psa", **kwargs)(image)
+    axis = 1 if kwargs.get("data_format") == "channels_first" else -1
+    return keras.Model(image, layers.BatchNormalization(axis)(x))
+
+
+@pytest.mark.parametrize(
+    "arguments, channels, groups, depthwise",
+    [
+        ({}, 8, 1, None),
+        ({}, 16, 4, [False, True]),
+        ({"strides": 2}, 16, 4, [False, True]),
+        # What has no depthwise form has merged groups.
+        ({"strides": (1, 2)}, 16, 1, None),
+        ({"data_format": "channels_first"}, 16, 1, None),
+        ({"layout": "channels_first"}, 16, 1, None),
+    ],
+)
+def test_narrow_groups_become_depthwise_convolutions(
+    tmp_path, arguments, channels, groups, depthwise
+):
+    model = make_normed(**arguments)
+    fused = fuse(model, channels)
+    fused.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).normal(size=model.input_shape)
+    expected = model.predict(images, verbose=0)
+    for each in (fused, keras.saving.load_model(tmp_path / "model.keras")):
+        psa = each.get_layer("psa")
+        assert psa.depthwise == depthwise and psa.groups == (1, groups)
+        found = each.predict(images, verbose=0)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="needs tf2onnx alone"
 )
-@pytest.mark.parametrize("lanes, depthwise", [(8, 0), (16, 2)])
-def test_onnx_gets_depthwise_convolutions_with_avx512(
-    monkeypatch, tmp_path, lanes, depthwise
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("channels, depthwise", [(8, 0), (16, 2)])
+def test_onnx_gets_depthwise_convolutions(
+    tmp_path, within, channels, depthwise
 ):
     onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(fused, "vector_lanes", lambda: lanes)
-    image = keras.Input((6, 6, 8), batch_size=2)
-    # Of two outputs for each of its groups of two channels.
-    x = PSA(16, (3, 5), (1, 4), reduction=2)(image)
-    model = FusedModel(image, x)
+    model = fuse(make_normed(), channels)
+    if within:
+        image = keras.Input((6, 6, 8), batch_size=2)
+        model = keras.Model(image, layers.ReLU()(model(image)))
     path = str(tmp_path / "model.onnx")
     images = np.random.default_rng(0).normal(size=(2, 6, 6, 8)).astype("f")
     expected = model.predict(images, verbose=0)

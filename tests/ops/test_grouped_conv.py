@@ -28,7 +28,7 @@ def test_the_middle_of_a_kernel_is_left_that_meets_the_image(
     shape = (None, *sizes, 1)
     if data_format == "channels_first":
         shape = (None, 1, *sizes)
-    cropped = grouped_conv._crop_to_reach(
+    cropped = grouped_conv.crop_to_reach(
         ops.convert_to_tensor(KERNEL), shape, data_format
     )
     top, left = (9 - reach[0]) // 2, (7 - reach[1]) // 2
