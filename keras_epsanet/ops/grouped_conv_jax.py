@@ -31,7 +31,7 @@ def convolve_jax(inputs, kernel, strides, groups, data_format):
         inputs = inputs[:, :: strides[0], :: strides[1]]
         *shape, channels = inputs.shape
         outputs = inputs.reshape(-1, channels) @ kernel[0, 0]
-        outputs = outputs.reshape(*shape, -1)
+        outputs = outputs.reshape(*shape, kernel.shape[3])
     else:
         sizes = _output_sizes(inputs, strides)
         # What XLA makes for 8 lanes was measured alone.

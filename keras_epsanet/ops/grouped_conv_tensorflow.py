@@ -26,14 +26,15 @@ def convolve_tensorflow(
         inputs = tf.nn.avg_pool2d(inputs, 1, strides, "VALID")
         strides = (1, 1)
 
+    shape = ops.shape(inputs)[1:3]
     sizes = [
-        (n - 1) // stride + 1
-        for n, stride in zip(ops.shape(inputs)[1:3], strides)
+        n if stride == 1 else (n - 1) // stride + 1
+        for n, stride in zip(shape, strides)
     ]
     if accelerated or (
         groups == 1 and not (pointwise and lacks_onednn(kernel.dtype))
     ):
-        inputs, padding = _pad(inputs, kernel, strides, sizes)
+        inputs, padding = _pad(inputs, shape, kernel, strides, sizes)
         return tf.nn.conv2d(inputs, kernel, strides, padding)
     # Eigen, which computes without oneDNN, was measured with AVX2 alone.
     lanes = 8 if lacks_onednn(kernel.dtype) else vector_lanes()
@@ -41,10 +42,12 @@ def convolve_tensorflow(
     tiles, gradient_tiles = (
         PixelTiles(kernel.shape, strides, groups, shape) for shape in found
     )
+    # Of positive numbers alone: ONNX rounds the quotients of others up.
     whole = [
-        -(-n // pixels) * pixels for n, pixels in zip(sizes, map(max, *found))
+        n if pixels == 1 else (n + pixels - 1) // pixels * pixels
+        for n, pixels in zip(sizes, map(max, *found))
     ]
-    inputs, padding = _pad(inputs, kernel, strides, whole)
+    inputs, padding = _pad(inputs, shape, kernel, strides, whole)
     outputs = _convolve_on_cpu(
         inputs, kernel, strides, groups, padding, tiles, gradient_tiles
     )
@@ -74,7 +77,7 @@ def _convolve_channels_first(inputs, kernel, strides, groups, native):
     return tf.transpose(outputs, (0, 3, 1, 2))
 
 
-def _pad(inputs, kernel, strides, output_sizes):
+def _pad(inputs, sizes, kernel, strides, output_sizes):
     """Pads for odd kernels; returns the inputs and what is left to pad.
 
     No row is padded that is never read: besides the work, oneDNN's gradient
@@ -85,16 +88,24 @@ def _pad(inputs, kernel, strides, output_sizes):
     padding = "SAME" if tuple(strides) == (1, 1) else "VALID"
     pads = []
     for size, k, stride, output_size in zip(
-        ops.shape(inputs)[1:3], kernel.shape, strides, output_sizes
+        sizes, kernel.shape, strides, output_sizes
     ):
         if padding == "SAME":
-            pads.append((0, output_size - size))
+            # Sizes that are not known yet are equal if they are the same.
+            more = 0 if output_size is size else output_size - size
+            pads.append((0, more))
         else:
             end = (output_size - 1) * stride + k - size - k // 2
             after = max(end, 0) if isinstance(end, int) else tf.maximum(end, 0)
             pads.append((k // 2, after))
-    if any(not isinstance(n, int) or n > 0 for pad in pads for n in pad):
+    numbers = [n for pad in pads for n in pad]
+    if any(not isinstance(n, int) or n > 0 for n in numbers):
+        channels = inputs.shape[-1]
         inputs = tf.pad(inputs, [(0, 0), *pads, (0, 0)])
+        if not all(isinstance(n, int) for n in numbers):
+            # Exported graphs forget the channels where paddings are computed.
+            outer = ops.shape(inputs)[:3]
+            inputs = tf.reshape(inputs, (*outer, channels))
     return inputs, padding
 
 
