@@ -4,10 +4,11 @@
     python benchmarks/roofline.py --model epsanet50_large --threads 1
 
 The limits are measured: operations a second by a product of large matrices,
-bytes a second by adding a number to a tensor that no cache holds. A convolution
-can take no less time than its operations, or the reading of its inputs and its
-kernel and the writing of its outputs, take at these limits, whichever is more:
-that is its roofline (Williams et al., 2009). Beside it stands the least time of
+bytes a second by adding a number to a tensor that no cache holds. Computed
+directly, on images in memory, a convolution takes at least the time of its
+operations at these limits, and at least that of reading its inputs and kernel
+and writing its outputs, whichever is more: that is its roofline (Williams et
+al., 2009). Beside it stands the least time of
 `--repeats` runs of the layer by itself, forward on TensorFlow.
 
 The last lines compare the sums with those of the ResNet of keras.applications:

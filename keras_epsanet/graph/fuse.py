@@ -19,6 +19,7 @@ from keras_epsanet.graph.visit import (
     is_functional,
     visit_calls,
 )
+from keras_epsanet.integers import is_positive
 from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 from keras_epsanet.ops.depthwise import is_fastest
 
@@ -67,9 +68,9 @@ def fuse(model, group_channels=8):
     ['image', 'conv', 'psa']
     """
     check_functional(model)
-    if not group_channels > 0:
+    if not is_positive(group_channels):
         raise ValueError(
-            "`group_channels` must be positive. "
+            "`group_channels` must be a positive integer. "
             f"Received: group_channels={group_channels}"
         )
     host_of = _find_hosts(model)

@@ -322,7 +322,7 @@ def test_a_psa_has_groups_of_so_many_channels(size, fewest, groups):
         assert_same_calls(fused, each, image(3, 8, 8, 16))
 
 
-@pytest.mark.parametrize("channels", [0, -8])
+@pytest.mark.parametrize("channels", [0, -8, 2.5, "8", None, True])
 def test_groups_need_channels(channels):
     model = keras.Sequential([layers.Input((4,)), layers.Dense(2)])
     with pytest.raises(

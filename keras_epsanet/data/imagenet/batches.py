@@ -202,7 +202,8 @@ def _check_number(num_train, batch_size):
 
 def _check(batch_size, image_size, shard, seed=0, first_step=0):
     number, workers = shard
-    if not is_integer(workers) or number not in range(workers):
+    are_integers = is_integer(number) and is_integer(workers)
+    if not are_integers or number not in range(workers):
         raise ValueError(
             "`shard` must be two integers, the number of a worker, from 0 on, "
             f"and of all workers. Received: shard={shard}"

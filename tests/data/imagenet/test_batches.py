@@ -294,6 +294,7 @@ def test_converting_again_gives_the_same_bytes(tree, shards, tmp_path):
         ({"batch_size": 4, "first_step": 2.0}, "first_step=2.0"),
         ({"batch_size": 4, "shard": (0, 2.0)}, r"shard=\(0, 2.0\)"),
         ({"batch_size": 4, "shard": (0.5, 2)}, r"shard=\(0.5, 2\)"),
+        ({"batch_size": 4, "shard": (0.0, 2)}, r"shard=\(0.0, 2\)"),
     ],
 )
 def test_wrong_arguments_are_refused(tree, options, message):
