@@ -60,6 +60,9 @@ def test_graphs_have_nothing_to_slice_or_to_pad_without_need():
     # TensorFlow pads by itself.
     found = operations((None, 8, 8, 4), (3, 3, 4, 8), (1, 1), 1)
     assert found == {"Conv2D": (None, 8, 8, 8)}
+    # Nor where the sizes are unknown.
+    found = operations((None, None, None, 4), (3, 3, 4, 8), (1, 1), 1)
+    assert found == {"Conv2D": (None, None, None, 8)}
 
 
 @pytest.mark.parametrize(
