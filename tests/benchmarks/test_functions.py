@@ -49,19 +49,22 @@ def test_forms_are_timed_relative_to_the_chosen_one(script, clock):
     assert convolution.ratios(found).tolist() == [0.5]
 
 
+# A network of two stages, of which two modules are alike.
+SMALL = {
+    "stackwise_num_blocks": (2, 1),
+    "stackwise_num_filters": (16, 32),
+    "kernel_sizes": (3, 5),
+    "groups": (1, 4),
+    "reduction": 4,
+}
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="times TensorFlow"
 )
 def test_different_convolutions_of_all_modules_are_found(script, monkeypatch):
     convolution = script("convolution")
-    config = {
-        "stackwise_num_blocks": (2, 1),
-        "stackwise_num_filters": (16, 32),
-        "kernel_sizes": (3, 5),
-        "groups": (1, 4),
-        "reduction": 4,
-    }
-    monkeypatch.setitem(convolution.MODEL_CONFIGS, "small", config)
+    monkeypatch.setitem(convolution.MODEL_CONFIGS, "small", SMALL)
     assert convolution.find_shapes("small", 32) == [
         (8, 16, 8, 3, 1, 1),
         (8, 16, 8, 5, 1, 4),
@@ -72,14 +75,7 @@ def test_different_convolutions_of_all_modules_are_found(script, monkeypatch):
 
 def test_different_modules_are_found_and_both_layouts_run(script, monkeypatch):
     layout = script("layout")
-    config = {
-        "stackwise_num_blocks": (2, 1),
-        "stackwise_num_filters": (16, 32),
-        "kernel_sizes": (3, 5),
-        "groups": (1, 4),
-        "reduction": 4,
-    }
-    monkeypatch.setitem(layout.MODEL_CONFIGS, "small", config)
+    monkeypatch.setitem(layout.MODEL_CONFIGS, "small", SMALL)
     modules = layout.find_modules("small", 32)
     assert [
         (size, config["filters"], config["strides"]) for size, config in modules
