@@ -139,7 +139,7 @@ class FusedPSA(PSA):
             )
             setattr(self, name, weight)
 
-    def weigh(self, features, factors):
+    def weigh(self, features, factors, training=None):
         scaled = super().weigh(features, factors * self.scale)
         if self.data_format == "channels_last":
             return scaled + self.shift

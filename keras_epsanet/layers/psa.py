@@ -9,6 +9,7 @@ from keras_epsanet.integers import is_integer, python_integers
 from keras_epsanet.layers.composite import CompositeLayer
 from keras_epsanet.layers.se_weight import SEWeight
 from keras_epsanet.layers.spc import SPC, check_pyramid
+from keras_epsanet.ops.channel_scaling import scale_channels
 
 
 @keras.saving.register_keras_serializable(package="keras_epsanet")
@@ -119,7 +120,7 @@ class PSA(CompositeLayer):
         shape[axis] = self.spc.scale_filters
         return tuple(shape)
 
-    def call(self, inputs, return_attention=False):
+    def call(self, inputs, return_attention=False, training=None):
         features = self.spc(inputs)
         # Equations 6 and 7: Z = Cat([Z0, ..., ZS-1]), Zi = SEWeight(Fi). The
         # scales lie side by side, so that one mean serves all of them.
@@ -130,7 +131,7 @@ class PSA(CompositeLayer):
         attention = self.compete(self.excite(descriptors))
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         factors = ops.reshape(attention, (-1, self.filters))
-        outputs = self.weigh(features, factors)
+        outputs = self.weigh(features, factors, training)
         return (outputs, attention) if return_attention else outputs
 
     def excite(self, descriptors):
@@ -146,16 +147,22 @@ class PSA(CompositeLayer):
             return 0 * weights + 1
         return ops.softmax(weights, axis=1)
 
-    def weigh(self, features, factors):
+    def weigh(self, features, factors, training=None):
         """Multiplies every channel of an image, `(N, filters)` factors."""
         if self.data_format == "channels_last":
-            return features * factors[:, None, None, :]
-        return features * factors[:, :, None, None]
+            factors = factors[:, None, None, :]
+        else:
+            factors = factors[:, :, None, None]
+        if training:
+            return scale_channels(features, factors)
+        return features * factors
 
     def compute_output_shape(self, input_shape):
         return self.spc.compute_output_shape(input_shape)
 
-    def compute_output_spec(self, inputs, return_attention=False):
+    def compute_output_spec(
+        self, inputs, return_attention=False, training=None
+    ):
         outputs = keras.KerasTensor(
             self.compute_output_shape(inputs.shape), dtype=self.compute_dtype
         )

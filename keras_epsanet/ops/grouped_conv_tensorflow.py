@@ -8,6 +8,7 @@ from keras import ops
 from keras_epsanet.ops import forms
 from keras_epsanet.ops.pixel_tiles import PixelTiles
 from keras_epsanet.ops.processor import vector_lanes
+from keras_epsanet.ops.recomputed_tensorflow import Padding, Picking
 
 
 def convolve_tensorflow(
@@ -18,38 +19,37 @@ def convolve_tensorflow(
     if data_format == "channels_first":
         return _convolve_channels_first(inputs, kernel, strides, groups, native)
     pointwise = tuple(kernel.shape[:2]) == (1, 1)
-    accelerated = _has_accelerator()
-    if pointwise and tuple(strides) != (1, 1) and not accelerated:
-        # The strided kernel's gradient can be several times slower, and a
-        # slice of every second pixel takes longer than what follows it. (A
-        # mean of one pixel lets NaN pass, where oneDNN's maximum hides it.)
-        inputs = tf.nn.avg_pool2d(inputs, 1, strides, "VALID")
-        strides = (1, 1)
-
     shape = ops.shape(inputs)[1:3]
     sizes = [
         n if stride == 1 else (n - 1) // stride + 1
         for n, stride in zip(shape, strides)
     ]
-    if accelerated or (
-        groups == 1 and not (pointwise and lacks_onednn(kernel.dtype))
+    if _has_accelerator() or (
+        groups == 1
+        and tuple(strides) == (1, 1)
+        and not (pointwise and lacks_onednn(kernel.dtype))
     ):
-        inputs, padding = _pad(inputs, shape, kernel, strides, sizes)
-        return tf.nn.conv2d(inputs, kernel, strides, padding)
-    # Eigen, which computes without oneDNN, was measured with AVX2 alone.
-    lanes = 8 if lacks_onednn(kernel.dtype) else vector_lanes()
-    found = forms.find(kernel, strides, groups, sizes, lanes)
-    tiles, gradient_tiles = (
-        PixelTiles(kernel.shape, strides, groups, shape) for shape in found
-    )
+        padding, more = _paddings(shape, kernel, strides, sizes)
+        return tf.nn.conv2d(more.apply(inputs), kernel, strides, padding)
+    found = forms.Forms(forms.NO_TILES, forms.NO_TILES)
+    if groups > 1:
+        # Eigen, which computes without oneDNN, was measured with AVX2 alone.
+        lanes = 8 if lacks_onednn(kernel.dtype) else vector_lanes()
+        found = forms.find(kernel, strides, groups, sizes, lanes)
     # Of positive numbers alone: ONNX rounds the quotients of others up.
     whole = [
         n if pixels == 1 else (n + pixels - 1) // pixels * pixels
         for n, pixels in zip(sizes, map(max, *found))
     ]
-    inputs, padding = _pad(inputs, shape, kernel, strides, whole)
+    padding, before = _paddings(shape, kernel, strides, whole)
+    if pointwise and tuple(strides) != (1, 1):
+        # The strided kernel's gradient can be several times slower.
+        before, strides = Picking(strides), (1, 1)
+    tiles, gradient_tiles = (
+        PixelTiles(kernel.shape, strides, groups, shape) for shape in found
+    )
     outputs = _convolve_on_cpu(
-        inputs, kernel, strides, groups, padding, tiles, gradient_tiles
+        inputs, kernel, strides, groups, before, padding, tiles, gradient_tiles
     )
     if all(isinstance(n, int) and n == w for n, w in zip(sizes, whole)):
         return outputs
@@ -77,8 +77,8 @@ def _convolve_channels_first(inputs, kernel, strides, groups, native):
     return tf.transpose(outputs, (0, 3, 1, 2))
 
 
-def _pad(inputs, sizes, kernel, strides, output_sizes):
-    """Pads for odd kernels; returns the inputs and what is left to pad.
+def _paddings(sizes, kernel, strides, output_sizes):
+    """What the convolution is to pad, and the `Padding` before it.
 
     No row is padded that is never read: besides the work, oneDNN's gradient
     of some even widths is 20 times slower. Explicit paddings in `conv2d`
@@ -98,19 +98,11 @@ def _pad(inputs, sizes, kernel, strides, output_sizes):
             end = (output_size - 1) * stride + k - size - k // 2
             after = max(end, 0) if isinstance(end, int) else tf.maximum(end, 0)
             pads.append((k // 2, after))
-    numbers = [n for pad in pads for n in pad]
-    if any(not isinstance(n, int) or n > 0 for n in numbers):
-        channels = inputs.shape[-1]
-        inputs = tf.pad(inputs, [(0, 0), *pads, (0, 0)])
-        if not all(isinstance(n, int) for n in numbers):
-            # Exported graphs forget the channels where paddings are computed.
-            outer = ops.shape(inputs)[:3]
-            inputs = tf.reshape(inputs, (*outer, channels))
-    return inputs, padding
+    return padding, Padding(pads)
 
 
 def _convolve_on_cpu(
-    inputs, kernel, strides, groups, padding, tiles, gradient_tiles
+    inputs, kernel, strides, groups, before, padding, tiles, gradient_tiles
 ):
     """Convolution with gradients for a CPU, of whole tiles of either shape.
 
@@ -121,25 +113,28 @@ def _convolve_on_cpu(
 
     @tf.custom_gradient
     def convolve(inputs, kernel):
+        images = before.apply(inputs)
         outputs = tiles.to_pixels(
-            tf.nn.conv2d(inputs, tiles.expand(kernel), tiles.strides, padding)
+            tf.nn.conv2d(images, tiles.expand(kernel), tiles.strides, padding)
         )
 
         def gradient(upstream):
+            images = before.apply_again(inputs, upstream)
             expanded = gradient_tiles.expand(kernel)
             channels = gradient_tiles.to_channels(upstream)
             tile_strides = gradient_tiles.strides
             if lacks_onednn(kernel.dtype):
-                of_inputs, of_kernel = _gradients_of_groups(
-                    inputs, expanded, channels, tile_strides, padding, groups
+                of_images, of_kernel = _gradients_of_groups(
+                    images, expanded, channels, tile_strides, padding, groups
                 )
             else:
-                of_inputs = _inputs_gradient(
-                    inputs, kernel, upstream, strides, padding
+                of_images = _inputs_gradient(
+                    images, kernel, upstream, strides, padding
                 )
                 of_kernel = _kernel_gradient(
-                    inputs, expanded, channels, tile_strides, padding
+                    images, expanded, channels, tile_strides, padding
                 )
+            of_inputs = before.adjoint(of_images, inputs)
             return of_inputs, gradient_tiles.reduce(of_kernel)
 
         return outputs, gradient

@@ -1,0 +1,34 @@
+"""Images times a factor for each of their channels, with little kept."""
+
+import keras
+
+
+def scale_channels(inputs, factors):
+    """Multiplies, and keeps the product for the gradient, not the inputs.
+
+    The gradient of a factor is the sum of inputs times upstream, which is that
+    of products times upstream, divided by the factor. The products are kept
+    anyway where a BatchNorm follows, so that a training step takes less
+    memory.
+
+    Args:
+        inputs: Tensor `(N, H, W, C)` or `(N, C, H, W)`.
+        factors: Tensor `(N, 1, 1, C)` or `(N, C, 1, 1)` of positive numbers,
+            such as those of a softmax or sigmoid. Where one is 0, so is its
+            gradient.
+
+    Returns:
+        Tensor of the shape of the inputs.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from keras_epsanet.ops.channel_scaling_tensorflow import (
+            scale_channels_tensorflow as scale,
+        )
+    elif backend == "torch":
+        from keras_epsanet.ops.channel_scaling_torch import (
+            scale_channels_torch as scale,
+        )
+    else:
+        return inputs * factors  # XLA decides what is kept.
+    return scale(inputs, factors)
