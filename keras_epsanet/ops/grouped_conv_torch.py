@@ -44,6 +44,7 @@ def _has_onednn(inputs):
         inputs.device.type in ("cpu", "meta")
         and inputs.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
+        and not torch.jit.is_tracing()  # As the export to ONNX does.
     )
 
 

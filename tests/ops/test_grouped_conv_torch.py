@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from keras_epsanet.layers import BatchNormalization, GroupedConv2D  # noqa: E402
 from keras_epsanet.ops import forms  # noqa: E402
 from keras_epsanet.ops.grouped_conv_torch import convolve_torch  # noqa: E402
 
@@ -127,3 +128,20 @@ def test_tiles_have_a_second_gradient():
         np.testing.assert_allclose(
             x, y, rtol=0, atol=1e-5 * float(y.abs().max())
         )
+
+
+@needs_torch
+def test_networks_of_tiles_are_exported_to_onnx(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    image = keras.Input((12, 12, 8), batch_size=2)
+    x = GroupedConv2D(4, 5, groups=4)(image)
+    model = keras.Model(image, BatchNormalization()(x))
+    images = np.random.default_rng(0).normal(size=(2, 12, 12, 8)).astype("f")
+    with forms.asked_for() as asked:
+        expected = model.predict(images, verbose=0)
+    assert asked
+    path = str(tmp_path / "model.onnx")
+    model.export(path, format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    (found,) = session.run(None, {session.get_inputs()[0].name: images})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
