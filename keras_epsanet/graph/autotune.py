@@ -63,7 +63,7 @@ def autotune(
 
     On a GPU the framework itself chooses the form. There the two layouts are
     timed for every distinct `PSA` or `SPC` with `layout="auto"`, which takes
-    the faster one from now on. On PyTorch on a CPU there is nothing to time.
+    the faster one from now on.
 
     Args:
         model: `keras.Model` with one input, functional or not.

@@ -39,12 +39,10 @@ def machine():
         import jax
 
         version = jax.__version__
-    elif backend == "torch" and gpu_name():
+    else:
         import torch
 
         version = torch.__version__
-    else:
-        version = ""
     if gpu_name():
         return f"{gpu_name()}, {backend} {version}"
     return (

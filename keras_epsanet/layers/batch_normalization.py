@@ -102,18 +102,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if is_turned:
             # A view: PyTorch's own channels-last layout.
             inputs = inputs.permute(0, 3, 1, 2)
-        outputs, mean, inverse = torch.native_batch_norm(
-            inputs,
-            self.gamma.value if self.scale else None,
-            self.beta.value if self.center else None,
-            None if training else self.moving_mean.value,
-            None if training else self.moving_variance.value,
-            training,
-            0.0,
-            self.epsilon,
-        )
+        gamma = self.gamma.value if self.scale else None
+        beta = self.beta.value if self.center else None
         if training:
+            outputs, mean, inverse = torch.native_batch_norm(
+                inputs, gamma, beta, None, None, True, 0.0, self.epsilon
+            )
             self._update_statistics(mean, inverse**-2 - self.epsilon)
+        else:  # With a name that can be exported to ONNX.
+            outputs = torch.nn.functional.batch_norm(
+                *(inputs, self.moving_mean.value, self.moving_variance.value),
+                *(gamma, beta, False, 0.0, self.epsilon),
+            )
         return outputs.permute(0, 2, 3, 1) if is_turned else outputs
 
     def _update_statistics(self, mean, variance):

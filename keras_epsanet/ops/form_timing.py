@@ -51,12 +51,21 @@ def _choose(problem, all_forms, before, which, batch_size, seconds):
             run = _compile(problem, *arrays)[which]
             run()
             run()
-        runs.append(run)
+        runs.append(_in_form(run, {problem: each}))
     times = dict(zip(all_forms, least_times(runs, seconds)))
     best = min(all_forms, key=times.get)
     if times[best] > LEAST_GAIN * times[before]:
         best = before
     return best, times[best] / times[before]
+
+
+def _in_form(run, found):
+    def run_in_form():
+        # PyTorch asks for the form with every run.
+        with forms.tried(found):
+            return run()
+
+    return run_in_form
 
 
 def least_times(runs, seconds):

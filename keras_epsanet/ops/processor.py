@@ -45,9 +45,13 @@ def threads(backend):
     """Returns how many threads a backend computes an operation with.
 
     Args:
-        backend: String, `"tensorflow"` or `"jax"`.
+        backend: String, `"tensorflow"`, `"jax"` or `"torch"`.
     """
     variable = "NPROC"
+    if backend == "torch":
+        import torch
+
+        return torch.get_num_threads()
     if backend == "tensorflow":
         import tensorflow as tf
 

@@ -1,12 +1,8 @@
-import keras
 import numpy as np
 import pytest
 
 from keras_epsanet.ops import form_timing, forms
 from keras_epsanet.ops.forms import NO_TILES, Forms, Problem
-
-if keras.backend.backend() == "torch":
-    pytest.skip("PyTorch has one form", allow_module_level=True)
 
 PROBLEM = Problem((3, 3, 2, 8), (1, 1), 4, (12, 10))
 BEFORE = Forms((2, 2), (2, 2))
@@ -62,6 +58,25 @@ def test_the_fastest_is_taken_forward_and_in_a_step(seconds_of):
     assert {form.outputs for form, _ in compiled} == tried
     assert compiled[0][1] == [(3, 12, 10, 8), (3, 3, 2, 8), (3, 12, 10, 8)]
     # Nothing is chosen yet.
+    assert find(PROBLEM).outputs == (2, 2)
+
+
+def test_a_backend_that_asks_at_every_run_gets_the_form_to_time(monkeypatch):
+    monkeypatch.setattr(
+        form_timing,
+        "_compile",
+        lambda problem, *_: [
+            lambda: find(problem).outputs,
+            lambda: find(problem),
+        ],
+    )
+    fast = (4, 2), Forms((4, 2), (1, 4))
+    monkeypatch.setattr(
+        form_timing,
+        "least_times",
+        lambda runs, _: [0.5 if run() in fast else 1.0 for run in runs],
+    )
+    assert form_timing.fastest(PROBLEM, BEFORE, 3, 1.0)[0] == fast[1]
     assert find(PROBLEM).outputs == (2, 2)
 
 

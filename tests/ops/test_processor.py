@@ -84,6 +84,12 @@ def test_threads_of_tensorflow_are_those_that_it_was_given(monkeypatch):
         assert processor.threads("tensorflow") == found
 
 
+def test_threads_of_pytorch_are_those_that_it_was_given(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert processor.threads("torch") == 7
+
+
 def test_a_gpu_has_the_name_that_the_backend_gives_it(monkeypatch):
     backend = keras.backend.backend()
     if backend == "tensorflow":
