@@ -21,12 +21,14 @@ TILES = {
     8: {1: NO_TILES, 2: (1, 2), 4: (2, 2), 8: (2, 4)},
     # AVX-512.
     16: {1: NO_TILES, 2: (2, 1), 4: (2, 2), 8: (4, 2), 16: (4, 4)},
+    # JAX, with AVX2, where the inputs are computed in blocks.
+    "xla": {1: NO_TILES, 2: NO_TILES, 4: (2, 2), 8: (2, 2), 16: (4, 4)},
 }
 # Between the places of a kernel that strides lie zeros, whose products cost
 # more than the lanes are worth: the 9×9 branch at the start of stage 2, on
 # AVX-512 and with 2 channels a group, took 14.0 ms with 8 pixels in a tile,
 # 9.6 with 4.
-MOST_PIXELS_WITH_STRIDES = {8: 8, 16: 4}
+MOST_PIXELS_WITH_STRIDES = {8: 8, 16: 4, "xla": 4}
 
 
 class Problem(NamedTuple):
@@ -113,7 +115,7 @@ def find(kernel, strides, groups, output_sizes, lanes):
         kernel: Tensor `(height, width, C / groups, filters)`.
         strides, groups, output_sizes: As in `Problem`; what is unknown of
             the sizes may be no integer.
-        lanes: Integer, the lanes of a vector: 8 or 16.
+        lanes: Integer, the lanes of a vector: 8 or 16; `"xla"` on JAX.
     """
     problem = Problem(
         tuple(kernel.shape),
@@ -135,7 +137,7 @@ def look_up(problem, default):
 
 def _of_table(problem, lanes):
     depth = problem.kernel_shape[-1] // problem.groups
-    pixels = max(lanes // depth, 1)
+    pixels = max(max(TILES[lanes]) // depth, 1)
     if max(problem.strides) > 1:
         pixels = min(pixels, MOST_PIXELS_WITH_STRIDES[lanes])
     tile = TILES[lanes][2 ** (pixels.bit_length() - 1)]

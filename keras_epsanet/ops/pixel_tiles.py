@@ -37,6 +37,14 @@ class PixelTiles:
             for column in range(shape[1])
         ]
 
+    @property
+    def expanded_sizes(self):
+        """Pair of integers, height and width of the kernel of all pixels."""
+        return tuple(
+            size + offset
+            for size, offset in zip(self.kernel_shape, self._offsets[-1])
+        )
+
     def expand(self, kernel):
         """Returns the kernel of all pixels, `(height', width', …)`."""
         if self.shape == NO_TILES:

@@ -45,6 +45,21 @@ def test_tiles_fill_the_lanes(lanes, depth, shape):
         assert lanes // 2 < depth * math.prod(shape) <= lanes
 
 
+@pytest.mark.parametrize(
+    "depth, strides, shape",
+    [
+        (1, (1, 1), (4, 4)),
+        (1, (1, 2), (2, 2)),
+        (2, (1, 1), (2, 2)),
+        (4, (2, 2), (2, 2)),
+        (5, (1, 1), NO_TILES),
+    ],
+)
+def test_tiles_of_xla_are_squares(depth, strides, shape):
+    kernel_shape = (9, 9, 3, 2 * depth)
+    assert tile(kernel_shape, 2, (40, 40), strides, lanes="xla") == shape
+
+
 @pytest.mark.parametrize("lanes, shape", [(8, (2, 4)), (16, (2, 2))])
 @pytest.mark.parametrize("strides", [(2, 2), (1, 2), (3, 1)])
 def test_strides_make_tiles_of_sixteen_lanes_smaller(lanes, shape, strides):
