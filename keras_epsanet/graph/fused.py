@@ -139,7 +139,7 @@ class FusedPSA(PSA):
             )
             setattr(self, name, weight)
 
-    def weigh(self, features, factors, training=None):
+    def weigh(self, features, factors):
         scaled = super().weigh(features, factors * self.scale)
         if self.data_format == "channels_last":
             return scaled + self.shift

@@ -120,7 +120,7 @@ class PSA(CompositeLayer):
         shape[axis] = self.spc.scale_filters
         return tuple(shape)
 
-    def call(self, inputs, return_attention=False, training=None):
+    def call(self, inputs, return_attention=False):
         features = self.spc(inputs)
         # Equations 6 and 7: Z = Cat([Z0, ..., ZS-1]), Zi = SEWeight(Fi). The
         # scales lie side by side, so that one mean serves all of them.
@@ -131,7 +131,7 @@ class PSA(CompositeLayer):
         attention = self.compete(self.excite(descriptors))
         # Equations 10 and 11: Y = Cat([F0 * att0, ..., FS-1 * attS-1]).
         factors = ops.reshape(attention, (-1, self.filters))
-        outputs = self.weigh(features, factors, training)
+        outputs = self.weigh(features, factors)
         return (outputs, attention) if return_attention else outputs
 
     def excite(self, descriptors):
@@ -147,22 +147,18 @@ class PSA(CompositeLayer):
             return 0 * weights + 1
         return ops.softmax(weights, axis=1)
 
-    def weigh(self, features, factors, training=None):
+    def weigh(self, features, factors):
         """Multiplies every channel of an image, `(N, filters)` factors."""
         if self.data_format == "channels_last":
             factors = factors[:, None, None, :]
         else:
             factors = factors[:, :, None, None]
-        if training:
-            return scale_channels(features, factors)
-        return features * factors
+        return scale_channels(features, factors)
 
     def compute_output_shape(self, input_shape):
         return self.spc.compute_output_shape(input_shape)
 
-    def compute_output_spec(
-        self, inputs, return_attention=False, training=None
-    ):
+    def compute_output_spec(self, inputs, return_attention=False):
         outputs = keras.KerasTensor(
             self.compute_output_shape(inputs.shape), dtype=self.compute_dtype
         )

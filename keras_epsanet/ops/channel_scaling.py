@@ -13,9 +13,8 @@ def scale_channels(inputs, factors):
 
     Args:
         inputs: Tensor `(N, H, W, C)` or `(N, C, H, W)`.
-        factors: Tensor `(N, 1, 1, C)` or `(N, C, 1, 1)` of positive numbers,
-            such as those of a softmax or sigmoid. Where one is 0, so is its
-            gradient.
+        factors: Tensor `(N, 1, 1, C)` or `(N, C, 1, 1)`. Where one is 0, so
+            is its gradient, and so it is where a softmax or sigmoid made it.
 
     Returns:
         Tensor of the shape of the inputs.

@@ -473,3 +473,19 @@ def test_unknown_layouts_and_wrong_channels_are_refused():
     layer.build((None, 8, 8, 8))
     with pytest.raises(ValueError, match="expected axis -1 .*value 8"):
         layer(np.ones((1, 8, 8, 12)))
+
+
+def test_it_can_be_computed_again_for_its_gradient():
+    with keras.RematScope(mode="list_of_layers", layer_names=["psa"]):
+        layer = PSA(64, name="psa")
+        image = keras.Input((8, 8, 64))
+        x = keras.layers.GlobalAveragePooling2D()(layer(image))
+        model = keras.Model(image, keras.layers.Dense(1)(x))
+    plain = keras.models.clone_model(model)
+    plain.set_weights(model.get_weights())
+    images = np.random.default_rng(0).standard_normal((2, 8, 8, 64))
+    for each in (model, plain):
+        each.compile("sgd", "mse")
+        each.train_on_batch(images, np.ones((2, 1)))
+    for x, y in zip(model.get_weights(), plain.get_weights()):
+        np.testing.assert_allclose(x, y, atol=1e-5)

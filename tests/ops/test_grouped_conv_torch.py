@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from keras_epsanet.layers import BatchNormalization, GroupedConv2D  # noqa: E402
+from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D  # noqa: E402
 from keras_epsanet.ops import forms  # noqa: E402
 from keras_epsanet.ops.grouped_conv_torch import convolve_torch  # noqa: E402
 
@@ -135,6 +135,7 @@ def test_networks_of_tiles_are_exported_to_onnx(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     image = keras.Input((12, 12, 8), batch_size=2)
     x = GroupedConv2D(4, 5, groups=4)(image)
+    x = PSA(8, (3, 5), groups=(1, 2), reduction=2)(x)
     model = keras.Model(image, BatchNormalization()(x))
     images = np.random.default_rng(0).normal(size=(2, 12, 12, 8)).astype("f")
     with forms.asked_for() as asked:

@@ -96,7 +96,7 @@ def test_a_psa_keeps_its_outputs_for_the_gradient_not_its_features():
     @tf.function(autograph=False)
     def gradients(images):
         with tf.GradientTape() as tape:
-            outputs = layer(images, training=True)
+            outputs = layer(images)
         return tape.gradient(outputs, layer.trainable_variables)
 
     graph = gradients.get_concrete_function(tf.TensorSpec((2, 8, 8, 64))).graph
