@@ -13,7 +13,7 @@ neighboring runs. The stages are datasets with one stage more each.
 
 Measured with TensorFlow 2.21 on 2 cores of an AMD EPYC, of the speed of
 decoding only: 0.36 (quartiles 0.34-0.41), without antialiasing 0.63
-(0.50-0.72). Nearly half of the time goes into the antialiased resizing.
+(0.50-0.72). That was before crops were resized along rows only; not run since.
 
 With `--coco` detection data are read instead: images of 640×480 pixels with
 seven objects, whose outlines are polygons, resized to 800×1067. The ratio is
