@@ -136,7 +136,7 @@ def test_parts_are_resized_and_rounded_as_by_torchvision(side):
     image = PIL.fromarray(decode(encoded).numpy()).crop((3, 0, 3 + side, side))
     expected = np.asarray(image.resize((96, 96), PIL.Resampling.BILINEAR))
     differences = np.abs(crop.numpy().astype(int) - expected)
-    # Of 255. More than a tenth differ if nothing is rounded between the directions.
+    # Of 255. With no rounding between the directions, over a tenth differ.
     assert differences.max() <= 1 and differences.mean() < 0.05
 
 
