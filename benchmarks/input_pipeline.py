@@ -11,9 +11,10 @@ reads the same files and does nothing but `tf.image.decode_and_crop_jpeg` of
 the same parts. All take turns; the ratio is the median of those of
 neighboring runs. The stages are datasets with one stage more each.
 
-Measured with TensorFlow 2.21 on 2 cores of an AMD EPYC, of the speed of
-decoding only: 0.36 (quartiles 0.34-0.41), without antialiasing 0.63
-(0.50-0.72). Nearly half of the time goes into the antialiased resizing.
+Measured with TensorFlow 2.21 on 2 cores of an AMD EPYC processor with AVX2, of
+the speed of decoding only: 0.53 (quartiles 0.53-0.59), without antialiasing
+0.64 (0.58-0.64). Before crops were resized along rows and 32 images were read
+together it was 0.34 (0.32-0.41) and 0.58 (0.52-0.63).
 
 With `--coco` detection data are read instead: images of 640×480 pixels with
 seven objects, whose outlines are polygons, resized to 800×1067. The ratio is

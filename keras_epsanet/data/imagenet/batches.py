@@ -55,8 +55,7 @@ def training_batches(
         shard: Pair of integers, the number of this worker and of all workers.
             The parts of a batch, put together, are the batch of one worker.
         antialias: Whether images are smoothed before they are reduced, as
-            torchvision does it. Without, reading takes about two thirds of
-            the time.
+            torchvision does it. Without, reading takes less time.
 
     Returns:
         A `tf.data.Dataset` of images, RGB from 0 to 255, uint8 (float32 with

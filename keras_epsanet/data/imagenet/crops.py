@@ -1,8 +1,8 @@
 """Crops of JPEG images as torchvision makes them, in TensorFlow's graph.
 
 The resizing is that of `PIL.Image.resize` with BILINEAR, a triangle that
-widens with the reduction. PIL rounds to 8 bits between the two directions
-too, which makes differences of 1.
+widens with the reduction. As PIL it does the width first and rounds to 8 bits
+between the two directions; other rounding makes a few differences of 1.
 
 Images are turned upright as EXIF asks for. torchvision's `ImageFolder` leaves
 them as the sensor saw them, but a network trained on sideways photographs
@@ -52,17 +52,12 @@ def random_crop(encoded, uniforms, size, antialias=True):
     # Only a reference where the order stays.
     image = tf.transpose(image, turn[:3])
     image.set_shape((None, None, 3))
-    if antialias:
-        # Both give the same for enlargements, one of them in less time.
-        image = tf.cond(
-            tf.reduce_max(box[2:]) <= size,
-            lambda: _resize(image, (size, size), antialias=False),
-            lambda: _resize(image, (size, size), antialias=True),
-        )
-    else:
-        image = _resize(image, (size, size), antialias=False)
     flips = (False, uniforms[-1] < 0.5) ^ tf.cast(turn[3:], "bool")
-    return tf.reverse(image, tf.where(flips)[:, 0])
+    if antialias:
+        return _resize(image, (size, size), flips)
+    # The quick kernel is that of float32.
+    image = tf.image.resize(tf.cast(image, "float32"), (size, size))
+    return tf.reverse(_round(image), tf.where(flips)[:, 0])
 
 
 def random_box(shape, uniforms):
@@ -121,19 +116,51 @@ def center_crop(encoded, shorter_side, size):
     shape = tf.shape(image)[:2]
     # Whole numbers, as in Python: a float32 could round to the next one.
     resized = shorter_side * shape // tf.reduce_min(shape)
-    image = _resize(image, resized, antialias=True)
+    image = _resize(image, tf.unstack(resized))
     # torchvision's round() goes to the even number, as tf.round does.
     offsets = tf.round(tf.cast(resized - size, "float32") / 2)
     begin = tf.concat((tf.cast(offsets, "int32"), (0,)), axis=0)
     return tf.slice(image, begin, (size, size, 3))
 
 
-def _resize(image, size, antialias):
+def _resize(image, size, flips=(False, False)):
+    """As `PIL.Image.resize` with BILINEAR, and then flipped.
+
+    TensorFlow mixes long rows several times as quickly as pixels of three
+    numbers, so columns become rows. Bytes are transposed in less time than
+    floating point numbers.
+    """
     import tensorflow as tf
 
-    # The quick kernel is that of float32.
-    image = tf.image.resize(
-        tf.cast(image, "float32"), size, antialias=antialias
+    height, width = tf.unstack(tf.shape(image)[:2])
+    columns = tf.transpose(tf.reshape(image, (height, -1)))
+    columns = _mix_rows(columns, width, size[1], flips[1])
+    rows = tf.transpose(tf.reshape(columns, (-1, height)))
+    rows = _mix_rows(rows, height, size[0], flips[0])
+    return tf.reshape(rows, (*size, 3))
+
+
+def _mix_rows(rows, number, size, flip):
+    """Means of `number` rows, weighted by triangles; flipped, uint8."""
+    import tensorflow as tf
+
+    scale = tf.cast(size / number, "float32")
+    mixed = tf.raw_ops.ScaleAndTranslate(
+        # Along the first dimension the kernel is slower.
+        images=tf.reshape(rows, (1, 1, number, -1)),
+        size=(1, size),
+        scale=(1.0, scale),
+        translation=(0.0, 0.0),
+        kernel_type="triangle",
+        antialias=True,
     )
+    order = tf.range(size)
+    order = tf.where(flip, size - 1 - order, order)
+    return tf.gather(_round(mixed[0, 0]), order)
+
+
+def _round(image):
+    import tensorflow as tf
+
     # The half rounds, for the cast only cuts off.
     return tf.cast(image + 0.5, "uint8")

@@ -39,7 +39,7 @@ def decoded_batches(split, slots, prepare, seed=None):
             )
 
         # Of the first an error leaves less than a batch, that is nothing.
-        # Some images together, for a dataset costs as much as a fifth of one.
+        # Many images together, for a dataset costs as much as reading one.
         numbers = tf.data.Dataset.range(slots.chunk)
         images, labels, good = _first(
             *(

@@ -14,7 +14,7 @@ from keras_epsanet import storage
 from keras_epsanet.data.bad_images import BadImages
 from keras_epsanet.data.keys import FILE_ORDER, INT64_MAX, random_key
 
-LARGEST_CHUNK = 8
+LARGEST_CHUNK = 32
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,6 +128,18 @@ def test_parts_are_smoothed_that_are_reduced_along_one_side(monkeypatch):
     assert np.abs(crop - rough).max() > 9
 
 
+@pytest.mark.parametrize("side", [60, 95, 96, 97, 150, 200])
+def test_parts_are_resized_and_rounded_as_by_torchvision(side):
+    PIL = pytest.importorskip("PIL.Image")
+    encoded, shape = jpeg(200, 240), (200, 240)
+    crop = crops.random_crop(encoded, uniforms_of((0, 3, side), shape), 96)
+    image = PIL.fromarray(decode(encoded).numpy()).crop((3, 0, 3 + side, side))
+    expected = np.asarray(image.resize((96, 96), PIL.Resampling.BILINEAR))
+    differences = np.abs(crop.numpy().astype(int) - expected)
+    # Of 255. With no rounding between the directions, over a tenth differ.
+    assert differences.max() <= 1 and differences.mean() < 0.05
+
+
 @pytest.mark.parametrize("number, flips", [(0, True), (0.49, True), (0.5, 0)])
 def test_half_of_the_numbers_flip(number, flips):
     encoded, shape = jpeg(20, 24), (20, 24)

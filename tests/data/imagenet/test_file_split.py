@@ -55,12 +55,12 @@ def test_names_of_files_need_not_be_text(tmp_path):
 @pytest.mark.parametrize(
     "batch_size, shard, size, begin, chunk",
     [
-        (8, (0, 1), 8, 0, 8),
-        (9, (0, 1), 9, 0, 3),
-        (7, (0, 1), 7, 0, 7),
-        (11, (0, 1), 11, 0, 1),
+        (32, (0, 1), 32, 0, 32),
+        (33, (0, 1), 33, 0, 11),
+        (31, (0, 1), 31, 0, 31),
+        (37, (0, 1), 37, 0, 1),
         (12, (1, 2), 6, 6, 6),
-        (30, (2, 3), 10, 20, 5),
+        (120, (2, 3), 40, 80, 20),
     ],
 )
 def test_slots_of_a_worker(batch_size, shard, size, begin, chunk):
