@@ -44,8 +44,7 @@ def main():
     # Without BatchNorms, which some runtimes cannot fold away by themselves.
     models = [keras_epsanet.fuse(model) for model in (epsanet, resnet)]
     for_onnx = [
-        keras_epsanet.fuse(model, vector_lanes(), depthwise=True)
-        for model in (epsanet, resnet)
+        keras_epsanet.fuse(model, vector_lanes()) for model in (epsanet, resnet)
     ]
     batches = load_batches("test", shape, 64)
     expected = np.stack([epsanet.predict_on_batch(x) for x in batches])

@@ -193,9 +193,8 @@ def export(model, images, name, args):
     """Writes one format, if it is as the model, and returns its path."""
     if args.fuse:
         # ONNX Runtime's fast kernels take whole vectors of channels.
-        for_onnx = {"group_channels": vector_lanes(), "depthwise": True}
-        arguments = for_onnx if name == "onnx" else {}
-        model = keras_epsanet.fuse(model, **arguments)
+        channels = vector_lanes() if name == "onnx" else 8
+        model = keras_epsanet.fuse(model, channels)
     path = path_of(name, args)
     # Batches, the last filled up with the first images.
     size = args.batch_size or 2

@@ -24,17 +24,18 @@ from keras_epsanet.layers import PSA, BatchNormalization, GroupedConv2D
 from keras_epsanet.ops.depthwise import is_fastest
 
 
-def fuse(model, group_channels=8, depthwise=None):
+def fuse(model, group_channels=8):
     """Copies a model for inference, with each BatchNorm folded away.
 
     In inference a BatchNorm multiplies and shifts every channel by constants
     that its moving statistics give. Where it follows a convolution or a
     `Dense` layer they go into kernel and bias; where it follows a `PSA`,
     into the attention (equation 10) and a bias. A BatchNorm behind
-    anything else stays, and so does one that computes in another dtype, has
-    factors too large for it (float16), or whose input something else uses.
-    Every other layer is copied with all its state: what `adapt` has learned,
-    quantized weights, kernels with LoRA merged into them.
+    anything else stays, and so does one that computes in another dtype,
+    has factors too large for float16 where it computes in that, or
+    whose input something else uses too.
+    Every other layer is copied with all its state: words and numbers learned
+    by `adapt`, quantized weights, kernels with LoRA merged into them.
 
     Args:
         model: Functional or built `Sequential` `keras.Model`, such as an
@@ -43,11 +44,9 @@ def fuse(model, group_channels=8, depthwise=None):
         group_channels: Positive integer, the fewest input channels of a
             group of a `PSA`: narrower groups are merged, with zeros in the
             kernel. ONNX Runtime is much slower with fewer than 8, or than 16
-            with AVX-512; TensorFlow is slower with 16.
-        depthwise: Whether those groups become sums of depthwise convolutions
-            instead that are faster in ONNX Runtime: with AVX-512 where
-            `group_channels` is more than 8 (`None` means only there), else
-            with AVX2.
+            with AVX-512; TensorFlow is slower with 16. With more than 8,
+            those for which they are faster in ONNX Runtime with AVX-512
+            become sums of depthwise convolutions instead.
 
     Returns:
         A `FusedModel` of the same inputs and outputs, which are equal to
@@ -56,8 +55,9 @@ def fuse(model, group_channels=8, depthwise=None):
         detector's is its network alone, without the selection of boxes.
 
     Raises:
-        ValueError: If `model` is not functional, has a `call` of its own or a
-            layer that cannot be copied, or `group_channels` is not positive.
+        ValueError: If `model` is not functional, has a `call` of its own or
+            has a layer that cannot be copied, or if `group_channels` is not
+            positive.
 
     Example:
 
@@ -73,8 +73,6 @@ def fuse(model, group_channels=8, depthwise=None):
             "`group_channels` must be a positive integer. "
             f"Received: group_channels={group_channels}"
         )
-    if depthwise is None:
-        depthwise = group_channels > 8
     host_of = _find_hosts(model)
     norm_of = {host: norm for norm, host in host_of.items()}
     copies = {}
@@ -82,8 +80,7 @@ def fuse(model, group_channels=8, depthwise=None):
     def clone(layer):
         if layer in host_of:
             return layer  # For `call`, which leaves it out.
-        has_norm = layer in norm_of
-        copies[layer] = _copy(layer, has_norm, group_channels, depthwise)
+        copies[layer] = _copy(layer, layer in norm_of, group_channels)
         return copies[layer]
 
     def call(layer, *args, **kwargs):
@@ -113,12 +110,12 @@ def fuse(model, group_channels=8, depthwise=None):
     return fused
 
 
-def _copy(layer, with_bias, group_channels, depthwise):
+def _copy(layer, with_bias, group_channels):
     """Returns a new layer, whose weights are not yet those of the layer."""
     if is_functional(layer):
-        return fuse(layer, group_channels, depthwise)
+        return fuse(layer, group_channels)
     if with_bias:
-        return _with_bias(layer, group_channels, depthwise)
+        return _with_bias(layer, group_channels)
     copy = copy_layer(layer)
     if _is_stateful(layer) and not layer.weights:
         # Tables of words must be there before the first call.
@@ -205,21 +202,20 @@ def _can_take(layer, axis, tensor):
     )
 
 
-def _with_bias(layer, group_channels, depthwise):
+def _with_bias(layer, group_channels):
     """Returns a new layer, without its weights, that also has a bias."""
     config = config_without_lora(layer)
     if isinstance(layer, PSA):
-        lanes = 16 if group_channels > 8 else 8
-        chosen = [
-            depthwise and layer.layout is None and is_fastest(conv, lanes)
+        depthwise = [
+            group_channels > 8 and layer.layout is None and is_fastest(conv)
             for conv in layer.spc.convolutions
         ]
         groups = [
             conv.groups if left else _merged_groups(conv, group_channels)
-            for conv, left in zip(layer.spc.convolutions, chosen)
+            for conv, left in zip(layer.spc.convolutions, depthwise)
         ]
-        if any(chosen):
-            config["depthwise"] = chosen
+        if any(depthwise):
+            config["depthwise"] = depthwise
         return FusedPSA.from_config({**config, "groups": groups})
     return layer.__class__.from_config({**config, "use_bias": True})
 

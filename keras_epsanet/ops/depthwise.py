@@ -1,8 +1,8 @@
 """Grouped convolution as a sum of depthwise ones, for ONNX Runtime.
 
-ONNX Runtime computes 8 channels at once, with AVX-512 16, if a group has as
-many, and one channel of each group if it has one. Groups in between are merged
-with others, so that most products are with zeros (`pixel_tiles.py`,
+With AVX-512 ONNX Runtime computes 16 channels at once if a group has as many,
+and one channel of each group if it has one. Groups in between are merged with
+others, so that most products are with zeros (`pixel_tiles.py`,
 `graph/fuse.py`). Depthwise convolutions have none: each multiplies every
 channel by the kernel that leads to one output of its group, and a 1×1 kernel
 of zeros and ones adds up what they make.
@@ -14,29 +14,24 @@ from keras import ops
 from keras_epsanet.ops.grouped_conv import crop_to_reach
 
 
-def is_fastest(convolution, lanes):
-    """Whether it is the fastest form in ONNX Runtime.
+def is_fastest(convolution):
+    """Whether it is the fastest form in ONNX Runtime with AVX-512.
 
-    Measured for the branches of EPSANet-50 Small (docs/deployment.md): with
-    AVX-512 it is for one output of a group, or where each of them has enough
-    of the kernel; with AVX2 for one or two, without strides.
+    Measured for EPSANet-50 Small by branches and for Large as a whole
+    (docs/deployment.md): it is for one output of a group, or where each of
+    them has enough of the kernel.
 
     Args:
         convolution: Built `GroupedConv2D`.
-        lanes: Integer, channels that are computed at once: 8 or 16.
     """
     height, width, channels, filters = convolution.kernel.shape
     outputs = filters // convolution.groups
-    if lanes > 8:
-        pays = outputs == 1 or 10 * outputs <= height * width
-    else:
-        pays = outputs <= 2 and max(convolution.strides) == 1
     return (
-        pays
-        and convolution.data_format == "channels_last"
+        convolution.data_format == "channels_last"
         # TensorFlow has no depthwise convolutions of two different strides.
         and len(set(convolution.strides)) == 1
         and min(channels, convolution.groups) > 1
+        and (outputs == 1 or 10 * outputs <= height * width)
     )
 
 

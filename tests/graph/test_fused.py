@@ -114,23 +114,20 @@ def make_normed(**kwargs):
 @pytest.mark.parametrize(
     "arguments, channels, groups, depthwise",
     [
-        ({}, (8,), 1, None),
-        ({}, (8, True), 4, [False, True]),
-        ({}, (16,), 4, [False, True]),
-        ({}, (16, False), 1, None),
-        ({"strides": 2}, (16,), 4, [False, True]),
+        ({}, 8, 1, None),
+        ({}, 16, 4, [False, True]),
+        ({"strides": 2}, 16, 4, [False, True]),
         # What has no depthwise form has merged groups.
-        ({"strides": 2}, (8, True), 1, None),
-        ({"strides": (1, 2)}, (16,), 1, None),
-        ({"data_format": "channels_first"}, (16,), 1, None),
-        ({"layout": "channels_first"}, (16,), 1, None),
+        ({"strides": (1, 2)}, 16, 1, None),
+        ({"data_format": "channels_first"}, 16, 1, None),
+        ({"layout": "channels_first"}, 16, 1, None),
     ],
 )
 def test_narrow_groups_become_depthwise_convolutions(
     tmp_path, arguments, channels, groups, depthwise
 ):
     model = make_normed(**arguments)
-    fused = fuse(model, *channels)
+    fused = fuse(model, channels)
     fused.save(tmp_path / "model.keras")
     images = np.random.default_rng(0).normal(size=model.input_shape)
     expected = model.predict(images, verbose=0)
