@@ -16,7 +16,7 @@ On 2 CPU cores with AVX2, TensorFlow, the first command prints
 
     training, epsanet50_small / ResNet50; alone: / first line
     batch  image      GB  memory  time  alone: memory  time
-       16    224    2.78    1.09  1.02           1.00  1.00
+       16    224    2.59    1.01  1.06           1.00  1.00
 
 and on 2 with AVX-512, beside other work, the third 0.69, 0.72 and 0.94 GB.
 """

@@ -109,10 +109,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 inputs, gamma, beta, None, None, True, 0.0, self.epsilon
             )
             self._update_statistics(mean, inverse**-2 - self.epsilon)
-        else:  # With a name that can be exported to ONNX.
+        else:  # The operation above cannot be exported to ONNX.
             outputs = torch.nn.functional.batch_norm(
-                *(inputs, self.moving_mean.value, self.moving_variance.value),
-                *(gamma, beta, False, 0.0, self.epsilon),
+                inputs,
+                self.moving_mean.value,
+                self.moving_variance.value,
+                gamma,
+                beta,
+                eps=self.epsilon,
             )
         return outputs.permute(0, 2, 3, 1) if is_turned else outputs
 

@@ -5,17 +5,20 @@ import torch
 
 class _ScaledChannels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, inputs, factors):
-        outputs = inputs * factors
-        ctx.save_for_backward(outputs, factors)
-        return outputs
+    def forward(inputs, factors):
+        return inputs * factors
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output, inputs[1])
 
     @staticmethod
     def backward(ctx, upstream):
         outputs, factors = ctx.saved_tensors
         sums = (outputs * upstream).sum_to_size(factors.shape)
-        of_factors = torch.where(factors == 0, 0, sums / factors)
-        return upstream * factors, of_factors
+        # Divided by what is not 0, for the second gradient would be NaN.
+        quotients = sums / torch.where(factors == 0, 1, factors)
+        return upstream * factors, torch.where(factors == 0, 0, quotients)
 
 
 def scale_channels_torch(inputs, factors):

@@ -40,10 +40,11 @@ def _convolve(inputs, kernel, strides, groups, layout=torch.channels_last):
 
 def _has_onednn(inputs):
     return (
-        # Of the latter are tensors that are asked for their shapes alone.
+        # Keras asks tensors of "meta" for the shapes of outputs.
         inputs.device.type in ("cpu", "meta")
         and inputs.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
+        and not torch.is_autocast_enabled("cpu")
         and not torch.jit.is_tracing()  # As the export to ONNX does.
     )
 
@@ -74,9 +75,7 @@ class _TiledConvolution(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, inputs, kernel, strides, groups, found):
-        ctx.save_for_backward(inputs, kernel)
-        ctx.arguments = strides, groups, found
+    def forward(inputs, kernel, strides, groups, found):
         tiles = PixelTiles(kernel.shape, strides, groups, found.outputs)
         outputs = torch.nn.functional.conv2d(
             _fill_tiles(inputs, kernel, strides, found),
@@ -86,6 +85,11 @@ class _TiledConvolution(torch.autograd.Function):
             groups=groups,
         )
         return tiles.to_pixels(outputs.permute(0, 2, 3, 1))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:2])
+        ctx.arguments = inputs[2:]
 
     @staticmethod
     def backward(ctx, upstream):

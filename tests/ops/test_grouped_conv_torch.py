@@ -97,7 +97,7 @@ def test_tiles_equal_the_plain_convolution(
     arguments = image, kernel, strides, groups, upstream
     with forms.asked_for() as asked:
         found = with_gradients(*arguments, torch.float32)
-    assert {forms.NO_TILES} not in map(set, asked.values())
+    assert asked and {forms.NO_TILES} not in map(set, asked.values())
     with forms.asked_for() as asked:
         expected = with_gradients(*arguments, torch.float64)
     assert not asked
