@@ -8,7 +8,6 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-from keras_epsanet.layers import PSA
 from keras_epsanet.ops.grouped_conv import grouped_convolution
 from keras_epsanet.ops.recomputed_tensorflow import Padding, Picking
 
@@ -87,24 +86,3 @@ def test_copies_of_images_are_made_twice_not_kept(kernel_shape, groups, again):
         for node in of_images
     ]
     assert sorted(waits) == [False, True]
-
-
-def test_a_psa_keeps_its_outputs_for_the_gradient_not_its_features():
-    layer = PSA(64)
-    layer.build((1, 8, 8, 64))
-
-    @tf.function(autograph=False)
-    def gradients(images):
-        with tf.GradientTape() as tape:
-            outputs = layer(images)
-        return tape.gradient(outputs, layer.trainable_variables)
-
-    graph = gradients.get_concrete_function(tf.TensorSpec((2, 8, 8, 64))).graph
-    features = graph.get_operation_by_name(
-        f"{layer.name}_1/{layer.spc.name}_1/concat"
-    )
-    users = features.outputs[0].consumers()
-    # The last of them passes the products on, and the features to nobody.
-    assert {x.type for x in users} == {"Mul", "Mean", "IdentityN"}
-    (passed_on,) = (x for x in users if x.type == "IdentityN")
-    assert not passed_on.outputs[1].consumers()
