@@ -78,9 +78,9 @@ _convolve_on_cpu.__wrapped__.defjvp(_tangent, symbolic_zeros=True)
 def _convolve_groups(inputs, kernel, strides, pads, groups, gradient):
     """One convolution per group, for the outputs or for a gradient.
 
-    Where the kernel is larger than the images, XLA's is 9 times slower than
-    one of padded images; the gradient of the inputs is it too, unless padding
-    with zeros is what it starts with: the transpose of cutting a rim off.
+    Where the kernel is larger than the images, XLA is 9 times slower than with
+    images that were padded before. So it is for the inputs' gradient, unless
+    that starts by padding the upstream: the transpose of cutting a rim off.
     """
     sizes = kernel.shape[:2]
     is_larger = any(k > n for k, n in zip(sizes, inputs.shape[1:3]))

@@ -29,8 +29,8 @@ def convolve_tensorflow(
         and tuple(strides) == (1, 1)
         and not (pointwise and lacks_onednn(kernel.dtype))
     ):
-        padding, more = _paddings(shape, kernel, strides, sizes)
-        return tf.nn.conv2d(more.apply(inputs), kernel, strides, padding)
+        padding, before = _paddings(shape, kernel, strides, sizes)
+        return tf.nn.conv2d(before.apply(inputs), kernel, strides, padding)
     found = forms.Forms(forms.NO_TILES, forms.NO_TILES)
     if groups > 1:
         # Eigen, which computes without oneDNN, was measured with AVX2 alone.

@@ -15,7 +15,7 @@ class Recomputed:
 
     def apply_again(self, inputs, upstream):
         """As `apply`, when the gradient of the outputs is known."""
-        # Without this order TensorFlow finds that both times are the same.
+        # Without this order TensorFlow would merge the two copies into one.
         with tf.control_dependencies([upstream]):
             return self.apply(inputs)
 

@@ -1,8 +1,8 @@
 """Crops of JPEG images as torchvision makes them, in TensorFlow's graph.
 
 The resizing is that of `PIL.Image.resize` with BILINEAR, a triangle that
-widens with the reduction. As PIL it does the width first and rounds to 8 bits
-between the two directions; other rounding makes a few differences of 1.
+widens with the reduction. Like PIL's, it does the width first and rounds to 8
+bits between the two directions; other rounding makes a few differences of 1.
 
 Images are turned upright as EXIF asks for. torchvision's `ImageFolder` leaves
 them as the sensor saw them, but a network trained on sideways photographs
